@@ -1,0 +1,316 @@
+"""SessionBatch: any number of sessions advanced together. The one implementation of a turn; all else wraps it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from therapysim.envs.dynamics import DynamicsSettings, Latent, Outcome, begin, predict
+from therapysim.envs.screen import ScreenSettings, Verdict, screen
+from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError
+from therapysim.messages import Transcript
+from therapysim.personas.load import find, personas
+from therapysim.personas.patient import Cue, Line, Patient
+from therapysim.personas.schema import Persona
+from therapysim.personas.scripted import ScriptedPatient
+from therapysim.rewards.acts import appraise
+from therapysim.rewards.emotions import EmotionSensor, shipped_sensor
+from therapysim.rewards.rubric import Rubric
+from therapysim.state import WINDOW, Appraisal, Ending, Move, Reading, State, Transition, Vector
+
+__all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn"]
+
+# The streams of chance that one session's seed is split into.
+_PERSONA, _DYNAMICS, _PATIENT = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """Settings of a session.
+
+    Attributes:
+        max_turns: therapist turns until the session is cut off.
+        kappa: κ in [0, 1], how far e_t follows the matrix's reading of the patient's words (1) rather than the
+            mood that the dynamics committed to (0).
+        screen, dynamics: settings of those parts.
+    """
+
+    max_turns: int = 20
+    kappa: float = 0.5
+    screen: ScreenSettings = field(default_factory=ScreenSettings)
+    dynamics: DynamicsSettings = field(default_factory=DynamicsSettings)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_turns, bool) or not isinstance(self.max_turns, int) or self.max_turns < 1:
+            raise ConfigError(f"max_turns is {self.max_turns!r}, expected a whole number of at least 1")
+        if not 0.0 <= self.kappa <= 1.0:
+            raise ConfigError(f"kappa is {self.kappa}, expected 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How one session begins.
+
+    Attributes:
+        seed: at least 0; the session's only source of chance.
+        persona: an id, or None for one drawn from ``split`` by the seed.
+        split: train, dev or test.
+    """
+
+    seed: int
+    persona: str | None = None
+    split: str = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session, complete and unchanging: a turn makes a new one. Keep it to branch from it later.
+
+    Attributes:
+        states: s_0 … s_t, one for each of the patient's turns.
+        latent: mood, alliance and facts told, which no policy is shown.
+        heard: the reading of the patient's last words.
+        done: no further turn can be taken.
+        failed: the patient could not answer; such a session has no score.
+    """
+
+    persona: Persona
+    seed: int
+    transcript: Transcript
+    states: tuple[State, ...]
+    latent: Latent
+    heard: Reading
+    ending: Ending = ""
+    done: bool = False
+    failed: bool = False
+
+    @property
+    def state(self) -> State:
+        """The newest state."""
+        return self.states[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn brought. ``reward`` is nan where the patient failed; then there is no transition."""
+
+    transition: Transition | None
+    reward: float
+    terms: dict[str, float]
+    violations: tuple[str, ...]
+    line: Line | None
+    screen: Verdict
+
+
+class SessionBatch:
+    """Sessions that advance in lock-step, with one batched patient call and two batched sensor calls a turn.
+
+    A session's course depends on its own seed and turns alone, never on the others in the batch.
+
+    Args:
+        config: length, κ, screen, dynamics.
+        patient: words the cues; the scripted patient by default.
+        sensor: reads both speakers; the shipped one by default.
+        rubric: scores the turns.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig | None = None,
+        *,
+        patient: Patient | None = None,
+        sensor: EmotionSensor | None = None,
+        rubric: Rubric | None = None,
+    ) -> None:
+        self.config = config or SessionConfig()
+        self.sensor = sensor or shipped_sensor()
+        self.patient = patient or ScriptedPatient(self.sensor.affect)
+        self.rubric = rubric or Rubric()
+        self.sessions: tuple[Session, ...] = ()
+
+    def reset(self, starts: Sequence[Start]) -> tuple[Session, ...]:
+        """Begins one session a start; the patient speaks first.
+
+        Raises:
+            PersonaError: unknown persona or split.
+            ConfigError: a seed below 0.
+            PatientError: the patient could not open the session.
+        """
+        chosen = [_choose(start) for start in starts]
+        cues = [
+            Cue(persona=p, transcript=Transcript(), mood=p.mood, move=Move.EXPRESS, seed=_seed(s.seed, _PATIENT, 0))
+            for p, s in zip(chosen, starts, strict=True)
+        ]
+        lines = self.patient.speak(cues)
+        readings = self.sensor.read([line.text for line in lines])
+        self.sessions = tuple(
+            self._open(persona, start.seed, reading)
+            for persona, start, reading in zip(chosen, starts, readings, strict=True)
+        )
+        return self.sessions
+
+    def step(self, texts: Sequence[str | None]) -> list[Turn | None]:
+        """Takes one therapist turn in every session that is still going on.
+
+        Args:
+            texts: one a session, in order; None for a session that is done. Any text is legal: the empty one is a
+                silence, one over the screen's limit is cut and flagged.
+
+        Returns:
+            One Turn a session, None where the session was done before.
+
+        Raises:
+            ActionError: the wrong number of texts, or something other than text.
+            EpisodeError: a text for a session that is done, or no session was begun.
+        """
+        self._check(texts)
+        going = [i for i, text in enumerate(texts) if text is not None]
+        before = [self.sessions[i] for i in going]
+        verdicts = [screen(str(texts[i]), self.config.screen) for i in going]
+        spoken = self.sensor.read([v.text for v in verdicts])
+        appraisals = [
+            appraise(r, s.heard, s.transcript.said_by("therapist")) for r, s in zip(spoken, before, strict=True)
+        ]
+        outcomes = [self._predict(*row) for row in zip(before, verdicts, spoken, appraisals, strict=True)]
+        lines = self._speak([_cue(*row) for row in zip(before, verdicts, appraisals, outcomes, strict=True)])
+        answers = self.sensor.read([line.text if line else "" for line in lines])
+        turns: list[Turn | None] = [None] * len(texts)
+        sessions = list(self.sessions)
+        for k, i in enumerate(going):
+            sessions[i], turns[i] = self._advance(
+                before[k], verdicts[k], spoken[k], appraisals[k], outcomes[k], lines[k], answers[k]
+            )
+        self.sessions = tuple(sessions)
+        return turns
+
+    def snapshot(self) -> tuple[Session, ...]:
+        """The sessions as they stand; sessions never change, so this costs nothing."""
+        return self.sessions
+
+    def restore(self, sessions: Sequence[Session]) -> None:
+        """Goes on from kept sessions, any number of them: one session given n times branches into a group of n."""
+        self.sessions = tuple(sessions)
+
+    def _check(self, texts: Sequence[str | None]) -> None:
+        if isinstance(texts, str) or len(texts) != len(self.sessions):
+            found = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
+            raise ActionError(f"step got {found} for {len(self.sessions)} sessions, expected one text a session")
+        if not self.sessions:
+            raise EpisodeError("no session was begun: call reset with at least one Start first")
+        for i, (text, session) in enumerate(zip(texts, self.sessions, strict=True)):
+            if text is None and not session.done:
+                raise ActionError(f"text {i} is None and session {i} still goes on, expected a str")
+            if text is not None and not isinstance(text, str):
+                raise ActionError(f"text {i} is {type(text).__name__}, expected str")
+            if text is not None and session.done:
+                why = "the patient failed" if session.failed else session.ending or "the turn limit"
+                raise EpisodeError(f"session {i} is over ({why}): give None for it, or reset")
+
+    def _open(self, persona: Persona, seed: int, heard: Reading) -> Session:
+        latent = begin(persona)
+        state = State(persona.attributes, (heard.polarity,), self._correct(latent.mood, heard.affect))
+        return Session(persona, seed, Transcript().add("patient", heard.text), (state,), latent, heard)
+
+    def _predict(self, session: Session, verdict: Verdict, spoken: Reading, appraisal: Appraisal) -> Outcome:
+        rng = np.random.default_rng(_sequence(session.seed, _DYNAMICS, session.state.turn + 1))
+        return predict(
+            session.persona,
+            session.latent,
+            appraisal,
+            verdict.text.lower(),
+            spoken.affect,
+            rng,
+            self.config.dynamics,
+            unheard=verdict.heard != verdict.text,
+        )
+
+    def _speak(self, cues: list[Cue]) -> list[Line | None]:
+        try:
+            return list(self.patient.speak(cues))
+        except PatientError:
+            # One dead call must not take the whole batch along: each session gets its own try, and fails alone.
+            return [self._speak_alone(cue) for cue in cues]
+
+    def _speak_alone(self, cue: Cue) -> Line | None:
+        try:
+            return self.patient.speak([cue])[0]
+        except PatientError:
+            return None
+
+    def _advance(
+        self,
+        session: Session,
+        verdict: Verdict,
+        spoken: Reading,
+        appraisal: Appraisal,
+        outcome: Outcome,
+        line: Line | None,
+        answer: Reading,
+    ) -> tuple[Session, Turn]:
+        """Step 5 and 6 of a turn: sense and correct, then score."""
+        if line is None:
+            failed = replace(session, done=True, failed=True)
+            return failed, Turn(None, float("nan"), {}, (), None, verdict)
+        before, number = session.state, session.state.turn + 1
+        history = (*before.history, answer.polarity)[-WINDOW:]
+        after = State(before.attributes, history, self._correct(outcome.latent.mood, answer.affect), number)
+        transition = Transition(
+            before=before,
+            after=after,
+            therapist=spoken,
+            patient=answer,
+            appraisal=appraisal,
+            move=outcome.move,
+            heard=session.heard.text,
+            flags=verdict.flags,
+            risk_open=bool(session.latent.danger),
+            disclosed=tuple(fact.id for fact in outcome.facts),
+            alliance_before=session.latent.alliance,
+            alliance_after=outcome.latent.alliance,
+            ending=outcome.ending,
+            turns_left=self.config.max_turns - number,
+        )
+        score = self.rubric(transition)
+        done = bool(outcome.ending) or number >= self.config.max_turns
+        transcript = session.transcript.add("therapist", verdict.text).add("patient", line.text)
+        states = (*session.states, after)
+        new = Session(session.persona, session.seed, transcript, states, outcome.latent, answer, outcome.ending, done)
+        return new, Turn(transition, score.reward, score.terms, score.violations, line, verdict)
+
+    def _correct(self, committed: Vector, sensed: Vector) -> Vector:
+        """e = clip((1 - κ) ê + κ p·M, -1, 1)."""
+        k = self.config.kappa
+        e = np.clip((1 - k) * np.array(committed) + k * np.array(sensed), -1.0, 1.0)
+        return float(e[0]), float(e[1]), float(e[2]), float(e[3])
+
+
+def _choose(start: Start) -> Persona:
+    if isinstance(start.seed, bool) or not isinstance(start.seed, int) or start.seed < 0:
+        raise ConfigError(f"seed is {start.seed!r}, expected a whole number of at least 0")
+    if start.persona is not None:
+        return find(start.persona)
+    pool = personas(start.split)
+    return pool[int(np.random.default_rng(_sequence(start.seed, _PERSONA, 0)).integers(len(pool)))]
+
+
+def _cue(session: Session, verdict: Verdict, appraisal: Appraisal, outcome: Outcome) -> Cue:
+    return Cue(
+        persona=session.persona,
+        transcript=session.transcript.add("therapist", verdict.heard),
+        mood=outcome.latent.mood,
+        move=outcome.move,
+        facts=outcome.facts,
+        told=session.latent.told,
+        acts=appraisal.acts,
+        ending=outcome.ending,
+        seed=_seed(session.seed, _PATIENT, session.state.turn + 1),
+    )
+
+
+def _sequence(seed: int, stream: int, turn: int) -> np.random.SeedSequence:
+    # Keyed by turn, not drawn in sequence: a branch and its origin, or two policies, meet the same chance at each turn.
+    return np.random.SeedSequence(seed, spawn_key=(stream, turn))
+
+
+def _seed(seed: int, stream: int, turn: int) -> int:
+    return int(_sequence(seed, stream, turn).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,206 @@
+"""TherapySim-v0: one session as a Gymnasium environment."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
+from therapysim.envs.spaces import Utterance
+from therapysim.errors import ActionError, ConfigError, EpisodeError
+from therapysim.personas.load import find, personas
+from therapysim.personas.patient import Patient
+from therapysim.rewards.emotions import EmotionSensor
+from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity, risk_category
+from therapysim.rewards.rubric import Rubric
+from therapysim.state import WINDOW
+
+__all__ = ["TherapySimEnv", "describe", "observe", "session_spaces", "start_of"]
+
+
+class TherapySimEnv(gym.Env[dict[str, Any], str]):
+    """A therapist talks, turn by turn, with a simulated patient.
+
+    ## Description
+    The agent is the therapist and answers in plain text. The patient has a mood in the four dimensions of the Hourglass
+    of Emotions, a working alliance with the therapist, facts that it tells when trust and the talk allow, and its own
+    resistance. A research simulator of text: it shows nothing about real people and is no clinical device.
+
+    ## Action Space
+    ``Utterance(2000)``: any Unicode text. The empty text is a silence. Longer text is cut and flagged "too_long", not
+    refused. Text that tries to command the patient is neutralised, flagged, and scored as unsafe.
+
+    ## Observation Space
+    A ``Dict``: ``utterance`` the patient's words; ``turn`` how many turns the therapist has taken; and, unless
+    ``observe_state=False``, ``affect`` e_t = [introspection, temper, attitude, sensitivity] in [-1, 1], ``history``
+    the polarity of the last three patient turns, oldest first, padded with 0 at the front, and ``attributes`` u_t
+    (``diagnosis``, ``severity``, ``age``).
+
+    ## Starting State
+    The patient opens the session in its baseline mood, with its initial trust. Which patient: ``persona``, or one drawn
+    by the seed from ``split``.
+
+    ## Reward
+    ``rewards.rubric``: named terms × weights; the terms stand in ``info["terms"]``. An unsafe turn keeps its losses and
+    forfeits its gains; ``info["violations"]`` says why. nan where the patient failed.
+
+    ## Episode End
+    Terminated: the patient closes the session (``info["ending"]``: "goal", "rupture", or "crisis" after a hand-over).
+    Truncated: ``max_turns`` were taken, or the patient failed (``info["failed"]``).
+
+    ## Information
+    ``persona, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, acts, polarity, trend,
+    deficit, risk, source, rejected``. Alliance and mood are for evaluation; a policy is not to read them.
+
+    ## Arguments
+    ``persona``, ``split`` ("train"), ``config`` (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
+    ``rubric``, ``observe_state`` (True), ``render_mode`` ("ansi", "human" or None).
+    ``reset(seed, options={"persona": id, "split": name})`` overrides the first two for one session.
+
+    ## References
+    Susanto et al. 2020 (Hourglass of Emotions revisited); Demszky et al. 2020 (GoEmotions).
+
+    ## Version History
+    v0: the first version.
+    """
+
+    metadata = {"render_modes": ["ansi", "human"], "render_fps": 1}  # noqa: RUF012 - as gymnasium declares it
+
+    def __init__(
+        self,
+        persona: str | None = None,
+        split: str = "train",
+        config: SessionConfig | None = None,
+        max_turns: int | None = None,
+        patient: Patient | None = None,
+        sensor: EmotionSensor | None = None,
+        rubric: Rubric | None = None,
+        observe_state: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ConfigError(
+                f"render_mode is {render_mode!r}, expected one of {self.metadata['render_modes']} or None"
+            )
+        self.render_mode = render_mode
+        self.observe_state = observe_state
+        self.persona, self.split = persona, split
+        start_of(0, persona, split, None)  # an unknown persona or split is refused here, not at the first reset
+        self.batch = SessionBatch(choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric)
+        self.observation_space, self.action_space = session_spaces(self.batch.config, observe_state)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begins a session; the patient speaks first. Equal seeds and equal turns give equal sessions."""
+        super().reset(seed=seed)
+        start = start_of(int(self.np_random.integers(2**62)), self.persona, self.split, options)
+        (session,) = self.batch.reset([start])
+        self._show()
+        return observe(session, self.observe_state), describe(session, None)
+
+    def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Says ``action`` to the patient and hears its answer.
+
+        Raises:
+            ActionError: the action is not a str.
+            EpisodeError: no session was begun, or it is over.
+        """
+        if not isinstance(action, str):
+            raise ActionError(f"the action is {type(action).__name__}, expected str: what the therapist says")
+        if not self.batch.sessions:
+            raise EpisodeError("step came before reset: call reset first")
+        (turn,) = self.batch.step([action])
+        (session,) = self.batch.sessions
+        if turn is None:
+            raise EpisodeError("the session is over: call reset")
+        self._show()
+        terminated = bool(session.ending)
+        info = describe(session, turn)
+        return observe(session, self.observe_state), turn.reward, terminated, session.done and not terminated, info
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """The transcript so far, in "ansi" mode; "human" prints each turn as it comes."""
+        if self.render_mode != "ansi":
+            return None
+        return str(self.batch.sessions[0].transcript) if self.batch.sessions else ""
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            newest = self.batch.sessions[0].transcript.messages[-2:]
+            print("\n".join(f"{m.speaker.capitalize()}: {m.text}" for m in newest), flush=True)
+
+
+def choose_config(config: SessionConfig | None, max_turns: int | None) -> SessionConfig:
+    """The session's settings from the two ways of giving them."""
+    if config is not None and max_turns is not None:
+        raise ConfigError("both config and max_turns are given: set max_turns inside config")
+    return config or (SessionConfig() if max_turns is None else SessionConfig(max_turns=max_turns))
+
+
+def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spaces.Dict, Utterance]:
+    """Observation and action space of one session."""
+    action = Utterance(config.screen.max_chars)
+    shown: dict[str, gym.Space[Any]] = {
+        "utterance": Utterance(),
+        "turn": gym.spaces.Discrete(config.max_turns + 1),
+    }
+    if observe_state:
+        shown["affect"] = gym.spaces.Box(-1.0, 1.0, (len(DIMENSIONS),), np.float32)
+        shown["history"] = gym.spaces.Box(-1.0, 1.0, (WINDOW,), np.float32)
+        shown["attributes"] = gym.spaces.Dict(
+            {"diagnosis": Utterance(200), "severity": Utterance(20), "age": gym.spaces.Discrete(121)}
+        )
+    return gym.spaces.Dict(shown), action
+
+
+def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any] | None) -> Start:
+    """The start that the constructor and one reset's options add up to; unknown names are refused."""
+    given = dict(options or {})
+    unknown = set(given) - {"persona", "split"}
+    if unknown:
+        raise ConfigError(f"reset options {sorted(unknown)} are unknown, expected 'persona' or 'split'")
+    if "split" in given and "persona" not in given:
+        persona = None
+    chosen = Start(seed, given.get("persona", persona), given.get("split", split))
+    personas(chosen.split)
+    if chosen.persona is not None:
+        find(chosen.persona)
+    return chosen
+
+
+def observe(session: Session, observe_state: bool) -> dict[str, Any]:
+    """What a policy is shown of a session."""
+    state = session.state
+    shown: dict[str, Any] = {"utterance": session.transcript.last("patient"), "turn": np.int64(state.turn)}
+    if observe_state:
+        shown["affect"] = np.array(state.affect, dtype=np.float32)
+        shown["history"] = np.array((0.0,) * (WINDOW - len(state.history)) + state.history, dtype=np.float32)
+        u = state.attributes
+        shown["attributes"] = {"diagnosis": u.diagnosis, "severity": u.severity, "age": np.int64(u.age)}
+    return shown
+
+
+def describe(session: Session, turn: Turn | None) -> dict[str, Any]:
+    """The info of a session: what evaluation and logging need. The same keys after reset and after every step."""
+    state, transition = session.state, turn.transition if turn else None
+    line = turn.line if turn else None
+    return {
+        "persona": session.persona.id,
+        "alliance": session.latent.alliance,
+        "mood": np.array(session.latent.mood, dtype=np.float32),
+        "move": str(transition.move) if transition else "",
+        "ending": session.ending,
+        "failed": session.failed,
+        "disclosed": tuple(fact.id for fact in session.latent.told),
+        "flags": turn.screen.flags if turn else (),
+        "violations": turn.violations if turn else (),
+        "terms": dict(turn.terms) if turn else {},
+        "acts": tuple(sorted(transition.appraisal.acts)) if transition else (),
+        "polarity": float(polarity(state.affect)),
+        "trend": state.trend,
+        "deficit": DIMENSIONS[deficit_dimension(state.affect)],
+        "risk": str(risk_category(state.affect)),
+        "source": line.source if line else "",
+        "rejected": line.rejected if line else (),
+    }

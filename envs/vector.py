@@ -1,0 +1,182 @@
+"""Many sessions as one Gymnasium vector environment: one batched patient call a turn, in this process."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
+from numpy.typing import NDArray
+
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
+from therapysim.envs.therapy import choose_config, describe, observe, session_spaces, start_of
+from therapysim.errors import ActionError, ConfigError, EpisodeError
+from therapysim.personas.patient import Patient
+from therapysim.rewards.emotions import EmotionSensor
+from therapysim.rewards.rubric import Rubric
+
+__all__ = ["TherapySimVectorEnv"]
+
+Observations = dict[str, Any]
+StepResult = tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+
+
+class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDArray[np.float64]]):
+    """``num_envs`` sessions over one SessionBatch; see ``TherapySimEnv`` for what a session is.
+
+    Text stays Python text: actions are a sequence of ``num_envs`` strings, the observation's ``utterance`` a tuple of
+    them. (``AsyncVectorEnv`` with shared memory would corrupt text; a process a session would also lose the batching.)
+
+    Args:
+        num_envs: at least 1.
+        autoreset_mode: NEXT_STEP (default): the step after a session's end begins its next one, ignoring the action.
+            SAME_STEP: the ending step returns the next session's opening, the last observation and info under
+            ``final_obs`` and ``final_info``. DISABLED: ended sessions stand still until
+            ``reset(options={"reset_mask": mask})``; their actions are ignored, their rewards 0.
+        Others: as for TherapySimEnv.
+
+    A seed given to ``reset`` gives session i the seed that ``TherapySimEnv.reset(seed + i)`` would have.
+    """
+
+    metadata = {"render_modes": ["ansi"], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - as gymnasium declares it
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        persona: str | None = None,
+        split: str = "train",
+        config: SessionConfig | None = None,
+        max_turns: int | None = None,
+        patient: Patient | None = None,
+        sensor: EmotionSensor | None = None,
+        rubric: Rubric | None = None,
+        observe_state: bool = True,
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+            raise ConfigError(f"num_envs is {num_envs!r}, expected a whole number of at least 1")
+        if render_mode not in (None, "ansi"):
+            raise ConfigError(f"render_mode is {render_mode!r}, expected 'ansi' or None")
+        start_of(0, persona, split, None)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.observe_state = observe_state
+        self.persona, self.split = persona, split
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
+        self.batch = SessionBatch(choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric)
+        self.single_observation_space, self.single_action_space = session_spaces(self.batch.config, observe_state)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rngs: list[np.random.Generator] = []
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Begins every session, or those in ``options["reset_mask"]``.
+
+        Args:
+            seed: one for all (session i gets seed + i), or one each.
+            options: ``persona``, ``split``, ``reset_mask`` (num_envs booleans).
+        """
+        given = dict(options or {})
+        mask = self._mask(given.pop("reset_mask", None))
+        self._seed_all(seed)
+        self._begin(np.flatnonzero(mask), given)
+        return self._observe(), self._infos([None] * self.num_envs, mask)
+
+    def step(self, actions: Sequence[str]) -> StepResult:  # type: ignore[override]
+        """Says ``actions[i]`` in session i.
+
+        Raises:
+            ActionError: the wrong number of actions, or one that is not a str.
+            EpisodeError: step came before reset.
+        """
+        self._check(actions)
+        over = np.array([s.done for s in self.batch.sessions])
+        resetting = over if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(over)
+        turns = self.batch.step([None if over[i] else str(a) for i, a in enumerate(actions)])
+        self._begin(np.flatnonzero(resetting), {})
+        sessions = self.batch.sessions
+        rewards = np.array([t.reward if t else 0.0 for t in turns], dtype=np.float64)
+        terminated = np.array([bool(s.ending) for s in sessions])
+        truncated = np.array([s.done and not s.ending for s in sessions])
+        infos = self._infos(turns, np.ones(self.num_envs, dtype=bool))
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated | truncated).any():
+            infos = self._restart(terminated | truncated, infos)
+        return self._observe(), rewards, terminated, truncated, infos
+
+    def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """One transcript a session, in "ansi" mode."""
+        return tuple(str(s.transcript) for s in self.batch.sessions) if self.render_mode == "ansi" else None
+
+    def _check(self, actions: Sequence[str]) -> None:
+        if len(self.batch.sessions) != self.num_envs:
+            raise EpisodeError("step came before reset: call reset first")
+        if isinstance(actions, str) or len(actions) != self.num_envs:
+            found = "one string" if isinstance(actions, str) else f"{len(actions)} actions"
+            raise ActionError(f"step got {found}, expected {self.num_envs} strings, one a session")
+        for i, action in enumerate(actions):
+            if not isinstance(action, str):
+                raise ActionError(f"action {i} is {type(action).__name__}, expected str")
+
+    def _mask(self, given: Any) -> NDArray[np.bool_]:
+        if given is None:
+            return np.ones(self.num_envs, dtype=bool)
+        mask = np.asarray(given)
+        if mask.shape != (self.num_envs,) or mask.dtype != bool:
+            raise ConfigError(
+                f"reset_mask has shape {mask.shape} and type {mask.dtype}, expected {self.num_envs} booleans"
+            )
+        if not mask.all() and len(self.batch.sessions) != self.num_envs:
+            raise EpisodeError("reset_mask leaves sessions out before any was begun: reset all of them first")
+        return mask
+
+    def _seed_all(self, seed: int | Sequence[int | None] | None) -> None:
+        if seed is None or isinstance(seed, int):
+            seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise ConfigError(f"{len(seeds)} seeds for {self.num_envs} sessions, expected one int or one seed each")
+        fresh = not self._rngs
+        for i, one in enumerate(seeds):
+            if fresh:
+                self._rngs.append(gym.utils.seeding.np_random(one)[0])
+            elif one is not None:
+                self._rngs[i] = gym.utils.seeding.np_random(one)[0]
+
+    def _begin(self, which: NDArray[np.intp], options: dict[str, Any]) -> None:
+        """Puts a new session at each index; the patient is called once for all of them."""
+        if not len(which):
+            return
+        starts: list[Start] = [
+            start_of(int(self._rngs[i].integers(2**62)), self.persona, self.split, options) for i in which
+        ]
+        kept: list[Session | None] = list(self.batch.snapshot()) or [None] * self.num_envs
+        for i, session in zip(which, self.batch.reset(starts), strict=True):
+            kept[i] = session
+        self.batch.restore([session for session in kept if session is not None])
+
+    def _restart(self, over: NDArray[np.bool_], infos: dict[str, Any]) -> dict[str, Any]:
+        last = {
+            "final_obs": self._observe(),
+            "_final_obs": over.copy(),
+            "final_info": infos,
+            "_final_info": over.copy(),
+        }
+        self._begin(np.flatnonzero(over), {})
+        return self._infos([None] * self.num_envs, np.ones(self.num_envs, dtype=bool)) | last
+
+    def _observe(self) -> Observations:
+        rows = [observe(session, self.observe_state) for session in self.batch.sessions]
+        empty = create_empty_array(self.single_observation_space, self.num_envs, fn=np.zeros)
+        return dict(concatenate(self.single_observation_space, rows, empty))  # type: ignore[arg-type]
+
+    def _infos(self, turns: Sequence[Turn | None], which: NDArray[np.bool_]) -> dict[str, Any]:
+        infos: dict[str, Any] = {}
+        for i in map(int, np.flatnonzero(which)):
+            infos = self._add_info(infos, describe(self.batch.sessions[i], turns[i]), i)
+        return infos
