@@ -1,0 +1,78 @@
+"""Who speaks as the therapist: the protocol, the prompt with the state header, and a language model in the chair."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from therapysim.chat import ChatMessage, ChatModel, Sampling
+from therapysim.envs.batch import Session
+from therapysim.rewards.matrix import DIMENSIONS
+from therapysim.state import State
+
+__all__ = ["SYSTEM_PROMPT", "ChatTherapist", "Therapist", "conversation", "state_header", "user_message"]
+
+SYSTEM_PROMPT = (
+    "You are a psychotherapist in a session. Answer the patient in one to three short sentences. Reflect what you "
+    "heard, name the feeling, and ask one open question. Do not give advice. If the patient speaks of wanting to die "
+    "or of harming someone, ask about it directly and calmly."
+)
+
+
+@runtime_checkable
+class Therapist(Protocol):
+    """Answers sessions, many at once."""
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        """The therapist's next turn in each session, in order."""
+        ...
+
+
+def state_header(state: State) -> str:
+    """The header that policies are trained to read: diagnosis, e_t, and the trend of h_t."""
+    affect = ", ".join(
+        f"{name.capitalize()} {value:+.2f}" for name, value in zip(DIMENSIONS, state.affect, strict=True)
+    )
+    u = state.attributes
+    return (
+        f"[USER STATE]\nDiagnosis: {u.diagnosis} ({u.severity})\n"
+        f"Current Affect (e_t): {affect}\nRecent Trend (h_t): {state.trend}\n---\n"
+    )
+
+
+def user_message(state: State, utterance: str, *, show_state: bool = True) -> str:
+    """One patient turn as the policy reads it; ``show_state=False`` leaves out the header."""
+    return (state_header(state) if show_state else "") + f"Patient: {utterance}"
+
+
+def conversation(session: Session, *, show_state: bool = True) -> list[ChatMessage]:
+    """The whole session as chat messages: system, then patient (user) and therapist (assistant) in turn.
+
+    Earlier turns keep the header they were shown with, so the list only ever grows at its end.
+    """
+    messages: list[ChatMessage] = [{"role": "system", "content": SYSTEM_PROMPT}]
+    states = iter(session.states)
+    for message in session.transcript:
+        if message.speaker == "patient":
+            content = user_message(next(states), message.text, show_state=show_state)
+            messages.append({"role": "user", "content": content})
+        else:
+            messages.append({"role": "assistant", "content": message.text})
+    return messages
+
+
+class ChatTherapist:
+    """A language model in the therapist's chair."""
+
+    def __init__(self, model: ChatModel, sampling: Sampling | None = None, *, show_state: bool = True) -> None:
+        self.model = model
+        self.sampling = sampling or Sampling()
+        self.show_state = show_state
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        chats = [conversation(s, show_state=self.show_state) for s in sessions]
+        seeds = [hash_seed(s.seed, s.state.turn) for s in sessions]
+        return self.model.reply(chats, self.sampling, seeds)
+
+
+def hash_seed(seed: int, turn: int) -> int:
+    """A sampling seed for one turn of one session."""
+    return (seed * 1_000_003 + turn) % 2**31

@@ -1,0 +1,143 @@
+"""``make bench``: speed as ratios measured side by side in one run. Nothing here passes or fails.
+
+python tests/bench.py [--seconds 3]
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from therapysim.agents.baselines import baseline
+from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+from therapysim.rewards.emotions import WEIGHTS, EmotionSensor, SensorSettings
+
+
+def main() -> None:
+    """Prints every measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each measurement runs")
+    seconds = parser.parse_args().seconds
+    print(f"{os.cpu_count()} cores; sensor file {(WEIGHTS / 'emotions.onnx').stat().st_size / 1e6:.1f} MB\n")
+    bench_sensor(seconds)
+    bench_batches(seconds)
+
+
+def texts(size: int) -> Callable[[], list[str]]:
+    """Fresh texts of 5 to 30 words each time, so that no cache answers."""
+    rng, number = np.random.default_rng(0), count()
+    words = "I feel so tired and sad about my work when nobody listens at home it is hard to sleep".split()
+
+    def draw() -> list[str]:
+        return [f"{' '.join(rng.choice(words, rng.integers(5, 31)))} {next(number)}." for _ in range(size)]
+
+    return draw
+
+
+def rate(work: Callable[[list[str]], Any], draw: Callable[[], list[str]], seconds: float) -> float:
+    """Texts a second."""
+    work(draw())
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        batch = draw()
+        work(batch)
+        done += len(batch)
+    return done / (time.perf_counter() - began)
+
+
+def padded(sensor: EmotionSensor, size: int) -> Callable[[Sequence[str]], Any]:
+    """The same model run on one padded batch, on two threads: what the sensor deliberately does not do."""
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = onnxruntime.InferenceSession(sensor.folder / "emotions.onnx", options)
+    tokenizer = Tokenizer.from_file(str(sensor.folder / "tokenizer.json"))
+    tokenizer.enable_truncation(128)
+    tokenizer.enable_padding()
+
+    def run(batch: Sequence[str]) -> Any:
+        encoded = tokenizer.encode_batch(list(batch))
+        ids = np.array([e.ids for e in encoded], dtype=np.int64)
+        mask = np.array([e.attention_mask for e in encoded], dtype=np.int64)
+        return session.run(None, {"input_ids": ids, "attention_mask": mask})
+
+    return run
+
+
+def bench_sensor(seconds: float) -> None:
+    """One text, a batch of 64 on one and two threads, and the padded batch beside them."""
+    one = EmotionSensor(settings=SensorSettings(threads=1, cache_texts=0))
+    two = EmotionSensor(settings=SensorSettings(threads=2, cache_texts=0))
+    single = rate(one, texts(1), seconds)
+    rows = {
+        "batch of 64, one thread": rate(one, texts(64), seconds),
+        "batch of 64, two threads": rate(two, texts(64), seconds),
+        "batch of 64, padded, two threads": rate(padded(two, 64), texts(64), seconds),
+    }
+    print(f"sensor, one text: {1000 / single:.2f} ms a text")
+    for name, value in rows.items():
+        print(f"sensor, {name}: {1000 / value:.2f} ms a text, {value / single:.2f} × one text at a time")
+
+
+class Timed(EmotionSensor):
+    """A sensor that adds up the time spent in it."""
+
+    spent = 0.0  # s
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        began = time.perf_counter()
+        result = super().__call__(texts)
+        self.spent += time.perf_counter() - began
+        return result
+
+
+def bench_batches(seconds: float) -> None:
+    """Turns a second of 1, 8 and 64 sessions, the share of it that is the sensor, and the sensor's own limit."""
+    print()
+    first = 0.0
+    for size in (1, 8, 64):
+        sensor = Timed()
+        turns, took = run_sessions(sensor, size, seconds)
+        first = first or turns / took
+        print(
+            f"SessionBatch, {size:>2} sessions: {turns / took:.0f} turns a second "
+            f"({turns / took / first:.2f} × one session), {sensor.spent / took:.0%} of the time in the sensor"
+        )
+
+
+def run_sessions(sensor: Timed, size: int, seconds: float) -> tuple[int, float]:
+    """Turns taken and the seconds that SessionBatch took for them; sessions begin anew as they end."""
+    batch, therapist, seeds = SessionBatch(SessionConfig(), sensor=sensor), baseline("attuned"), count()
+    batch.reset([Start(next(seeds)) for _ in range(size)])
+    for _ in range(20):  # the scripted patient reads each of its clauses once a process
+        take_turn(batch, therapist, seeds)
+    sensor.spent = 0.0
+    turns, took = 0, 0.0
+    while took < seconds:
+        took += take_turn(batch, therapist, seeds)
+        turns += size
+    return turns, took
+
+
+def take_turn(batch: SessionBatch, therapist: Any, seeds: Any) -> float:
+    """One turn in every session, and a fresh session for each that ended. Returns SessionBatch's own seconds."""
+    said = therapist.respond(batch.sessions)
+    began = time.perf_counter()
+    batch.step(said)
+    over = [i for i, s in enumerate(batch.sessions) if s.done]
+    if over:
+        kept = list(batch.snapshot())
+        for i, session in zip(over, batch.reset([Start(next(seeds)) for _ in over]), strict=True):
+            kept[i] = session
+        batch.restore(kept)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
