@@ -1,0 +1,23 @@
+"""Who sits in the chair: fictional patients as written files, and the scripted patient that plays them.
+
+A `Persona` is one patient's file, checked; `find`, `personas` and `library` hand them out. A `Patient` words a `Cue`,
+which is what the session's dynamics decided, as a `Line`. `ScriptedPatient` is the default: seeded, offline and fast.
+"""
+
+from therapysim.personas.load import find, library, load_persona, personas
+from therapysim.personas.patient import Cue, Line, Patient
+from therapysim.personas.schema import Fact, Persona
+from therapysim.personas.scripted import ScriptedPatient
+
+__all__ = [
+    "Cue",
+    "Fact",
+    "Line",
+    "Patient",
+    "Persona",
+    "ScriptedPatient",
+    "find",
+    "library",
+    "load_persona",
+    "personas",
+]

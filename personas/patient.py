@@ -1,0 +1,66 @@
+"""What a patient is to the environment: something that words a cue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from therapysim.messages import Transcript
+from therapysim.personas.schema import Fact, Persona
+from therapysim.state import Ending, Move, Vector
+
+__all__ = ["Cue", "Line", "Patient"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What the dynamics decided that the patient says next; the patient only finds the words.
+
+    Attributes:
+        persona: who speaks.
+        transcript: all that was said, the therapist's newest turn last; empty at the opening.
+        mood: the affect [I, T, A, S] to express, each in [-1, 1].
+        move: what the turn does.
+        facts: the facts told in this turn; the line tells all of these and no other.
+        told: facts told in earlier turns.
+        acts: what the therapist's turn was, names from ``rewards.acts.ACTS``.
+        ending: why the session closes, where the move is CLOSE.
+        seed: the only source of chance in the wording; equal cues give equal lines.
+    """
+
+    persona: Persona
+    transcript: Transcript
+    mood: Vector
+    move: Move
+    facts: tuple[Fact, ...] = ()
+    told: tuple[Fact, ...] = ()
+    acts: frozenset[str] = frozenset()
+    ending: Ending = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The patient's words, and how they came about.
+
+    Attributes:
+        text: never empty.
+        source: "scripted"; "llm"; or "replaced" where the model's lines all failed the guard.
+        rejected: why each earlier draw was refused, oldest first.
+    """
+
+    text: str
+    source: Literal["scripted", "llm", "replaced"] = "scripted"
+    rejected: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """Words cues. It holds no session: whatever it needs stands in the cue."""
+
+    def speak(self, cues: Sequence[Cue]) -> list[Line]:
+        """One line a cue, in order.
+
+        Raises:
+            PatientError: no line could be had; the sessions are failed, not scored.
+        """
+        ...
