@@ -1,0 +1,275 @@
+"""What a language model may not put into a patient's mouth: each way a drawn line can fail, and the check for it."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from therapysim.errors import ConfigError
+from therapysim.messages import Transcript
+from therapysim.personas.patient import Cue
+from therapysim.personas.schema import Fact, Persona
+from therapysim.state import Move, Vector
+
+__all__ = ["FAULTS", "Fault", "Feel", "GuardSettings", "Verdict", "breaks_role", "inspect", "leaks", "misses_mood",
+           "omits", "recites", "repeats", "speaks_of_the_other", "trim"]  # fmt: skip
+
+Fault = Literal["", "empty", "length", "role", "repeat", "leak", "fact", "mood"]
+
+#: The faults a line can have, in the order in which they are looked for; the first one found is the one reported.
+FAULTS: tuple[Fault, ...] = ("empty", "length", "role", "repeat", "leak", "fact", "mood")
+
+#: Reads texts into affect, shape (n, 4), each value in [-1, 1].
+Feel = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+_FLAGS = re.IGNORECASE | re.MULTILINE
+
+
+def _any(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(phrases), _FLAGS)
+
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_SENTENCE = re.compile(r"\S.*?[.!?…]+[\"'”’)]*(?=\s|$)", re.DOTALL)
+_SPEAKERS = r"patient|client|therapist|counsell?or|doctor|dr|user|human|assistant|system|ai"
+_TRADES = r"(therapist|counsell?or|psychologist|psychiatrist|assistant|coach)"
+# A line written as a script: speaker tags, template marks, stage directions.
+_SCRIPT = _any(
+    rf"^\W*(?:{_SPEAKERS})\b[^.!?\n]{{0,20}}:",
+    r"<\||\|>|</?s>|^#+ ",
+    r"\[/?[a-z][^\]]*\]",
+    r"\*\s*\w[^*]*\*",
+    r"\(\s*(?:\w+ )?(?:sigh|paus|smil|laugh|chuckl|cry|cries|look|nod|shrug|silen|whisper|tear|quiet)\w*[^)]*\)",
+)
+# A line spoken by a machine.
+_MACHINE = _any(
+    r"\blanguage model\b",
+    r"\bchatbot\b",
+    r"\bai (?:assistant|model)\b",
+    r"\bas an? (?:ai|assistant|artificial intelligence)\b",
+    r"\b(?:i am|i'm) an? (?:ai|virtual assistant|computer program)\b",
+)
+# A line spoken from the other chair, or from behind a help desk.
+_HELPER = _any(
+    r"\b(?:my|our) (?:patients?|clients?)\b",
+    r"\b(?:your|dear) therapist\b",
+    r"\bhow (?:can|may) i (?:help|assist|support)(?: you\b| today|\?)",
+    r"\b(?:i'm|i am) here to (?:help|support|listen|assist)\b",
+    r"\bsorry (?:to hear|(?:that |for )?you\b|you're|for (?:your|what you|the way you))",
+    r"\b(?:what|all) you(?:'re| are) going through\b",
+    r"\bthere for you\b",
+    r"\bthank you for (?:sharing|reaching out|opening up)",
+    r"\b(?:it|that)(?:'s| is) (?:great|good|wonderful) (?:to hear|that you)",
+    r"\bhow does that make you feel|\bhow are you feeling|\bwhat brings you here",
+    r"\bfeel free to\b",
+    r"\bi (?:would )?(?:recommend|suggest)\b",
+    r"\bhave you (?:tried|considered)\b",
+    r"\byou (?:should|could|might) (?:try|consider|seek)\b",
+    r"\bi (?:can )?(?:understand|hear) (?:that )?you(?:'re| are)\b",
+    r"\byou(?:'re| are) not alone\b",
+    r"^(?:certainly|of course|sure)[!,] here",
+)
+_PROFESSION = _any(rf"\b(?:as an?|i am an?|i'm an?|i am your|i'm your|as your) (?:\w+ )?{_TRADES}\b")
+_SMALL_TALK = """
+a about after again all also always am an and any anymore anything are as at back be because been before being but by
+can can't could couldn't day did didn't do does doesn't doing don't down even ever every everything feel feeling felt
+few for from get gets getting go goes going gone got had has have haven't having he he'd he's her here him his how i
+i'd i'll i'm i've if in into is isn't it it's its just keep know last let like little lot made make makes many maybe me
+mean more most much my myself never no not nothing now of off okay on one only or other our out over people put quite
+really right said same say says she she's should so some someone something still such sure take tell than that that's
+the their them then there there's they they're thing things think this those though thought time times to told too two
+up us very want wanted was wasn't way we well went were what when where which while who why will with won't would
+wouldn't yeah yes you you're your
+"""
+# Words that carry no fact.
+_EMPTY_WORDS = frozenset(_SMALL_TALK.split())
+_YOU = frozenset({"you", "your", "yours", "yourself"})
+_ME = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our"})
+# Moves that speak of the therapist by right.
+_ACCUSING = (Move.RUPTURE, Move.CLOSE)
+# Inflections share their first letters: the cheapest stem that joins "sleep" and "sleeping".
+_STEM = 5
+# So many words in a row taken from the instructions are recital, not speech.
+_RECITAL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """How strict the guard is.
+
+    Attributes:
+        max_mood_distance: the largest L2 distance between a line's affect and the cue's mood; at most 4 can occur.
+            Over 16 trial cues, scripted lines lay at 0.43 in the median, one of them beyond 0.8.
+        max_leak: the largest share, in [0, 1], of an untold fact's content words that a line may hold.
+        min_fact: the smallest share, in [0, 1], of a fact's content words that a line telling it must hold.
+        max_similarity: the word-set Jaccard similarity in (0, 1] from which two turns count as the same.
+        max_words: the longest line, once trimmed to whole sentences.
+    """
+
+    max_mood_distance: float = 0.8
+    max_leak: float = 0.4
+    min_fact: float = 0.4
+    max_similarity: float = 0.7
+    max_words: int = 60
+
+    def __post_init__(self) -> None:
+        if not self.max_mood_distance > 0:
+            raise ConfigError(f"GuardSettings: max_mood_distance is {self.max_mood_distance}, expected above 0")
+        for name in ("max_leak", "min_fact", "max_similarity"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"GuardSettings: {name} is {getattr(self, name)}, expected in [0, 1]")
+        if self.max_words < 1:
+            raise ConfigError(f"GuardSettings: max_words is {self.max_words}, expected at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A drawn line, trimmed, and its first fault; "" where it may be said."""
+
+    line: str
+    fault: Fault
+
+
+def inspect(
+    drawn: Sequence[str], cues: Sequence[Cue], feel: Feel, settings: GuardSettings, prompts: Sequence[str]
+) -> list[Verdict]:
+    """Judge one drawn text for each cue, in order.
+
+    Args:
+        drawn: the model's replies as they came.
+        cues: what each was to word.
+        feel: the sensor; it reads only the lines that have no other fault.
+        settings: the limits.
+        prompts: for each cue, the instructions that its line may not recite.
+    """
+    lines = [trim(text, settings.max_words) for text in drawn]
+    rows = zip(drawn, lines, cues, prompts, strict=True)
+    faults = [_fault_of_words(text, line, cue, settings, prompt) for text, line, cue, prompt in rows]
+    sound = [i for i, fault in enumerate(faults) if not fault]
+    affects = feel([lines[i] for i in sound]) if sound else np.zeros((0, 4), np.float32)
+    for i, affect in zip(sound, affects, strict=True):
+        if misses_mood(affect, cues[i].mood, settings.max_mood_distance):
+            faults[i] = "mood"
+    return [Verdict(line, fault) for line, fault in zip(lines, faults, strict=True)]
+
+
+def _fault_of_words(text: str, line: str, cue: Cue, settings: GuardSettings, prompt: str) -> Fault:
+    """Every fault but the mood. Role is looked for in the untrimmed text, whose cut-off end may betray it."""
+    checks: tuple[tuple[Fault, Callable[[], bool]], ...] = (
+        ("empty", lambda: not _words(line)),
+        ("length", lambda: len(line.split()) > settings.max_words),
+        ("role", lambda: breaks_role(text, cue.persona) or recites(text, prompt)),
+        ("role", lambda: cue.move not in _ACCUSING and speaks_of_the_other(line)),
+        ("repeat", lambda: repeats(line, cue.transcript, settings.max_similarity)),
+        ("leak", lambda: leaks(line, cue, settings.max_leak)),
+        ("fact", lambda: omits(line, cue.facts, settings.min_fact)),
+    )
+    return next((name for name, fails in checks if fails()), "")
+
+
+def trim(text: str, max_words: int) -> str:
+    """The whole sentences of a text, on one line, as many as fit; a text without a whole sentence stays as it is."""
+    plain = " ".join(text.split())
+    if len(plain) > 1 and plain[0] in '"“' and plain[-1] in '"”':
+        plain = plain[1:-1].strip()
+    sentences = _SENTENCE.findall(plain)
+    while len(sentences) > 1 and len(" ".join(sentences).split()) > max_words:
+        sentences.pop()
+    return " ".join(sentences) or plain
+
+
+def breaks_role(text: str, persona: Persona) -> bool:
+    """Whether a text speaks as a machine or a helper, or is written as a script instead of said."""
+    plain = text.replace("’", "'")
+    if any(pattern.search(plain) for pattern in (_SCRIPT, _MACHINE, _HELPER)):
+        return True
+    if re.search(rf"^\W*{re.escape(persona.name)}\s*:|\byou(?:'re| are) {re.escape(persona.name)}\b", plain, _FLAGS):
+        return True
+    # A patient may be a counsellor by trade, and say so.
+    trade = persona.occupation.lower()
+    return any(match.group(1).lower() not in trade for match in _PROFESSION.finditer(plain))
+
+
+def speaks_of_the_other(line: str) -> bool:
+    """Whether a line is about "you" far more than about "me", as a therapist's is."""
+    words = [word.split("'")[0] for word in _words(line)]
+    you, me = (sum(word in group for word in words) for group in (_YOU, _ME))
+    return you >= 3 and you > 2 * me
+
+
+def recites(text: str, instructions: str) -> bool:
+    """Whether a text takes a run of words from the instructions."""
+    return bool(_runs(text) & _runs(instructions))
+
+
+def repeats(line: str, transcript: Transcript, max_similarity: float) -> bool:
+    """Whether a line says an earlier patient turn, or the therapist's newest, almost word for word, or itself twice."""
+    if _loops(line):
+        return True
+    said = [*transcript.said_by("patient"), transcript.last("therapist")]
+    new = set(_words(line))
+    return any(_jaccard(new, set(_words(old))) >= max_similarity for old in said if old)
+
+
+def _loops(line: str) -> bool:
+    """Whether a clause of four words or more comes twice: how small models run dry. "I don't know" may."""
+    clauses = [tuple(_words(part)) for part in re.split(r"[.!?;,]+", line)]
+    long = [clause for clause in clauses if len(clause) >= 4]
+    return len(set(long)) < len(long)
+
+
+def leaks(line: str, cue: Cue, max_share: float) -> bool:
+    """Whether a line tells a fact that is neither told nor cued, by words that nothing said so far explains."""
+    open_facts = (*cue.told, *cue.facts)
+    known = _content([*cue.transcript.said_by("patient"), *_lines(open_facts), cue.persona.name])
+    said = _content([line]) - known
+    allowed = {fact.id for fact in open_facts}
+    secrets = (fact for fact in cue.persona.facts if fact.id not in allowed)
+    return any(_gives_away(said, _content([words]) - known, max_share) for words in _lines(secrets))
+
+
+def omits(line: str, facts: Sequence[Fact], min_share: float) -> bool:
+    """Whether a line leaves out a fact it is to tell; each fact is held against its nearest wording."""
+    said = _content([line])
+    return any(max((_share(said, _content([w])) for w in fact.lines), default=1.0) < min_share for fact in facts)
+
+
+def misses_mood(affect: NDArray[np.float32], mood: Vector, max_distance: float) -> bool:
+    """Whether a line's affect [I, T, A, S] lies too far from the mood to express."""
+    return bool(np.linalg.norm(np.asarray(affect, np.float64) - np.asarray(mood)) > max_distance)
+
+
+def _gives_away(said: set[str], secret: set[str], max_share: float) -> bool:
+    # One shared word is chance; it takes two to tell something.
+    return len(said & secret) >= 2 and _share(said, secret) > max_share
+
+
+def _share(said: set[str], wanted: set[str]) -> float:
+    return len(said & wanted) / len(wanted) if wanted else 1.0
+
+
+def _jaccard(one: set[str], other: set[str]) -> float:
+    return len(one & other) / len(one | other) if one | other else 0.0
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower().replace("’", "'"))
+
+
+def _content(texts: Iterable[str]) -> set[str]:
+    """Stems of the words that carry meaning."""
+    words = (word for text in texts for word in _words(text))
+    return {word.split("'")[0][:_STEM] for word in words if word not in _EMPTY_WORDS}
+
+
+def _lines(facts: Iterable[Fact]) -> list[str]:
+    return [line for fact in facts for line in fact.lines]
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = _words(text)
+    return {tuple(words[i : i + _RECITAL]) for i in range(len(words) - _RECITAL + 1)}

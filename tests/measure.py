@@ -1,0 +1,124 @@
+"""The README's numbers that are not speed. Nothing here passes or fails.
+
+python tests/measure.py mood        how close the scripted patient's words read to the mood it was given
+python tests/measure.py seeds       digests of the transcripts of two runs with one seed, and of a third seed
+python tests/measure.py baselines   every baseline with every held-out patient, mean and 95 % interval
+python tests/measure.py patient     SmolLM2-135M as the patient: how often the guard redraws and replaces
+"""
+
+import argparse
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from therapysim.agents.baselines import BASELINES, baseline
+from therapysim.agents.benchmark import benchmark, table
+from therapysim.agents.episode import play
+from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+from therapysim.messages import Transcript
+from therapysim.personas.load import library, personas
+from therapysim.personas.patient import Cue, Line
+from therapysim.personas.scripted import ScriptedPatient
+from therapysim.rewards.emotions import shipped_sensor
+from therapysim.state import Move, Vector
+
+
+def main() -> None:
+    """Runs one measurement."""
+    what: dict[str, Callable[[], None]] = {
+        "mood": mood,
+        "seeds": seeds,
+        "baselines": baselines,
+        "patient": patient,
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=what)
+    what[parser.parse_args().what]()
+
+
+def mood_cues(count: int, seed: int = 0) -> list[Cue]:
+    """Cues for every patient in turn, with moods around its baseline and moves drawn by the seed."""
+    rng, who = np.random.default_rng(seed), list(library().values())
+    moves = (Move.EXPRESS, Move.ASK, Move.CHANGE, Move.SUSTAIN)
+    talk = Transcript().add("patient", "Hello.").add("therapist", "That sounds hard. What is it like for you?")
+    return [
+        Cue(
+            persona=(p := who[i % len(who)]),
+            transcript=talk,
+            mood=vector(np.clip(np.array(p.mood) + rng.normal(0, 0.15, 4), -1, 1)),
+            move=moves[int(rng.integers(len(moves)))],
+            acts=frozenset({"reflection", "open_question"}),
+            seed=int(rng.integers(2**31)),
+        )
+        for i in range(count)
+    ]
+
+
+def vector(values: np.ndarray) -> Vector:  # type: ignore[type-arg]
+    """Four floats as a Vector."""
+    return float(values[0]), float(values[1]), float(values[2]), float(values[3])
+
+
+def distances(lines: list[Line], cues: list[Cue]) -> np.ndarray:  # type: ignore[type-arg]
+    """L2 distance of each line's reading to the mood of its cue, shape (n,)."""
+    readings = shipped_sensor().affect([line.text for line in lines])
+    moods = np.array([cue.mood for cue in cues])
+    return np.asarray(np.linalg.norm(readings - moods, axis=1))
+
+
+def mood() -> None:
+    """The spoken lines, against the same lines dealt to other cues of the same patient, and against no feeling."""
+    cues = mood_cues(400)
+    lines = ScriptedPatient(shipped_sensor().affect).speak(cues)
+    people = len(library())
+    other = [*lines[people:], *lines[:people]]  # a line of the same patient, worded for another mood
+    shuffled = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))]
+    size = np.linalg.norm([cue.mood for cue in cues], axis=1).mean()
+    print(f"mean L2 distance between the mood of a cue and the reading of its line, {len(cues)} cues:")
+    print(f"  its own line {distances(lines, cues).mean():.3f}")
+    print(f"  a line of the same patient for another cue {distances(other, cues).mean():.3f}")
+    print(f"  a line of any patient {distances(shuffled, cues).mean():.3f}")
+    print(f"  a line that reads as nothing {size:.3f}")
+
+
+def digest(seed: int) -> str:
+    """SHA-256 over the transcripts of eight sessions."""
+    starts = [Start(seed * 100 + i) for i in range(8)]
+    episodes = play(SessionBatch(), baseline("attuned"), starts)
+    return hashlib.sha256("\n\n".join(str(e.session.transcript) for e in episodes).encode()).hexdigest()
+
+
+def seeds() -> None:
+    """Two runs with seed 0, one with seed 1."""
+    for seed in (0, 0, 1):
+        print(f"seed {seed}: {digest(seed)}")
+
+
+def baselines() -> None:
+    """Five dev and test patients, eight seeds each."""
+    who = [p.id for split in ("dev", "test") for p in personas(split)]
+    print(table(benchmark(SessionBatch(), {n: baseline(n) for n in BASELINES}, who, range(8))))
+
+
+def patient() -> None:
+    """Eight sessions of four turns with a language model as the patient."""
+    from therapysim.chat import HuggingFaceChat
+    from therapysim.personas.llm import LLMPatient
+
+    feel = shipped_sensor().affect
+    speaker = LLMPatient(HuggingFaceChat("smollm2"), ScriptedPatient(feel), feel)
+    batch = SessionBatch(SessionConfig(max_turns=4), patient=speaker)
+    starts = [Start(i, p.id) for i, p in enumerate(personas("train") + personas("test"))]
+    episodes = play(batch, baseline("attuned"), starts)
+    lines = [turn.line for e in episodes for turn in e.turns if turn.line]
+    first = sum(not line.rejected and line.source == "llm" for line in lines)
+    replaced = sum(line.source == "replaced" for line in lines)
+    reasons = Counter(reason for line in lines for reason in line.rejected)
+    print(f"{len(lines)} lines: {first / len(lines):.0%} passed at once, {replaced / len(lines):.0%} were replaced")
+    print("draws refused, by reason: " + ", ".join(f"{name} {n}" for name, n in reasons.most_common()))
+
+
+if __name__ == "__main__":
+    main()
