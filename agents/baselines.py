@@ -87,8 +87,9 @@ SAFETY = (
     "I am glad you told me. How strong is the wish to die, and what keeps you safe when it comes?",
 )
 DANGER = re.compile(
-    r"\b((not|never) (wake|woken)|wake up (at all|again)|be dead|not want to be here|to die|dying|not be here|"
-    r"disappear|end it|kill|suicid|better off without me|no point in living|hurt (myself|him|her|someone))"
+    r"\b((not|never) (wake|woken)|wake up (at all|again)|be dead|not want to be here|not being alive|to die|dying|"
+    r"(were|was|be) gone|free of me|being over|not be here|disappear|end it|kill|suicid|better off without me|"
+    r"no point in living|hurt (myself|him|her|someone))"
 )
 MOODS = ("heavy and sad", "angry and unfair", "disappointing and bitter", "frightening")
 ELIZA: tuple[tuple[str, str], ...] = (

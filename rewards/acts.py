@@ -37,10 +37,12 @@ _PATTERNS: dict[str, str] = {
     r"pathetic|stupid|weak|lazy|selfish|a (liar|coward|burden|failure|loser))|stop (whining|complaining|lying|being)|"
     r"your (own )?fault|you (only )?(blame|bring) (this |it )?(on )?yourself|shut up|grow up|man up|what is wrong with "
     r"you|what's wrong with you|nobody (likes|cares)|i (don't|do not) care|waste of (my )?time|you disgust|idiot)",
-    "invalidation": r"\b(it('s| is) not (that|so) (bad|serious|hard)|(it|that) could be worse|others have it worse|"
+    "invalidation": r"(^|[.!?,] *|you (should|need to|have to) )(please |just )?calm down|"
+    r"\b(it('s| is) not (that|so) (bad|serious|hard)|(it|that) could be worse|"
+    r"others have it worse|"
     r"other people have (it|real|bigger|worse)|you('re| are) (overreacting|too sensitive|exaggerating|imagining)|"
     r"(just )?get over it|(just )?move on|don't be (so )?(sad|silly|dramatic|sensitive|afraid|upset|negative)|"
-    r"no reason to (be|feel)|nothing to (be|worry|cry)|not a big deal|no big deal|calm down|everyone feels|"
+    r"no reason to (be|feel)|nothing to (be|worry|cry)|not a big deal|no big deal|everyone feels|"
     r"it('s| is) all in your head|you shouldn't feel|you should not feel)",
     "toxic_positivity": r"\b(look on the bright side|bright side|good vibes|positive vibes|stay positive|be positive|"
     r"think positive(ly)?|just (be happy|smile|think happy)|happiness is a choice|choose (joy|happiness|to be happy)|"

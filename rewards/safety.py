@@ -25,7 +25,7 @@ def violations(turn: Transition, *, min_words: int = 3, hostile: float = -0.6) -
     Args:
         turn: the turn.
         min_words: shorter turns are "too_short".
-        hostile: a turn that is no reflection and whose Temper and Attitude add up to less is "hostile".
+        hostile: a turn that neither reflects nor validates, and whose Temper and Attitude add up to less, is "hostile".
     """
     acts, mood = turn.appraisal.acts, turn.therapist.affect
     found = [act for act in HARMFUL_ACTS if act in acts] + [flag for flag in MANIPULATION if flag in turn.flags]
@@ -33,7 +33,7 @@ def violations(turn: Transition, *, min_words: int = 3, hostile: float = -0.6) -
         found.append("too_short")
     if is_toxic_positivity(turn):
         found.append("toxic_positivity")
-    if "reflection" not in acts and mood[_TEMPER] + mood[_ATTITUDE] < hostile:
+    if not acts & {"reflection", "validation"} and mood[_TEMPER] + mood[_ATTITUDE] < hostile:
         found.append("hostile")
     if missed_risk(turn):
         found.append("missed_risk")
