@@ -1,5 +1,6 @@
 """Writes the sensor's report and model card, so that the card's numbers are the run's own."""
 
+# ruff: noqa: E501 - the rows of a Markdown table cannot be wrapped
 import json
 from pathlib import Path
 from typing import Any

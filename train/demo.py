@@ -1,6 +1,8 @@
 """``therapysim demo``: the whole path once. A session, its mood profile, a short training, and a comparison."""
 
+import warnings
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from therapysim.agents.baselines import baseline
@@ -32,9 +34,9 @@ class DemoSettings:
 
     model: str = "smollm2"
     out: str = "runs/demo"
-    steps: int = 4
+    steps: int = 3
     seed: int = 0
-    turns: int = 4
+    turns: int = 3
     seeds: int = 3
 
     def __post_init__(self) -> None:
@@ -45,6 +47,20 @@ class DemoSettings:
 
 def run(settings: DemoSettings) -> None:
     """Runs the demo and prints what a newcomer should see."""
+    with warnings.catch_warnings():
+        _quieten()
+        _run(settings)
+
+
+def _quieten() -> None:
+    """Leaves one progress bar, the training's; a small model loads at once."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
+
+
+def _run(settings: DemoSettings) -> None:
     from therapysim.train.grpo import train
 
     print("1. A session: the scripted patient with a therapist that reflects and asks\n")
@@ -63,6 +79,12 @@ def run(settings: DemoSettings) -> None:
     print(f"\npolicy:  {trained.policy}\nmetrics: {Path(trained.out) / 'metrics.jsonl'}")
 
 
+def fresh(folder: str) -> str:
+    """The folder, or the first of folder-2, folder-3, … that is free: a demo never touches an earlier run."""
+    names = (folder if i == 1 else f"{folder}-{i}" for i in count(1))
+    return next(name for name in names if not Path(name).exists())
+
+
 def show_session(seed: int) -> None:
     """Plays one short session and prints it with its mood profile."""
     batch = SessionBatch(SessionConfig(max_turns=6))
@@ -72,7 +94,7 @@ def show_session(seed: int) -> None:
 
 def evaluate(settings: DemoSettings, name: str, model: str, who: list[str]) -> list[Result]:
     """Plays the policy with the held-out patients."""
-    therapist = ChatTherapist(HuggingFaceChat(model), Sampling(max_tokens=40))
+    therapist = ChatTherapist(HuggingFaceChat(model), Sampling(max_tokens=32))
     seeds = range(1000, 1000 + settings.seeds)
     batch = SessionBatch(SessionConfig(max_turns=settings.turns))
     results = benchmark(batch, {name: therapist}, who, seeds)
@@ -84,14 +106,14 @@ def training(settings: DemoSettings) -> GRPOSettings:
     """A training small enough for two cores: one group of four sessions an update."""
     return GRPOSettings(
         model=settings.model,
-        out=settings.out,
+        out=fresh(settings.out),
         seed=settings.seed,
         max_steps=settings.steps,
         generations=4,
         batch_size=4,
         accumulation=1,
-        max_turns=3,
-        max_turn_tokens=32,
+        max_turns=2,
+        max_turn_tokens=24,
         lr=1e-4,
         sample_every=0,
         save_steps=settings.steps,

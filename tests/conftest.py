@@ -1,0 +1,66 @@
+"""What several test files share: a tiny random chat model, and the environment it trains in."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from therapysim.envs.batch import SessionBatch, SessionConfig
+from therapysim.personas.patient import Patient
+from therapysim.state import State
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a two-layer random Llama and a byte-level tokenizer that knows the words of a session."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = _tokenizer(transformers)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., SessionBatch]:
+    """Makes an environment with a turn limit, and a patient of one's own if need be."""
+
+    def make(max_turns: int = 3, patient: Patient | None = None) -> SessionBatch:
+        return SessionBatch(SessionConfig(max_turns=max_turns), patient=patient)
+
+    return make
+
+
+def _tokenizer(transformers: Any) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    from therapysim.agents.therapist import SYSTEM_PROMPT, user_message
+    from therapysim.personas.load import personas
+
+    words = [line for p in personas("train") for line in (*p.voice.opening, *p.voice.express)]
+    state = State(personas("train")[0].attributes, (0.0,), (0.0, 0.0, 0.0, 0.0))
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    specials = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    core.train_from_iterator(
+        [SYSTEM_PROMPT, user_message(state, ""), *words] * 2,
+        trainers.BpeTrainer(vocab_size=1200, special_tokens=specials, initial_alphabet=alphabet, show_progress=False),
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+    )  # fmt: skip

@@ -1,0 +1,89 @@
+"""How much better a session, or a turn of it, went than its group's: pure functions, no model in sight.
+
+Rows come group by group: rows ``k*size`` to ``(k+1)*size - 1`` share persona and seed, so that the mean of a group is
+what this patient would have given to an average policy. A failed session (its patient never answered) has no return: it
+counts for nothing in its group, and its advantage is 0. So has a group in which all fared alike.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from therapysim.errors import ConfigError
+
+__all__ = ["MODES", "by_trajectory", "by_turn", "mixed", "rewards_to_go", "spread_over_tokens"]
+
+#: Whose credit a token gets: its whole session's, its turn's, or some of both.
+MODES = ("trajectory", "turn", "mixed")
+
+Floats = NDArray[np.float64]
+TurnRewards = Sequence[Sequence[float]]
+
+# As in TRL: keeps a group that fared almost alike from being blown up to unit spread.
+_EPSILON = 1e-4
+
+
+def by_trajectory(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) -> Floats:
+    """Group-normalised returns (sums over the turns), shape (B,).
+
+    Source: Shao et al. 2024, DeepSeekMath, section 4.1.2 (outcome supervision).
+    """
+    returns = np.array([sum(rewards) for rewards in turn_rewards], dtype=np.float64)
+    returns[np.asarray(failed, dtype=bool)] = np.nan
+    return _normalise(returns[:, None], size)[:, 0]
+
+
+def by_turn(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) -> Floats:
+    """Rewards-to-go, normalised turn by turn over the members that reached it; shape (B, turns), 0 beyond the end.
+
+    Source: Shao et al. 2024, DeepSeekMath, section 4.1.3 (process supervision), with turns for steps.
+    """
+    to_go = rewards_to_go(turn_rewards)
+    to_go[np.asarray(failed, dtype=bool)] = np.nan
+    return _normalise(to_go, size)
+
+
+def mixed(turn_rewards: TurnRewards, failed: Sequence[bool], size: int, turn_weight: float) -> Floats:
+    """``turn_weight`` of the turn's credit and the rest of the session's, shape (B, turns)."""
+    whole = by_trajectory(turn_rewards, failed, size)[:, None]
+    return (1 - turn_weight) * whole + turn_weight * by_turn(turn_rewards, failed, size)
+
+
+def rewards_to_go(turn_rewards: TurnRewards) -> Floats:
+    """What each turn and those after it earned, shape (B, longest), NaN beyond a session's end."""
+    table = np.full((len(turn_rewards), max((len(r) for r in turn_rewards), default=0)), np.nan)
+    for row, rewards in zip(table, turn_rewards, strict=True):
+        row[: len(rewards)] = np.cumsum(np.asarray(rewards, dtype=np.float64)[::-1])[::-1]
+    return table
+
+
+def spread_over_tokens(advantages: Floats, turn_ids: Sequence[Sequence[int]], width: int) -> Floats:
+    """Each token's advantage from its turn's, shape (B, width).
+
+    Args:
+        advantages: shape (B, turns).
+        turn_ids: for each token of a session the turn it belongs to, -1 where the patient speaks.
+        width: the longest session in tokens, with padding.
+    """
+    table = np.zeros((len(turn_ids), width))
+    for row, own, turns in zip(table, advantages, turn_ids, strict=True):
+        ids = np.asarray(turns, dtype=np.int64)
+        spoken = np.flatnonzero(ids >= 0)
+        row[spoken] = own[ids[spoken]]
+    return table
+
+
+def _normalise(values: Floats, size: int) -> Floats:
+    """(x - mean) / (std + eps) down each column of each group, over what is not NaN.
+
+    0 where there is nothing to compare. The deviation is the sample's (n - 1), as in TRL.
+    """
+    if size < 2 or len(values) % size:
+        raise ConfigError(f"{len(values)} sessions do not make whole groups of {size}; expected a multiple, size >= 2")
+    grouped = values.reshape(-1, size, values.shape[1])
+    there = ~np.isnan(grouped)
+    count = there.sum(axis=1, keepdims=True)
+    centred = np.where(there, grouped - np.nansum(grouped, axis=1, keepdims=True) / np.maximum(count, 1), 0.0)
+    deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / np.maximum(count - 1, 1))
+    return np.asarray((centred / (deviation + _EPSILON)).reshape(values.shape))
