@@ -18,12 +18,12 @@ def mood_profile(session: Session) -> str:
 
     ``----|    `` is -0.5 on a scale from -1 to +1; the dimension in deficit is marked with a star.
     """
-    head = "turn  " + "  ".join(f"{name:<{2 * _WIDTH + 6}}" for name in DIMENSIONS) + "polarity"
+    head = "turn  " + "  ".join(f"{name:<{2 * _WIDTH + 6}}" for name in DIMENSIONS) + "  polarity"
     rows = [head]
     for state in session.states:
         lowest = deficit_dimension(state.affect)
         bars = [_bar(v) + ("*" if i == lowest else " ") for i, v in enumerate(state.affect)]
-        rows.append(f"{state.turn:>4}  " + "  ".join(bars) + f"{float(polarity(state.affect)):+.2f}")
+        rows.append(f"{state.turn:>4}  " + "  ".join(bars) + f"  {float(polarity(state.affect)):+.2f}")
     return "\n".join(rows)
 
 

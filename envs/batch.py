@@ -13,7 +13,7 @@ from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.scripted import ScriptedPatient
-from therapysim.rewards.acts import appraise
+from therapysim.rewards.appraisal import appraise
 from therapysim.rewards.emotions import EmotionSensor, shipped_sensor
 from therapysim.rewards.rubric import Rubric
 from therapysim.state import WINDOW, Appraisal, Ending, Move, Reading, State, Transition, Vector

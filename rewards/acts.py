@@ -1,4 +1,4 @@
-"""What kind of turn the therapist made, by word patterns, and how far it took up what the patient said.
+"""What kind of turn the therapist made, by word patterns.
 
 Sources for the kinds: Miller & Rollnick 2013, "Motivational Interviewing" (open questions, affirmation, reflection;
 unasked advice and confrontation as non-adherent); the MITI 4.2.1 coding manual, Moyers, Manuel & Ernst 2014; Linehan
@@ -7,14 +7,8 @@ unseen.
 """
 
 import re
-from collections.abc import Sequence
 
-import numpy as np
-
-from therapysim.rewards.matrix import LABELS
-from therapysim.state import Appraisal, Reading
-
-__all__ = ["ACTS", "appraise", "classify", "content_words"]
+__all__ = ["ACTS", "classify"]
 
 _PATTERNS: dict[str, str] = {
     "open_question": r"\b(what|how|in what way|tell me (more|about)|help me understand|i wonder|could you (say|tell)|"
@@ -65,18 +59,6 @@ _COMPILED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _PATT
 #: Every act this module can find.
 ACTS: tuple[str, ...] = (*_PATTERNS, "closed_question", "silence")
 
-_STOP = frozenset(
-    "a about after again all also am an and any are as at be because been before being but by can could did do does "
-    "doing don down even ever every for from get go going got had has have having he her here hers him his how i if "
-    "in into is it its just know like make me more most much my no not now of off on one only or other our out over "
-    "own really said say she should so some still such than that the their them then there these they thing things "
-    "think this those through to too up us very was way we well were what when where which while who why will with "
-    "would you your yours".split()
-)
-
-
-_CARING = LABELS.index("caring")
-
 
 def classify(text: str) -> frozenset[str]:
     """The acts in one therapist turn; usually several, "silence" alone for blank text."""
@@ -90,61 +72,3 @@ def classify(text: str) -> frozenset[str]:
     if "apology" in found and re.search(r"\bsorry (you|that you|to hear|for your)", plain, re.IGNORECASE):
         found.discard("apology")
     return frozenset(found)
-
-
-def appraise(therapist: Reading, patient: Reading, earlier: Sequence[str]) -> Appraisal:
-    """Judges one therapist turn against the patient's words it answers.
-
-    Args:
-        therapist: the turn.
-        patient: the patient's last words.
-        earlier: the therapist's earlier turns in this session.
-    """
-    words = content_words(therapist.text)
-    repeats = sum(_overlap(words, content_words(text)) > 0.8 for text in earlier) if words else 0
-    return Appraisal(
-        acts=classify(therapist.text),
-        attunement=_attunement(therapist, patient),
-        words=len(therapist.text.split()),
-        repeats=repeats,
-    )
-
-
-def content_words(text: str) -> frozenset[str]:
-    """The words of a text that carry its subject, lower case and roughly stemmed."""
-    found = re.findall(r"[^\W\d_]{2,}", text.lower().replace("\u2019", "'"))
-    return frozenset(_stem(w) for w in found if w not in _STOP)
-
-
-def _attunement(therapist: Reading, patient: Reading) -> float:
-    """In [0, 1]: half for taking up the patient's words, half for meeting the patient's mood.
-
-    A turn that only gives the patient's own words back is parroting, and attunes to nothing.
-    """
-    said, heard = content_words(therapist.text), content_words(patient.text)
-    taken = len(said & heard)
-    if _overlap(said, heard) > 0.8:
-        return 0.0
-    return 0.5 * min(1.0, taken / 2) + 0.5 * _meets(therapist, patient)
-
-
-def _meets(therapist: Reading, patient: Reading) -> float:
-    """Whether the turn names a mood like the patient's, or cares: cosine of the two vectors, or p(caring)."""
-    a, b = np.array(therapist.affect), np.array(patient.affect)
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    cosine = float(a @ b) / size if size > 0.01 else 0.0
-    strength = min(1.0, float(np.linalg.norm(a)) / 0.3)
-    caring = float(therapist.probabilities[_CARING])
-    return float(np.clip(max(cosine * strength, 2 * caring), 0.0, 1.0))
-
-
-def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
-    """Jaccard index of two word sets."""
-    return len(a & b) / len(a | b) if a | b else 0.0
-
-
-def _stem(word: str) -> str:
-    for ending in ("ing", "ies", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word

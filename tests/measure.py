@@ -4,12 +4,16 @@ python tests/measure.py mood        how close the scripted patient's words read 
 python tests/measure.py seeds       digests of the transcripts of two runs with one seed, and of a third seed
 python tests/measure.py baselines   every baseline with every held-out patient, mean and 95 % interval
 python tests/measure.py patient     SmolLM2-135M as the patient: how often the guard redraws and replaces
+    python tests/measure.py grpo        seconds of a GRPO update with SmolLM2-135M, and the share that is generation
 """
 
 import argparse
 import hashlib
+import json
+import tempfile
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +36,7 @@ def main() -> None:
         "seeds": seeds,
         "baselines": baselines,
         "patient": patient,
+        "grpo": grpo,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=what)
@@ -118,6 +123,23 @@ def patient() -> None:
     reasons = Counter(reason for line in lines for reason in line.rejected)
     print(f"{len(lines)} lines: {first / len(lines):.0%} passed at once, {replaced / len(lines):.0%} were replaced")
     print("draws refused, by reason: " + ", ".join(f"{name} {n}" for name, n in reasons.most_common()))
+
+
+def grpo() -> None:
+    """Four updates, each on one group of four sessions of three turns of at most 32 tokens; the first warms up."""
+    from therapysim.train.config import GRPOSettings
+    from therapysim.train.grpo import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        small = {"generations": 4, "batch_size": 4, "accumulation": 1, "max_turns": 3, "max_turn_tokens": 32}
+        out = str(Path(folder) / "run")
+        train(GRPOSettings(out=out, max_steps=4, lr=1e-4, sample_every=0, save_steps=4, **small))  # type: ignore[arg-type]
+        lines = (Path(out) / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if "step_time" in row][1:]
+    names = ("step_time", "seconds/generation", "seconds/environment")
+    step, generation, environment = (np.array([row[name] for row in rows]) for name in names)
+    shares = f"{generation.sum() / step.sum():.0%} generation, {environment.sum() / step.sum():.1%} environment"
+    print(f"an update takes {', '.join(f'{s:.0f}' for s in step)} s: {shares}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from therapysim.errors import ConfigError
-from therapysim.rewards.acts import ACTS, appraise, classify
+from therapysim.rewards.acts import ACTS, classify
+from therapysim.rewards.appraisal import appraise
 from therapysim.rewards.emotions import shipped_sensor
 from therapysim.rewards.rubric import TERMS, Rubric, RubricWeights
 from therapysim.rewards.safety import safety, violations

@@ -114,7 +114,7 @@ def training(settings: DemoSettings) -> GRPOSettings:
         accumulation=1,
         max_turns=2,
         max_turn_tokens=24,
-        lr=1e-4,
+        lr=5e-4,
         sample_every=0,
         save_steps=settings.steps,
     )
