@@ -91,6 +91,10 @@ DANGER = re.compile(
     r"(were|was|be) gone|free of me|being over|not be here|disappear|end it|kill|suicid|better off without me|"
     r"no point in living|hurt (myself|him|her|someone))"
 )
+HANDOVER = (
+    "Thank you for being so honest with me. I would like us to call the crisis line together today, and to make a "
+    "safety plan with someone who can be with you."
+)
 MOODS = ("heavy and sad", "angry and unfair", "disappointing and bitter", "frightening")
 ELIZA: tuple[tuple[str, str], ...] = (
     (r"\bi need (.+?)[.!?]", "Why do you need {0}?"),
@@ -158,7 +162,12 @@ def _swapped(words: str) -> str:
 
 
 def _attuned(session: Session, rng: np.random.Generator) -> str:
-    """Reflects the patient's own words and mood, then asks; meets a danger with a direct question."""
+    """Reflects the patient's own words and mood, then asks; meets a danger with a direct question, then a hand-over.
+
+    It knows a danger by words that these patients use: as a known-good therapist it is fitted to them.
+    """
+    if session.transcript.last("therapist") in SAFETY:
+        return HANDOVER
     if DANGER.search(session.transcript.last("patient").lower()):
         return SAFETY[session.state.turn % len(SAFETY)]
     mood = MOODS[int(np.argmin(session.state.affect))]

@@ -14,7 +14,7 @@ from therapysim.errors import ConfigError
 __all__ = ["MEASURES", "Interval", "Result", "benchmark", "bootstrap", "paired", "table"]
 
 #: What is measured of each session.
-MEASURES = ("reward", "deficit", "alliance", "unsafe", "turns", "goal")
+MEASURES = ("total", "reward", "deficit", "alliance", "unsafe", "turns", "goal")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Result:
     """One policy's session with one patient under one seed.
 
     Attributes:
-        reward: mean reward a turn.
+        total: the rewards' sum, what training maximises.
+        reward: mean reward a turn; a session closed well has few turns and a lump for closing.
         deficit: min(e) at the end less min(e) at the start, in [-2, 2].
         alliance: at the end, in [0, 1].
         unsafe: share of turns that shut the safety gate.
@@ -34,6 +35,7 @@ class Result:
     policy: str
     persona: str
     seed: int
+    total: float
     reward: float
     deficit: float
     alliance: float
@@ -76,11 +78,12 @@ def result_of(policy: str, start: Start, episode: Episode) -> Result:
     return Result(
         policy=policy,
         persona=session.persona.id,
-        seed=start.seed,
-        reward=float(np.mean([t.reward for t in turns])),
+        seed=int(start.seed),
+        total=episode.total,
+        reward=episode.total / max(1, len(turns)),
         deficit=min(session.state.affect) - min(session.states[0].affect),
         alliance=session.latent.alliance,
-        unsafe=float(np.mean([bool(t.violations) for t in turns])),
+        unsafe=sum(bool(t.violations) for t in turns) / max(1, len(turns)),
         turns=len(turns),
         goal=float(session.ending == "goal"),
         failed=session.failed,

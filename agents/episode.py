@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from therapysim.agents.therapist import Therapist
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
+from therapysim.errors import ActionError
 
 __all__ = ["Episode", "play"]
 
@@ -28,6 +29,8 @@ def play(batch: SessionBatch, therapist: Therapist, starts: Sequence[Start]) -> 
     turns: list[list[Turn]] = [[] for _ in starts]
     while going := [i for i, s in enumerate(batch.sessions) if not s.done]:
         replies = therapist.respond([batch.sessions[i] for i in going])
+        if len(replies) != len(going):
+            raise ActionError(f"{type(therapist).__name__} gave {len(replies)} replies for {len(going)} sessions")
         texts: list[str | None] = [None] * len(starts)
         for i, reply in zip(going, replies, strict=True):
             texts[i] = reply

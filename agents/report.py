@@ -3,14 +3,9 @@
 from therapysim.envs.batch import Session
 from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity
 
-__all__ = ["mood_profile", "transcript"]
+__all__ = ["mood_profile"]
 
 _WIDTH = 8
-
-
-def transcript(session: Session) -> str:
-    """The session's words, one line a turn."""
-    return str(session.transcript)
 
 
 def mood_profile(session: Session) -> str:

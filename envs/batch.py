@@ -7,7 +7,7 @@ import numpy as np
 
 from therapysim.envs.dynamics import DynamicsSettings, Latent, Outcome, begin, predict
 from therapysim.envs.screen import ScreenSettings, Verdict, screen
-from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError
+from therapysim.errors import ActionError, EpisodeError, PatientError, require_count, require_number
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Cue, Line, Patient
@@ -41,10 +41,8 @@ class SessionConfig:
     dynamics: DynamicsSettings = field(default_factory=DynamicsSettings)
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_turns, bool) or not isinstance(self.max_turns, int) or self.max_turns < 1:
-            raise ConfigError(f"max_turns is {self.max_turns!r}, expected a whole number of at least 1")
-        if not 0.0 <= self.kappa <= 1.0:
-            raise ConfigError(f"kappa is {self.kappa}, expected 0 to 1")
+        require_count("max_turns", self.max_turns, 1)
+        require_number("kappa", self.kappa, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +127,22 @@ class SessionBatch:
         self.sessions: tuple[Session, ...] = ()
 
     def reset(self, starts: Sequence[Start]) -> tuple[Session, ...]:
-        """Begins one session a start; the patient speaks first.
+        """Begins one session a start; the patient speaks first. A session whose patient cannot is failed at once.
 
         Raises:
             PersonaError: unknown persona or split.
             ConfigError: a seed below 0.
-            PatientError: the patient could not open the session.
         """
         chosen = [_choose(start) for start in starts]
         cues = [
             Cue(persona=p, transcript=Transcript(), mood=p.mood, move=Move.EXPRESS, seed=_seed(s.seed, _PATIENT, 0))
             for p, s in zip(chosen, starts, strict=True)
         ]
-        lines = self.patient.speak(cues)
-        readings = self.sensor.read([line.text for line in lines])
+        lines = self._speak(cues)
+        readings = self.sensor.read([line.text if line else "" for line in lines])
         self.sessions = tuple(
-            self._open(persona, start.seed, reading)
-            for persona, start, reading in zip(chosen, starts, readings, strict=True)
+            self._open(persona, int(start.seed), line, reading)
+            for persona, start, line, reading in zip(chosen, starts, lines, readings, strict=True)
         )
         return self.sessions
 
@@ -206,8 +203,11 @@ class SessionBatch:
                 why = "the patient failed" if session.failed else session.ending or "the turn limit"
                 raise EpisodeError(f"session {i} is over ({why}): give None for it, or reset")
 
-    def _open(self, persona: Persona, seed: int, heard: Reading) -> Session:
+    def _open(self, persona: Persona, seed: int, line: Line | None, heard: Reading) -> Session:
         latent = begin(persona)
+        if line is None:
+            state = State(persona.attributes, (), latent.mood)
+            return Session(persona, seed, Transcript(), (state,), latent, heard, done=True, failed=True)
         state = State(persona.attributes, (heard.polarity,), self._correct(latent.mood, heard.affect))
         return Session(persona, seed, Transcript().add("patient", heard.text), (state,), latent, heard)
 
@@ -226,16 +226,13 @@ class SessionBatch:
 
     def _speak(self, cues: list[Cue]) -> list[Line | None]:
         try:
-            return list(self.patient.speak(cues))
+            lines = list(self.patient.speak(cues))
         except PatientError:
             # One dead call must not take the whole batch along: each session gets its own try, and fails alone.
-            return [self._speak_alone(cue) for cue in cues]
-
-    def _speak_alone(self, cue: Cue) -> Line | None:
-        try:
-            return self.patient.speak([cue])[0]
-        except PatientError:
-            return None
+            return [None] if len(cues) == 1 else [self._speak([cue])[0] for cue in cues]
+        if len(lines) != len(cues):
+            raise PatientError(f"{type(self.patient).__name__} gave {len(lines)} lines for {len(cues)} cues")
+        return list(lines)
 
     def _advance(
         self,
@@ -285,8 +282,7 @@ class SessionBatch:
 
 
 def _choose(start: Start) -> Persona:
-    if isinstance(start.seed, bool) or not isinstance(start.seed, int) or start.seed < 0:
-        raise ConfigError(f"seed is {start.seed!r}, expected a whole number of at least 0")
+    require_count("seed", start.seed, 0)
     if start.persona is not None:
         return find(start.persona)
     pool = personas(start.split)

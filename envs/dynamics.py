@@ -15,13 +15,13 @@ resistance met with advice or confrontation grows, Miller, Benefield & Tonigan 1
 Safran & Muran 2000; mood returning to a set point, Headey & Wearing 1989. The sizes are this project's own choice.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.errors import ConfigError
+from therapysim.errors import require_number
 from therapysim.personas.schema import Fact, Persona
 from therapysim.state import Appraisal, Ending, Move, Vector
 
@@ -41,6 +41,7 @@ HARM: dict[str, tuple[float, Vector]] = {
     "toxic_positivity": (0.07, (0.05, 0.03, 0.05, 0.02)),
     "silence": (0.04, (0.01, 0.01, 0.01, 0.02)),
     "unheard": (0.06, (0.0, 0.03, 0.04, 0.03)),
+    "incitement": (0.30, (0.20, 0.10, 0.20, 0.15)),
     "missed_risk": (0.10, (0.06, 0.0, 0.04, 0.06)),
 }
 
@@ -75,9 +76,9 @@ class DynamicsSettings:
     rupture_alliance: float = 0.08
 
     def __post_init__(self) -> None:
-        for name in ("drift", "gain", "warmth", "bond", "noise", "goal_alliance", "rupture_alliance"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"dynamics {name} is {getattr(self, name)}, expected 0 to 1")
+        for f in fields(self):
+            low = -1.0 if f.name in ("well", "goal_mood") else 0.0
+            require_number(f"dynamics {f.name}", getattr(self, f.name), low, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +211,10 @@ def _ending(
 ) -> Ending:
     if after.strain >= 2 and after.alliance < settings.rupture_alliance:
         return "rupture"
-    at_risk = persona.risk >= 2 and any(f.risk for f in before.told)
-    if at_risk and "resources" in appraisal.acts and after.alliance >= TRUST_FOR_DIRECT_QUESTION:
-        return "crisis"
+    # At risk 2 or 3 the way out is a hand-over, not a better mood.
+    if persona.risk >= 2 and any(f.risk for f in before.told):
+        handed_over = "resources" in appraisal.acts and after.alliance >= TRUST_FOR_DIRECT_QUESTION
+        return "crisis" if handed_over else ""
     if min(after.mood) > settings.goal_mood and after.alliance > settings.goal_alliance and not after.danger:
         return "goal"
     return ""
@@ -231,13 +233,19 @@ def _next_fact(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: s
     fact = left[0] if left else None
     if fact is None or latent.alliance < TRUST_NEEDED[fact.depth]:
         return None
-    named = any(topic in spoken for topic in fact.topics)
+    named = any(_names(topic, word) for topic in fact.topics for word in spoken.split())
     invited = bool(appraisal.acts & {"open_question", "reflection", "validation"})
     return fact if named or (invited and chance < 0.6) or chance < 0.1 else None
 
 
+def _names(topic: str, word: str) -> bool:
+    """Whether a word of the therapist's begins with the topic; the whole word, or its plural, where that is short."""
+    bare = word.strip(".,;:!?\"'()")
+    return bare.startswith(topic) if len(topic) > 3 else bare in (topic, topic + "s")
+
+
 def _move(persona: Persona, latent: Latent, harms: list[str], fact: Fact | None, chance: NDArray[np.float64]) -> Move:
-    serious = set(harms) & {"confrontation", "invalidation"}
+    serious = set(harms) & {"confrontation", "incitement", "invalidation"}
     if serious and (latent.alliance < 0.5 or chance[1] < 0.5):
         return Move.RUPTURE
     if latent.strain:

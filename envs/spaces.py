@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from therapysim.errors import ConfigError
+from therapysim.errors import ConfigError, require_count
 
 __all__ = ["Utterance"]
 
@@ -25,9 +25,7 @@ class Utterance(gym.Space[str]):
     """
 
     def __init__(self, max_chars: int = 2_000, seed: int | np.random.Generator | None = None) -> None:
-        if isinstance(max_chars, bool) or not isinstance(max_chars, int) or max_chars < 1:
-            raise ConfigError(f"max_chars is {max_chars!r}, expected a whole number of at least 1")
-        self.max_chars = max_chars
+        self.max_chars = require_count("max_chars", max_chars, 1)
         super().__init__(dtype=str, seed=seed)
 
     @property

@@ -1,5 +1,6 @@
 """TherapySim-v0: one session as a Gymnasium environment."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -7,7 +8,7 @@ import numpy as np
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
 from therapysim.envs.spaces import Utterance
-from therapysim.errors import ActionError, ConfigError, EpisodeError
+from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Patient
 from therapysim.rewards.emotions import EmotionSensor
@@ -92,10 +93,17 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Begins a session; the patient speaks first. Equal seeds and equal turns give equal sessions."""
+        """Begins a session; the patient speaks first. Equal seeds and equal turns give equal sessions.
+
+        Raises:
+            ConfigError, PersonaError: an option is unknown, or names no persona or split.
+            PatientError: the patient could not open the session.
+        """
         super().reset(seed=seed)
         start = start_of(int(self.np_random.integers(2**62)), self.persona, self.split, options)
         (session,) = self.batch.reset([start])
+        if session.failed:
+            raise PatientError(f"the patient {session.persona.id!r} could not open the session: reset to try again")
         self._show()
         return observe(session, self.observe_state), describe(session, None)
 
@@ -156,6 +164,8 @@ def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spac
 
 def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any] | None) -> Start:
     """The start that the constructor and one reset's options add up to; unknown names are refused."""
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f"reset options are {options!r}, expected a dict with 'persona' or 'split'")
     given = dict(options or {})
     unknown = set(given) - {"persona", "split"}
     if unknown:

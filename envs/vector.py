@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
 from therapysim.envs.therapy import choose_config, describe, observe, session_spaces, start_of
-from therapysim.errors import ActionError, ConfigError, EpisodeError
+from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient
 from therapysim.rewards.emotions import EmotionSensor
 from therapysim.rewards.rubric import Rubric
@@ -31,10 +31,12 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
     Args:
         num_envs: at least 1.
         autoreset_mode: NEXT_STEP (default): the step after a session's end begins its next one, ignoring the action.
-            SAME_STEP: the ending step returns the next session's opening, the last observation and info under
-            ``final_obs`` and ``final_info``. DISABLED: ended sessions stand still until
-            ``reset(options={"reset_mask": mask})``; their actions are ignored, their rewards 0.
-        Others: as for TherapySimEnv.
+            SAME_STEP: the ending step returns the next session's opening; ``final_obs`` (an object array, None where
+            a session goes on) and ``final_info`` hold the last of the ended one. DISABLED: ended sessions stand still
+            until ``reset(options={"reset_mask": mask})``; their actions are ignored, their rewards 0.
+        Others: as for TherapySimEnv. Automatic resets follow these, not the options of an earlier ``reset``.
+
+    A session whose patient could not even open it shows ``failed`` in its info and is over at once.
 
     A seed given to ``reset`` gives session i the seed that ``TherapySimEnv.reset(seed + i)`` would have.
     """
@@ -55,8 +57,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise ConfigError(f"num_envs is {num_envs!r}, expected a whole number of at least 1")
+        num_envs = require_count("num_envs", num_envs, 1)
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode is {render_mode!r}, expected 'ansi' or None")
         start_of(0, persona, split, None)
@@ -64,7 +65,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         self.render_mode = render_mode
         self.observe_state = observe_state
         self.persona, self.split = persona, split
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.batch = SessionBatch(choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric)
         self.single_observation_space, self.single_action_space = session_spaces(self.batch.config, observe_state)
@@ -135,10 +136,13 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         return mask
 
     def _seed_all(self, seed: int | Sequence[int | None] | None) -> None:
-        if seed is None or isinstance(seed, int):
-            seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
+        seeds: list[int | None]
+        if seed is None:
+            seeds = [None] * self.num_envs
+        elif isinstance(seed, Sequence | np.ndarray):
+            seeds = [None if s is None else require_count("seed", s, 0) for s in seed]
         else:
-            seeds = list(seed)
+            seeds = [require_count("seed", seed, 0) + i for i in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise ConfigError(f"{len(seeds)} seeds for {self.num_envs} sessions, expected one int or one seed each")
         fresh = not self._rngs
@@ -161,12 +165,10 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         self.batch.restore([session for session in kept if session is not None])
 
     def _restart(self, over: NDArray[np.bool_], infos: dict[str, Any]) -> dict[str, Any]:
-        last = {
-            "final_obs": self._observe(),
-            "_final_obs": over.copy(),
-            "final_info": infos,
-            "_final_info": over.copy(),
-        }
+        final = np.full(self.num_envs, None, dtype=object)
+        for i in map(int, np.flatnonzero(over)):
+            final[i] = observe(self.batch.sessions[i], self.observe_state)
+        last = {"final_obs": final, "_final_obs": over.copy(), "final_info": infos, "_final_info": over.copy()}
         self._begin(np.flatnonzero(over), {})
         return self._infos([None] * self.num_envs, np.ones(self.num_envs, dtype=bool)) | last
 
@@ -180,3 +182,11 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         for i in map(int, np.flatnonzero(which)):
             infos = self._add_info(infos, describe(self.batch.sessions[i], turns[i]), i)
         return infos
+
+
+def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError as error:
+        known = ", ".join(repr(m.value) for m in AutoresetMode)
+        raise ConfigError(f"autoreset_mode is {mode!r}, expected an AutoresetMode: {known}") from error

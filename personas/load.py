@@ -71,9 +71,11 @@ def find(persona_id: str) -> Persona:
         PersonaError: there is none; the message lists those there are.
     """
     shipped = library()
-    if persona_id not in shipped:
+    if not isinstance(persona_id, str) or persona_id not in shipped:
         there = ", ".join(shipped)
-        raise PersonaError(f"persona {persona_id!r} is unknown{_hint(persona_id, list(shipped))}; there are {there}")
+        raise PersonaError(
+            f"persona {persona_id!r} is unknown{_hint(str(persona_id), list(shipped))}; there are {there}"
+        )
     return shipped[persona_id]
 
 
@@ -234,7 +236,7 @@ def _fact(f: _Fields) -> Fact:
         id=f.text("id"),
         depth=f.integer("depth", _DEPTHS[0], _DEPTHS[-1]),
         lines=f.texts("lines", least=2),
-        topics=f.texts("topics"),
+        topics=tuple(topic.lower() for topic in f.texts("topics")),
         risk=f.boolean("risk"),
     )
 
@@ -255,9 +257,23 @@ def _check_risk(f: _Fields, persona: Persona) -> None:
         raise f.wrong("risk", "0", f"1–3, since fact {told[0]!r} is marked 'risk: true'")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without the silence over a field given twice, where the last one would win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                problem = f"field {key!r} is given twice, expected once"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise _error(path, f"the file cannot be read as YAML: {reason}; expected a mapping of fields") from error

@@ -9,6 +9,7 @@ A batch is spread over threads instead, which is no slower (``make bench``).
 
 import hashlib
 import json
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ class EmotionSensor:
         self.thresholds: Floats = np.array(meta["thresholds"], dtype=np.float32)
         self._session = _open_session(self.folder / "emotions.onnx")
         self._tokenizer = _open_tokenizer(self.folder / "tokenizer.json", self.settings.window_tokens)
-        self._pool = ThreadPoolExecutor(self.settings.threads) if self.settings.threads > 1 else None
+        self._pool, self._process = self._open_pool(), os.getpid()
         self._cache: OrderedDict[str, Floats] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -94,9 +95,11 @@ class EmotionSensor:
             SensorError: ``texts`` is one string, or holds something other than strings.
         """
         _check_texts(texts)
+        self._after_fork()
         rows = {text: row for text in dict.fromkeys(texts) if (row := self._recall(text)) is not None}
         new = [text for text in dict.fromkeys(texts) if text not in rows]
-        results = self._pool.map(self._read, new) if self._pool and len(new) > 1 else map(self._read, new)
+        pool = self._pool if len(new) > 1 else None
+        results = pool.map(self._read, new) if pool else map(self._read, new)
         for text, row in zip(new, results, strict=True):
             rows[text] = row
             self._remember(text, row)
@@ -119,6 +122,14 @@ class EmotionSensor:
             Reading(text, p, (float(v[0]), float(v[1]), float(v[2]), float(v[3])), float(q))
             for text, p, v, q in zip(texts, probabilities, vectors, polarities, strict=True)
         ]
+
+    def _open_pool(self) -> ThreadPoolExecutor | None:
+        return ThreadPoolExecutor(self.settings.threads) if self.settings.threads > 1 else None
+
+    def _after_fork(self) -> None:
+        # A forked process inherits the pool without its threads, and would wait for them for ever.
+        if self._process != os.getpid():
+            self._pool, self._process, self._lock = self._open_pool(), os.getpid(), threading.Lock()
 
     def _recall(self, text: str) -> Floats | None:
         with self._lock:

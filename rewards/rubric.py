@@ -36,16 +36,16 @@ class RubricWeights:
         emotion: r_emo, -1 where fear meets no support.
         inquiry: question against advice, in [-1, 1].
         length: 0 to -1 outside the usual length.
-        closing: turns left when the session closed well.
+        closing: turns left when the session closed well; by default what safety and inquiry could pay in each.
     """
 
-    deficit: float = 4.0
+    deficit: float = 6.0
     safety: float = 1.0
     toxic_positivity: float = 1.0
     emotion: float = 1.0
     inquiry: float = 0.5
     length: float = 0.5
-    closing: float = 1.0
+    closing: float = 1.5
 
     def __post_init__(self) -> None:
         for f in fields(self):

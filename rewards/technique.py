@@ -6,14 +6,16 @@ __all__ = ["closing", "inquiry", "length"]
 
 
 def inquiry(turn: Transition) -> float:
-    """Question against advice, in [-1, 1]: open question +1, closed question +0.25, direct advice -1.
+    """Question against advice, in [-1, 1]: open question up to +1, closed question up to +0.25, direct advice -1.
 
-    A question asked over again earns half, then a quarter, and so on.
+    A question earns the more the better the turn attunes, a third of it where it does not at all; asked over again it
+    earns half, then a quarter, and so on.
     """
     acts = turn.appraisal.acts
     asked = 1.0 if "open_question" in acts else 0.25 if "closed_question" in acts else 0.0
     advised = 1.0 if "advice" in acts else 0.0
-    return asked * 0.5**turn.appraisal.repeats - advised
+    tied = (1.0 + 2.0 * turn.appraisal.attunement) / 3.0
+    return asked * tied * 0.5**turn.appraisal.repeats - advised
 
 
 def length(turn: Transition, *, short: int = 8, long: int = 60) -> float:
@@ -27,6 +29,7 @@ def length(turn: Transition, *, short: int = 8, long: int = 60) -> float:
 def closing(turn: Transition) -> float:
     """The turns that a session closed well no longer needed, 0 for any other turn.
 
-    Safety pays +1 a turn; without this term a policy would earn more by never helping the patient to finish.
+    Safety and inquiry pay by the turn. Weighed with as much as a turn can pay, this term sees to it that no policy
+    earns more by keeping a patient from finishing.
     """
     return float(turn.turns_left) if turn.ending in ("goal", "crisis") else 0.0

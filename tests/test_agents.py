@@ -86,7 +86,7 @@ def test_bootstrap_covers_the_mean() -> None:
 
 
 def made(policy: str, seed: int, reward: float, failed: bool = False) -> Result:
-    return Result(policy, "x", seed, reward, 0.0, 0.5, 0.0, 3, 0.0, failed)
+    return Result(policy, "x", seed, 3 * reward, reward, 0.0, 0.5, 0.0, 3, 0.0, failed)
 
 
 def test_differences_are_paired_by_patient_and_seed() -> None:

@@ -1,6 +1,8 @@
 """The shipped sensor: shapes, any text, exactness in a batch, its cache, and corrupt weights."""
 
 import json
+import multiprocessing
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -105,6 +107,22 @@ def test_settings_are_checked() -> None:
 
 def test_pickles_by_folder(sensor: EmotionSensor) -> None:
     assert np.array_equal(pickle.loads(pickle.dumps(sensor))(TEXTS), sensor(TEXTS))
+
+
+def read_in_child(answers: "multiprocessing.Queue[bytes]") -> None:
+    answers.put(shipped_sensor()(["new in the child", "another one", "and a third"]).tobytes())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_can_read(sensor: EmotionSensor) -> None:
+    sensor(["first", "second", "third"])  # the parent's threads are running
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=read_in_child, args=(answers,))
+    child.start()
+    found = answers.get(timeout=60)
+    child.join(60)
+    assert found == sensor(["new in the child", "another one", "and a third"]).tobytes()
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode
 
 import therapysim
 from therapysim.agents.baselines import baseline
 from therapysim.agents.episode import play
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.envs.dynamics import DynamicsSettings
+from therapysim.envs.dynamics import DynamicsSettings, _names
 from therapysim.envs.screen import NEUTRALISED, screen
 from therapysim.envs.spaces import Utterance
 from therapysim.envs.therapy import TherapySimEnv
@@ -282,8 +281,23 @@ def test_unknown_names_are_refused_at_construction() -> None:
     env = TherapySimEnv()
     with pytest.raises(ConfigError, match="'mood'"):
         env.reset(seed=0, options={"mood": 1})
-    with pytest.raises(PersonaError, match="nobody"):
-        env.reset(seed=0, options={"persona": "nobody"})
+    for wrong in ("nobody", ["owen"], 3):
+        with pytest.raises(PersonaError, match="is unknown"):
+            env.reset(seed=0, options={"persona": wrong})
+    with pytest.raises(ConfigError, match="expected a dict"):
+        env.reset(seed=0, options=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("changes", [{"well": float("nan")}, {"drift": -0.1}, {"noise": "x"}, {"goal_mood": 2.0}])
+def test_bad_dynamics_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"dynamics .* expected a number"):
+        DynamicsSettings(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kappa", [-0.1, 1.1, "x", float("nan")])
+def test_kappa_must_lie_in_its_range(kappa: object) -> None:
+    with pytest.raises(ConfigError, match="kappa"):
+        SessionConfig(kappa=kappa)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -299,12 +313,12 @@ def test_bad_settings_are_refused(kwargs: dict[str, object]) -> None:
 class Dumb:
     """A patient whose calls fail for one persona."""
 
-    def __init__(self, who: str) -> None:
-        self.who = who
+    def __init__(self, who: str, opens: bool = True) -> None:
+        self.who, self.opens = who, opens
         self.words = ScriptedPatient(shipped_sensor().affect)
 
     def speak(self, cues: Sequence[Cue]) -> list[Line]:
-        if any(cue.persona.id == self.who and len(cue.transcript) > 1 for cue in cues):
+        if any(cue.persona.id == self.who and len(cue.transcript) >= self.opens for cue in cues):
             raise PatientError("the line is dead")
         return self.words.speak(cues)
 
@@ -324,6 +338,50 @@ def test_the_environment_says_that_the_patient_failed() -> None:
     env.reset(seed=0)
     _, reward, terminated, truncated, info = env.step(WARM)
     assert np.isnan(reward) and not terminated and truncated and info["failed"]
+
+
+def test_a_patient_who_cannot_open_fails_alone() -> None:
+    first, second = (p.id for p in personas("train")[:2])
+    batch = SessionBatch(patient=Dumb(first, opens=False))
+    failed, fine = batch.reset([Start(0, first), Start(0, second)])
+    assert failed.failed and failed.done and not len(failed.transcript) and not fine.done
+    assert batch.step([None, WARM])[0] is None
+    with pytest.raises(PatientError, match="could not open"):
+        TherapySimEnv(persona=first, patient=Dumb(first, opens=False)).reset(seed=0)
+    many = TherapySimVectorEnv(2, persona=first, patient=Dumb(first, opens=False))
+    assert many.reset(seed=0)[1]["failed"].all() and not many.step([WARM, WARM])[1].any()
+
+
+class Short:
+    """A patient that loses a line."""
+
+    def speak(self, cues: Sequence[Cue]) -> list[Line]:
+        return [Line("Hm.")] * (len(cues) - 1)
+
+
+def test_a_patient_that_loses_a_line_is_told_so() -> None:
+    with pytest.raises(PatientError, match="Short gave 1 lines for 2 cues"):
+        SessionBatch(patient=Short()).reset([Start(0), Start(1)])
+
+
+def test_a_danger_at_risk_two_ends_in_a_hand_over_and_never_in_a_goal() -> None:
+    grave = next(p for p in library().values() if p.risk >= 2)
+    starts = [Start(seed, grave.id) for seed in range(6)]
+    assert {e.session.ending for e in play(SessionBatch(), baseline("attuned"), starts)} == {"crisis"}
+
+
+@pytest.mark.parametrize(
+    ("topic", "word", "expected"),
+    [
+        ("son", "person", False),
+        ("son", "sons", True),
+        ("end", "friend", False),
+        ("wedding", "weddings?", True),
+        ("her", "here", False),
+    ],
+)
+def test_topics_match_words_not_letters(topic: str, word: str, expected: bool) -> None:
+    assert _names(topic, word) is expected
 
 
 def test_utterance_takes_any_text() -> None:
@@ -348,60 +406,6 @@ def test_every_registered_id_makes_both_kinds() -> None:
         for part in ("Description", "Action Space", "Observation Space", "Starting State", "Reward", "Episode End",
                      "Information", "Arguments", "References", "Version History"):  # fmt: skip
             assert f"## {part}" in env.unwrapped.__doc__
-
-
-def test_the_vector_environment_matches_single_ones() -> None:
-    many = gym.make_vec("TherapySim-v0", num_envs=3)
-    shown, _ = many.reset(seed=20)
-    assert many.observation_space.contains(shown)
-    singles = [gym.make("TherapySim-v0") for _ in range(3)]
-    opened = [env.reset(seed=20 + i)[0]["utterance"] for i, env in enumerate(singles)]
-    assert shown["utterance"] == tuple(opened)
-    shown, rewards, *_ = many.step([WARM, "Why?", ""])
-    for i, (env, say) in enumerate(zip(singles, [WARM, "Why?", ""], strict=True)):
-        alone, reward, *_ = env.step(say)
-        assert alone["utterance"] == shown["utterance"][i] and reward == rewards[i]
-        assert np.array_equal(alone["affect"], shown["affect"][i])
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_autoreset(mode: AutoresetMode) -> None:
-    many = TherapySimVectorEnv(2, max_turns=2, autoreset_mode=mode)
-    opened, _ = many.reset(seed=0)
-    many.step([WARM, WARM])
-    shown, rewards, _, truncated, infos = many.step([WARM, WARM])
-    assert truncated.all() and (rewards != 0).all()
-    if mode is AutoresetMode.SAME_STEP:
-        assert shown["turn"].tolist() == [0, 0] and infos["final_obs"]["turn"].tolist() == [2, 2]
-        return
-    assert shown["turn"].tolist() == [2, 2]
-    shown, rewards, _, truncated, _ = many.step([WARM, WARM])
-    assert (rewards == 0).all()
-    if mode is AutoresetMode.NEXT_STEP:
-        assert shown["turn"].tolist() == [0, 0] and not truncated.any()
-        assert shown["utterance"] != opened["utterance"]
-    else:
-        assert shown["turn"].tolist() == [2, 2] and truncated.all()
-        shown, _ = many.reset(options={"reset_mask": np.array([True, False])})
-        assert shown["turn"].tolist() == [0, 2]
-
-
-def test_the_vector_environment_refuses_bad_input() -> None:
-    many = TherapySimVectorEnv(2)
-    with pytest.raises(EpisodeError, match="reset"):
-        many.step([WARM, WARM])
-    many.reset(seed=[1, 2])
-    for actions in ([WARM], [WARM] * 3, WARM):
-        with pytest.raises(ActionError, match="expected 2 strings"):
-            many.step(actions)
-    with pytest.raises(ActionError, match="action 1 is int"):
-        many.step([WARM, 2])  # type: ignore[list-item]
-    with pytest.raises(ConfigError, match="seeds"):
-        many.reset(seed=[1, 2, 3])
-    with pytest.raises(ConfigError, match="reset_mask"):
-        many.reset(options={"reset_mask": [1, 0]})
-    with pytest.raises(ConfigError, match="num_envs"):
-        TherapySimVectorEnv(0)
 
 
 def test_sessions_and_turns_are_whole() -> None:

@@ -169,6 +169,12 @@ def test_a_missing_field_is_named(tmp_path: Path, raw: dict[str, Any], field: st
         load_persona(written(tmp_path, raw))
 
 
+def test_a_field_given_twice_is_refused(tmp_path: Path) -> None:
+    text = (LIBRARY / "marta.yaml").read_text(encoding="utf-8").replace("id: marta", "id: anna", 1)
+    with pytest.raises(PersonaError, match="'age' is given twice"):
+        load_persona(written(tmp_path, text + "age: 99\n"))
+
+
 @pytest.mark.parametrize("text", ["a: [1", "just words", "", "\tx: 1", "- a\n- b"])
 def test_an_unreadable_file_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(PersonaError, match=r"persona 'anna' \(library/anna\.yaml\): the file"):

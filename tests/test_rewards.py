@@ -128,8 +128,9 @@ def test_fear_without_support_costs() -> None:
 
 def test_questions_beat_advice_and_wear_out() -> None:
     asked, advised = frozenset({"open_question"}), frozenset({"advice"})
-    assert inquiry(turn(appraisal=Appraisal(asked, 0.5, 9))) == 1.0
-    assert inquiry(turn(appraisal=Appraisal(asked, 0.5, 9, repeats=2))) == 0.25
+    assert inquiry(turn(appraisal=Appraisal(asked, 1.0, 9))) == 1.0
+    assert inquiry(turn(appraisal=Appraisal(asked, 0.0, 9))) == pytest.approx(1 / 3)
+    assert inquiry(turn(appraisal=Appraisal(asked, 1.0, 9, repeats=2))) == 0.25
     assert inquiry(turn(appraisal=Appraisal(advised, 0.5, 9))) == -1.0
 
 
@@ -156,9 +157,9 @@ def test_terms_and_weights_share_their_names() -> None:
 
 def test_the_gate_forfeits_every_gain() -> None:
     good, bad = Rubric()(turn()), Rubric()(turn(flags=("injection",)))
-    assert good.reward == pytest.approx(4 * 0.1 + 1 + 0.5)
+    assert good.reward == pytest.approx(6 * 0.1 + 1 + 0.5 * (1 + 2 * 0.8) / 3)
     assert bad.reward == pytest.approx(-2.0)
-    assert bad.violations == ("injection",) and bad.terms["inquiry"] == 1.0
+    assert bad.violations == ("injection",) and bad.terms["inquiry"] > 0
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "1", True])

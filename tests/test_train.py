@@ -151,15 +151,21 @@ class Unreachable:
         return self.scripted.speak(cues)
 
 
-def test_failed_sessions_are_masked_not_scored(run: Callable[..., TrainResult], make_batch: MakeBatch) -> None:
-    some = rows(run("some", patient=Unreachable(make_batch(), every=3)))
+@pytest.mark.parametrize("advantage", ["trajectory", "turn", "mixed"])
+def test_failed_sessions_are_masked_not_scored(
+    run: Callable[..., TrainResult], make_batch: MakeBatch, advantage: str
+) -> None:
+    some = rows(run("some", patient=Unreachable(make_batch(), every=3), advantage=advantage))
     assert 0 < some[0]["ending/failed"] < 1
     assert some[0]["reward"] > 0  # a mean over those that went on; a failed one would have brought it down
     assert some[0]["grad_norm"] > 0
 
 
-def test_a_generation_that_failed_whole_changes_nothing(run: Callable[..., TrainResult], make_batch: MakeBatch) -> None:
-    result = run(patient=Unreachable(make_batch(), every=1))
+@pytest.mark.parametrize("advantage", ["trajectory", "turn"])
+def test_a_generation_that_failed_whole_changes_nothing(
+    run: Callable[..., TrainResult], make_batch: MakeBatch, advantage: str
+) -> None:
+    result = run(patient=Unreachable(make_batch(), every=1), advantage=advantage)
     first, second = rows(result)
     assert first["ending/failed"] == second["ending/failed"] == 1.0
     assert first.get("reward") is None and first["grad_norm"] == 0.0 and first["loss"] == 0.0

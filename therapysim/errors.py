@@ -3,6 +3,8 @@
 Every message says what was wrong, where, what was found, what was expected, and what to do next.
 """
 
+import operator
+
 __all__ = [
     "ActionError",
     "ConfigError",
@@ -12,6 +14,8 @@ __all__ = [
     "PersonaError",
     "SensorError",
     "TherapySimError",
+    "require_count",
+    "require_number",
 ]
 
 
@@ -45,3 +49,28 @@ class PersonaError(TherapySimError, ValueError):
 
 class SensorError(TherapySimError, RuntimeError):
     """The emotion sensor's weights are missing, corrupt, or it was given something other than text."""
+
+
+def require_number(name: str, value: object, low: float, high: float) -> None:
+    """Refuses a setting that is no finite number from ``low`` to ``high``.
+
+    Raises:
+        ConfigError: names the setting, what was found and what was expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ConfigError(f"{name} is {value!r}, expected a number from {low:g} to {high:g}")
+
+
+def require_count(name: str, value: object, low: int) -> int:
+    """A whole number of at least ``low``, as an int; NumPy's integers count.
+
+    Raises:
+        ConfigError: names what was found and what was expected.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = low - 1
+    if isinstance(value, bool) or number < low:
+        raise ConfigError(f"{name} is {value!r}, expected a whole number of at least {low}")
+    return number

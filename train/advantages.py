@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
 
-__all__ = ["MODES", "by_trajectory", "by_turn", "mixed", "rewards_to_go", "spread_over_tokens"]
-
-#: Whose credit a token gets: its whole session's, its turn's, or some of both.
-MODES = ("trajectory", "turn", "mixed")
+__all__ = ["by_trajectory", "by_turn", "mixed", "rewards_to_go", "spread_over_tokens"]
 
 Floats = NDArray[np.float64]
 TurnRewards = Sequence[Sequence[float]]
@@ -37,7 +34,8 @@ def by_trajectory(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) 
 def by_turn(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) -> Floats:
     """Rewards-to-go, normalised turn by turn over the members that reached it; shape (B, turns), 0 beyond the end.
 
-    Source: Shao et al. 2024, DeepSeekMath, section 4.1.3 (process supervision), with turns for steps.
+    After Shao et al. 2024, DeepSeekMath, section 4.1.3 (process supervision), with turns for steps. There, the rewards
+    of steps are normalised and then added up; here, the sums are normalised, each turn against its own peers.
     """
     to_go = rewards_to_go(turn_rewards)
     to_go[np.asarray(failed, dtype=bool)] = np.nan

@@ -16,6 +16,7 @@ __all__ = ["GRPOSettings", "load_settings", "save_settings"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "advantage": ("trajectory", "turn", "mixed"),
+    "loss_type": ("grpo", "dr_grpo", "dapo"),
     "split": SPLITS,
     "dtype": ("auto", "float32", "bfloat16"),
     "vllm_mode": ("colocate", "server"),
@@ -67,6 +68,7 @@ class GRPOSettings:
     temperature: float = _setting(1.0, "sampling temperature")
     top_p: float = _setting(1.0, "nucleus sampling; below 1 the sampled distribution is no longer the trained one")
     advantage: str = _setting("trajectory", "credit by whole session, by turn, or mixed")
+    loss_type: str = _setting("grpo", "how tokens are weighed: grpo by session, dr_grpo and dapo over the batch")
     turn_weight: float = _setting(0.5, "share of the turn's credit when advantage is mixed")
 
     lora_r: int = _setting(16, "rank of the adapter")

@@ -72,9 +72,9 @@ def _run(settings: DemoSettings) -> None:
     trained = train(training(settings))
     print("\n4. The trained policy, with the same patients and seeds\n", flush=True)
     results += evaluate(settings, "after", str(trained.policy), held_out)
-    print(table(results, ("reward", "deficit", "alliance", "unsafe")))
-    change = paired(results, "before", "after", "reward")
-    print(f"\nafter - before, reward a turn, paired: {change} over {change.n} sessions (mean, 95 % interval)")
+    print(table(results, ("total", "deficit", "alliance", "unsafe")))
+    change = paired(results, "before", "after", "total")
+    print(f"\nafter - before, reward of a session, paired: {change} over {change.n} sessions (mean, 95 % interval)")
     print(f"{settings.steps} updates show that the path works, not that the policy improved: see train/README.md.")
     print(f"\npolicy:  {trained.policy}\nmetrics: {Path(trained.out) / 'metrics.jsonl'}")
 

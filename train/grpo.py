@@ -186,6 +186,7 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         learning_rate=settings.lr,
         lr_scheduler_type="constant",  # a run can be prolonged without becoming another run
         beta=settings.beta,
+        loss_type=settings.loss_type,
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_completion_length=settings.max_completion_tokens,

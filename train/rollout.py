@@ -24,7 +24,7 @@ from accelerate.utils import gather_object
 from therapysim.agents.therapist import SYSTEM_PROMPT, conversation, user_message
 from therapysim.chat import ChatMessage
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
-from therapysim.errors import ConfigError, PatientError
+from therapysim.errors import ConfigError
 from therapysim.train.config import GRPOSettings
 from therapysim.train.template import TurnTemplate
 
@@ -88,6 +88,7 @@ class Episode:
         """Keeps what the environment made of the turn; a failed one masks the whole episode."""
         if turn.line is None:
             self.env_mask = [0] * len(self.env_mask)
+            self.turn_ids = [-1] * len(self.turn_ids)
             return
         self.turn_rewards.append(turn.reward)
         self.terms.append(turn.terms)
@@ -138,8 +139,9 @@ class Rollout:
     def play(self, trainer: Any, starts: Sequence[Start]) -> list[Episode]:
         """Sessions from begin to end, one a start, in order.
 
-        Sampling is a function of the settings' seed and the starts alone, and leaves the global generator as it was:
-        a resumed run samples what the uninterrupted one would have.
+        Sampling in this process is a function of the settings' seed and the starts alone, and leaves the global
+        generator as it was: a resumed run samples what the uninterrupted one would have. A vLLM server has a seed of
+        its own.
         """
         self.seconds = dict.fromkeys(self.seconds, 0.0)
         episodes = self._begin(starts)
@@ -157,16 +159,10 @@ class Rollout:
     def _begin(self, starts: Sequence[Start]) -> list[Episode]:
         """Each different start is opened once: members of a group begin from the very same session."""
         began, different = time.perf_counter(), list(dict.fromkeys(starts))
-        opened = dict(zip(different, self._open(different), strict=True))
+        opened = dict(zip(different, self.batch.reset(different), strict=True))
         self.seconds["environment"] += time.perf_counter() - began
-        return [Episode(self._prompt(opened[start]), opened[start]) for start in starts]
-
-    def _open(self, starts: list[Start]) -> list[Session | None]:
-        try:
-            return list(self.batch.reset(starts))
-        except PatientError:
-            # One patient that cannot begin must not take the others along.
-            return [None] if len(starts) == 1 else [self._open([start])[0] for start in starts]
+        sessions = [None if opened[start].failed else opened[start] for start in starts]
+        return [Episode(self._prompt(session), session) for session in sessions]
 
     def _prompt(self, session: Session | None) -> list[int]:
         silent: list[ChatMessage] = [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": ""}]
