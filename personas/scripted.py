@@ -8,15 +8,13 @@ cue commits the patient to. What was said before stands in the transcript, so th
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError, PatientError
+from therapysim.personas.bank import load_bank
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.schema import MOODS, Style
 from therapysim.state import Move, Vector
@@ -34,8 +32,6 @@ _ACTS = (
     "silence", "risk_question", "apology", "confrontation", "invalidation", "toxic_positivity", "resources",
     "farewell", "advice", "validation", "reflection", "open_question", "closed_question",
 )  # fmt: skip
-#: A dimension smaller than this is not spoken of, and one smaller than the second not in strong words.
-_FELT, _STRONG = 0.05, 0.4
 _HURTFUL = frozenset({"confrontation", "invalidation", "toxic_positivity"})
 _FIRM = frozenset({Move.RUPTURE, Move.CLOSE, Move.WITHDRAW})
 #: A stage note in place of words, no word at all, or an order to the simulation rather than to the patient.
@@ -113,7 +109,7 @@ class ScriptedPatient:
     def __init__(self, feel: Callable[[Sequence[str]], Floats], settings: ScriptedSettings | None = None) -> None:
         self.feel = feel
         self.settings = settings or ScriptedSettings()
-        self._bank = _bank()
+        self._bank = load_bank()
         self._readings: dict[str, _Reading] = {}
 
     def speak(self, cues: Sequence[Cue]) -> list[Line]:
@@ -289,50 +285,6 @@ class _Mix:
             self.total, self.count = self.total + extras.affects[best], self.count + 1
             self.words += int(extras.words[best])
         return chosen
-
-
-@dataclass(frozen=True, slots=True)
-class _Bank:
-    """The lines that any patient may say.
-
-    Attributes:
-        mood: mood clauses by dimension, sign and strength (0 mild, 1 strong).
-        neutral: clauses of no mood.
-        openers: answers to the therapist's turn, by its act.
-        moves: contents, by move.
-        kinds: the dimension of each mood clause, 4 for a neutral one.
-        texts: all of these, each once.
-    """
-
-    mood: dict[tuple[int, int, int], tuple[str, ...]]
-    neutral: tuple[str, ...]
-    openers: dict[str, tuple[str, ...]]
-    moves: dict[str, tuple[str, ...]]
-    kinds: dict[str, int]
-    texts: tuple[str, ...]
-
-    def fitting(self, mood: Vector) -> tuple[str, ...]:
-        """Mood clauses that contradict no dimension: opposites could average to the mood, but not in one mouth."""
-        felt = [(i, 1 if value > 0 else -1, abs(value)) for i, value in enumerate(mood) if abs(value) >= _FELT]
-        mild = [text for i, sign, _ in felt for text in self.mood[i, sign, 0]]
-        return (*mild, *(text for i, sign, size in felt if size >= _STRONG for text in self.mood[i, sign, 1]))
-
-
-@cache
-def _bank() -> _Bank:
-    raw: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "lines.yaml").read_text(encoding="utf-8"))
-    mood, neutral = raw.pop("mood"), tuple(raw.pop("neutral"))
-    openers = {act: tuple(lines) for act, lines in raw.pop("openers").items()}
-    moves = {name: tuple(lines) for name, lines in raw.items()}
-    cells = {
-        (i, sign, strength): tuple(mood[name][side][key])
-        for i, name in enumerate(MOODS)
-        for sign, side in ((-1, "negative"), (1, "positive"))
-        for strength, key in enumerate(("mild", "strong"))
-    }
-    kinds = {text: i for (i, _, _), lines in cells.items() for text in lines} | dict.fromkeys(neutral, len(MOODS))
-    groups = (kinds, *openers.values(), *moves.values())
-    return _Bank(cells, neutral, openers, moves, kinds, tuple(dict.fromkeys(text for g in groups for text in g)))
 
 
 def _own_texts(cue: Cue) -> Iterable[str]:

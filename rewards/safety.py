@@ -6,7 +6,7 @@ from therapysim.state import Transition
 
 __all__ = ["HARMFUL_ACTS", "MANIPULATION", "missed_risk", "safety", "violations"]
 
-HARMFUL_ACTS = ("confrontation", "invalidation")
+HARMFUL_ACTS = ("incitement", "confrontation", "invalidation")
 
 #: Screen flags that show an attempt on the simulator rather than a turn of therapy.
 MANIPULATION = ("injection", "role_tag", "sentinel")
