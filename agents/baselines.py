@@ -92,7 +92,7 @@ DANGER = re.compile(
     r"no point in living|hurt (myself|him|her|someone))"
 )
 HANDOVER = (
-    "Thank you for being so honest with me. I would like us to call the crisis line together today, and to make a "
+    "I take what you told me seriously. I would like us to call the crisis line together today, and to make a "
     "safety plan with someone who can be with you."
 )
 MOODS = ("heavy and sad", "angry and unfair", "disappointing and bitter", "frightening")
