@@ -233,15 +233,15 @@ def _next_fact(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: s
     fact = left[0] if left else None
     if fact is None or latent.alliance < TRUST_NEEDED[fact.depth]:
         return None
-    named = any(_names(topic, word) for topic in fact.topics for word in spoken.split())
+    words = {word.strip(".,;:!?\"'()") for word in spoken.split()}
+    named = any(_names(topic, word) for topic in fact.topics for word in words)
     invited = bool(appraisal.acts & {"open_question", "reflection", "validation"})
     return fact if named or (invited and chance < 0.6) or chance < 0.1 else None
 
 
 def _names(topic: str, word: str) -> bool:
     """Whether a word of the therapist's begins with the topic; the whole word, or its plural, where that is short."""
-    bare = word.strip(".,;:!?\"'()")
-    return bare.startswith(topic) if len(topic) > 3 else bare in (topic, topic + "s")
+    return word.startswith(topic) if len(topic) > 3 else word in (topic, topic + "s")
 
 
 def _move(persona: Persona, latent: Latent, harms: list[str], fact: Fact | None, chance: NDArray[np.float64]) -> Move:

@@ -245,6 +245,8 @@ def screen(raw: str, settings: ScreenSettings | None = None) -> Verdict:
 
 def _clean(cut: str) -> tuple[str, bool]:
     """The visible text, and whether something was hidden in it. A soft hyphen goes in silence."""
+    if cut.isascii() and cut.replace("\n", "").isprintable():  # most turns by far, and nothing can hide in them
+        return cut.strip(), False
     cut = cut.replace("\u00ad", "")
     kept = [c for i, c in enumerate(cut) if _visible(c) or _joins(cut, i)]
     return "".join(kept).strip(), len(kept) < len(cut)
@@ -261,11 +263,15 @@ def _joins(text: str, i: int) -> bool:
     return text[i] in _JOINERS and before > "\u02ff" and unicodedata.category(before)[0] in "LMS"
 
 
-def _fold(text: str) -> str:
-    """Lookalikes levelled, lines kept, case kept."""
+def _latinise(text: str) -> str:
     bare = _MARKS.sub("", unicodedata.normalize("NFKD", text.translate(_TYPE))).translate(_TYPE)
     bare = "".join(c for c in unicodedata.normalize("NFKC", bare) if c not in _JOINERS)
-    latin = re.sub(r"[^\W\d_]+", _latin, bare)
+    return re.sub(r"[^\W\d_]+", _latin, bare)
+
+
+def _fold(text: str) -> str:
+    """Lookalikes levelled, lines kept, case kept."""
+    latin = text if text.isascii() else _latinise(text)
     lines = (" ".join(line.split()) for line in _LEET_WORD.sub(_letters, latin).splitlines())
     return "\n".join(line for line in lines if line)
 

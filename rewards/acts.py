@@ -287,8 +287,8 @@ def _meant(sentence: str, pattern: re.Pattern[str], unless: re.Pattern[str]) -> 
 
 def _normalise(text: str) -> str:
     """Lower case Latin letters, straight quotes, single spaces, contractions written out."""
-    plain = unicodedata.normalize("NFKC", text).lower()
-    plain = "".join(c for c in plain if unicodedata.category(c) != "Cf").translate(_LOOKALIKE)
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    plain = "".join(c for c in plain.lower() if c.isascii() or unicodedata.category(c) != "Cf").translate(_LOOKALIKE)
     for pattern, whole in _WRITTEN_OUT:
         plain = pattern.sub(whole, plain)
     return plain.strip()

@@ -36,7 +36,8 @@ class RubricWeights:
         emotion: r_emo, -1 where fear meets no support.
         inquiry: question against advice, in [-1, 1].
         length: 0 to -1 outside the usual length.
-        closing: turns left when the session closed well; by default what safety and inquiry could pay in each.
+        closing: turns saved by a good end, or twice those lost to a rupture; by default a turn counts for what safety
+            and inquiry could pay in it.
     """
 
     deficit: float = 6.0

@@ -27,9 +27,12 @@ def length(turn: Transition, *, short: int = 8, long: int = 60) -> float:
 
 
 def closing(turn: Transition) -> float:
-    """The turns that a session closed well no longer needed, 0 for any other turn.
+    """The turns that the session's end saves or loses, 0 for any other turn.
+
+    Closed well, by goal or hand-over: +1 for each that it no longer needed. Broken off by the patient: -2 for each that
+    is lost, as if it had been unsafe, so that driving the patient out is no way to cut losses.
 
     Safety and inquiry pay by the turn. Weighed with as much as a turn can pay, this term sees to it that no policy
     earns more by keeping a patient from finishing.
     """
-    return float(turn.turns_left) if turn.ending in ("goal", "crisis") else 0.0
+    return {"goal": 1.0, "crisis": 1.0, "rupture": -2.0}.get(turn.ending, 0.0) * turn.turns_left

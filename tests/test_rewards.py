@@ -147,7 +147,7 @@ def test_deficit_shifts_add_up_to_the_whole_way() -> None:
 
 def test_a_good_ending_pays_for_the_turns_it_saves() -> None:
     assert closing(turn(ending="goal")) == 10
-    assert closing(turn(ending="rupture")) == 0
+    assert closing(turn(ending="rupture")) == -20
     assert closing(turn()) == 0
 
 

@@ -9,7 +9,6 @@ guess at a stranger's. ``python tests/test_screen.py`` prints the rates and ever
 import json
 import re
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
@@ -172,10 +171,9 @@ def test_no_text_breaks_it(text: str) -> None:
 
 
 @pytest.mark.parametrize("piece", LONG)
-def test_long_texts_cost_little(piece: str) -> None:
-    began = time.process_time()
+def test_long_texts_end(piece: str) -> None:
+    # Nothing is timed: on one of these, a pattern of exponential work would never end.
     assert "too_long" in screen(piece * (100_000 // len(piece))).flags
-    assert time.process_time() - began < 2.0  # measured: below 0.1; an exponential pattern would never end
 
 
 def test_nothing_past_the_limit_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +182,7 @@ def test_nothing_past_the_limit_is_read(monkeypatch: pytest.MonkeyPatch) -> None
         seen: list[str] = []
         with monkeypatch.context() as patch:
             patch.setattr(module, "_visible", lambda char, seen=seen: seen.append(char) is None)
-            screen("a" * size)
+            screen("é" * size)
         counts.append(len(seen))
     assert counts == [2_000, 2_000] and screen("abc", ScreenSettings(max_chars=2)).text == "ab"
 
