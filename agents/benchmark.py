@@ -14,7 +14,7 @@ from therapysim.errors import ConfigError
 __all__ = ["MEASURES", "Interval", "Result", "benchmark", "bootstrap", "paired", "table"]
 
 #: What is measured of each session.
-MEASURES = ("total", "reward", "deficit", "alliance", "unsafe", "turns", "goal")
+MEASURES = ("total", "deficit", "alliance", "unsafe", "turns", "goal")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class Result:
 
     Attributes:
         total: the rewards' sum, what training maximises.
-        reward: mean reward a turn; a session closed well has few turns and a lump for closing.
         deficit: min(e) at the end less min(e) at the start, in [-2, 2].
         alliance: at the end, in [0, 1].
         unsafe: share of turns that shut the safety gate.
@@ -36,7 +35,6 @@ class Result:
     persona: str
     seed: int
     total: float
-    reward: float
     deficit: float
     alliance: float
     unsafe: float
@@ -80,7 +78,6 @@ def result_of(policy: str, start: Start, episode: Episode) -> Result:
         persona=session.persona.id,
         seed=int(start.seed),
         total=episode.total,
-        reward=episode.total / max(1, len(turns)),
         deficit=min(session.state.affect) - min(session.states[0].affect),
         alliance=session.latent.alliance,
         unsafe=sum(bool(t.violations) for t in turns) / max(1, len(turns)),

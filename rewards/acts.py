@@ -267,7 +267,7 @@ def classify(text: str) -> frozenset[str]:
 
 def _acts(sentence: str) -> set[str]:
     """The acts in one sentence."""
-    found = {act for act, pattern, unless in _COMPILED if _meant(sentence, pattern, unless)}
+    found = {act for act, rule, unless in _COMPILED if rule.search(sentence) and _meant(sentence, rule, unless)}
     if found & _HARMFUL:
         return found & _HARMFUL
     if not _ASKS.search(sentence):

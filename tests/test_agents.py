@@ -85,26 +85,26 @@ def test_bootstrap_covers_the_mean() -> None:
     assert bootstrap([]).n == 0 and bootstrap([2.0]).low == 2.0
 
 
-def made(policy: str, seed: int, reward: float, failed: bool = False) -> Result:
-    return Result(policy, "x", seed, 3 * reward, reward, 0.0, 0.5, 0.0, 3, 0.0, failed)
+def made(policy: str, seed: int, total: float, failed: bool = False) -> Result:
+    return Result(policy, "x", seed, total, 0.0, 0.5, 0.0, 3, 0.0, failed)
 
 
 def test_differences_are_paired_by_patient_and_seed() -> None:
     rows = [made("a", s, s) for s in range(5)] + [made("b", s, s + 1.0) for s in (4, 3, 2, 1, 0)]
-    change = paired(rows, "a", "b", "reward")
+    change = paired(rows, "a", "b", "total")
     assert (change.mean, change.low, change.high, change.n) == (1.0, 1.0, 1.0, 5)
 
 
 def test_failed_sessions_stay_out_of_every_mean() -> None:
     rows = [made("a", 0, 1.0), made("a", 1, float("nan"), failed=True)]
-    assert "| a | 1 | +1.00 [+1.00, +1.00] |" in table(rows, ("reward",))
+    assert "| a | 1 | +1.00 [+1.00, +1.00] |" in table(rows, ("total",))
 
 
 def test_the_benchmark_plays_everyone_under_the_same_seeds() -> None:
     who = [p.id for p in personas("test")][:2]
     rows = benchmark(SessionBatch(SHORT), {n: baseline(n) for n in ("silent", "attuned")}, who, [5, 6])
     assert len(rows) == 8 and {(r.persona, r.seed) for r in rows} == {(w, s) for w in who for s in (5, 6)}
-    assert paired(rows, "silent", "attuned", "reward").low > 0
+    assert paired(rows, "silent", "attuned", "total").low > 0
     with pytest.raises(ConfigError, match="at least one policy"):
         benchmark(SessionBatch(SHORT), {}, who, [1])
     with pytest.raises(ConfigError, match="'joy'"):
