@@ -214,7 +214,22 @@ def export(model: Classifier, tokenizer: Any, folder: Path, config: SensorTrainC
     # reduce_range: 7-bit weights, since processors without VNNI saturate when they add two products of 8-bit numbers.
     quantize_dynamic(raw, folder / "emotions.onnx", weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
     raw.unlink()
+    strip_traces(folder / "emotions.onnx")
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def strip_traces(path: Path) -> None:
+    """Drops what the exporter notes of the code it traced, stack traces with this machine's paths among it."""
+    import onnx
+
+    model = onnx.load(path)
+    del model.metadata_props[:], model.graph.metadata_props[:]
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+    onnx.save(model, path)
 
 
 def finish(folder: Path, texts: list[str], targets: Matrix, config: SensorTrainConfig) -> dict[str, Any]:
