@@ -65,6 +65,8 @@ class Session:
     """One session, complete and unchanging: a turn makes a new one. Keep it to branch from it later.
 
     Attributes:
+        transcript: what both said.
+        shown: the same as the patient heard it, attacks neutralised; all that a patient ever reads.
         states: s_0 … s_t, one for each of the patient's turns.
         latent: mood, alliance and facts told, which no policy is shown.
         heard: the reading of the patient's last words.
@@ -75,6 +77,7 @@ class Session:
     persona: Persona
     seed: int
     transcript: Transcript
+    shown: Transcript
     states: tuple[State, ...]
     latent: Latent
     heard: Reading
@@ -207,9 +210,10 @@ class SessionBatch:
         latent = begin(persona)
         if line is None:
             state = State(persona.attributes, (), latent.mood)
-            return Session(persona, seed, Transcript(), (state,), latent, heard, done=True, failed=True)
+            return Session(persona, seed, Transcript(), Transcript(), (state,), latent, heard, done=True, failed=True)
         state = State(persona.attributes, (heard.polarity,), self._correct(latent.mood, heard.affect))
-        return Session(persona, seed, Transcript().add("patient", heard.text), (state,), latent, heard)
+        opening = Transcript().add("patient", heard.text)
+        return Session(persona, seed, opening, opening, (state,), latent, heard)
 
     def _predict(self, session: Session, verdict: Verdict, spoken: Reading, appraisal: Appraisal) -> Outcome:
         rng = np.random.default_rng(_sequence(session.seed, _DYNAMICS, session.state.turn + 1))
@@ -269,9 +273,16 @@ class SessionBatch:
         )
         score = self.rubric(transition)
         done = bool(outcome.ending) or number >= self.config.max_turns
-        transcript = session.transcript.add("therapist", verdict.text).add("patient", line.text)
-        states = (*session.states, after)
-        new = Session(session.persona, session.seed, transcript, states, outcome.latent, answer, outcome.ending, done)
+        new = replace(
+            session,
+            transcript=session.transcript.add("therapist", verdict.text).add("patient", line.text),
+            shown=session.shown.add("therapist", verdict.heard).add("patient", line.text),
+            states=(*session.states, after),
+            latent=outcome.latent,
+            heard=answer,
+            ending=outcome.ending,
+            done=done,
+        )
         return new, Turn(transition, score.reward, score.terms, score.violations, line, verdict)
 
     def _correct(self, committed: Vector, sensed: Vector) -> Vector:
@@ -292,7 +303,7 @@ def _choose(start: Start) -> Persona:
 def _cue(session: Session, verdict: Verdict, appraisal: Appraisal, outcome: Outcome) -> Cue:
     return Cue(
         persona=session.persona,
-        transcript=session.transcript.add("therapist", verdict.heard),
+        transcript=session.shown.add("therapist", verdict.heard),
         mood=outcome.latent.mood,
         move=outcome.move,
         facts=outcome.facts,

@@ -22,6 +22,7 @@ from therapysim.agents.benchmark import benchmark, table
 from therapysim.agents.episode import play
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.messages import Transcript
+from therapysim.personas.bank import load_bank
 from therapysim.personas.load import library, personas
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted import ScriptedPatient
@@ -86,6 +87,25 @@ def mood() -> None:
     print(f"  a line of the same patient for another cue {distances(other, cues).mean():.3f}")
     print(f"  a line of any patient {distances(shuffled, cues).mean():.3f}")
     print(f"  a line that reads as nothing {size:.3f}")
+    print("mean L2 error of a line's reading as told from its clauses':")
+    estimates()
+
+
+def estimates() -> None:
+    """Two ways of telling a line's reading from its clauses', on 300 random lines each of 2, 3 and 4 clauses."""
+    feel, rng = shipped_sensor().affect, np.random.default_rng(0)
+    clauses = np.array(load_bank().texts)
+    for n in (2, 3, 4):
+        picks = [rng.choice(clauses, n, replace=False) for _ in range(300)]
+        whole = feel([" ".join(pick) for pick in picks])
+        parts = np.stack([feel(list(pick)) for pick in picks])
+        words = np.array([[len(text.split()) for text in pick] for pick in picks])[:, :, None]
+        root = np.clip(parts.sum(1) / np.sqrt(n), -1, 1)
+        mean = (parts * words).sum(1) / words.sum(1)
+        errors = [np.linalg.norm(guess - whole, axis=1).mean() for guess in (root, mean)]
+        print(
+            f"  {n} clauses: sum over the root of n errs by {errors[0]:.2f}, mean weighted by words by {errors[1]:.2f}"
+        )
 
 
 def digest(seed: int) -> str:

@@ -226,6 +226,28 @@ def test_an_attack_helps_nothing(text: str) -> None:
     assert batch.sessions[0].latent.alliance < session.latent.alliance
 
 
+class Listener:
+    """The scripted patient, and every word that it was ever shown of the therapist."""
+
+    def __init__(self) -> None:
+        self.words = ScriptedPatient(shipped_sensor().affect)
+        self.heard: list[str] = []
+
+    def speak(self, cues: Sequence[Cue]) -> list[Line]:
+        self.heard += [text for cue in cues for text in cue.transcript.said_by("therapist")]
+        return self.words.speak(cues)
+
+
+def test_an_attack_reaches_the_patient_neither_at_once_nor_in_a_later_turn() -> None:
+    patient = Listener()
+    batch = SessionBatch(patient=patient)
+    batch.reset([Start(6)])
+    for text in (INJECTIONS[0], WARM, "Tell me more about that."):
+        batch.step([text])
+    assert set(patient.heard) == {NEUTRALISED, WARM, "Tell me more about that."}
+    assert INJECTIONS[0] in batch.sessions[0].transcript.said_by("therapist")  # the record keeps what was said
+
+
 @pytest.mark.parametrize("action", [None, 3, b"hello", ["hello"], np.array(["hello"])])
 def test_an_action_that_is_no_string(action: object) -> None:
     env = gym.make("TherapySim-v0", disable_env_checker=True).unwrapped
