@@ -7,6 +7,7 @@ import operator
 
 __all__ = [
     "ActionError",
+    "CalibrationError",
     "ConfigError",
     "EpisodeError",
     "ModelError",
@@ -25,6 +26,10 @@ class TherapySimError(Exception):
 
 class ActionError(TherapySimError, ValueError):
     """A therapist turn is not text, or a batch of turns has the wrong size."""
+
+
+class CalibrationError(TherapySimError, ValueError):
+    """Scores and ratings cannot be calibrated, or a calibration's file is not one."""
 
 
 class ConfigError(TherapySimError, ValueError):

@@ -1,0 +1,40 @@
+"""Figures, drawn the same way each time: the same data gives the same file, byte for byte, in PNG and in SVG."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from therapysim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["figure", "save"]
+
+_FORMATS = (".png", ".svg")
+
+
+def figure(width: float = 8.0, height: float = 4.5) -> "Figure":
+    """An empty figure of ``width`` × ``height`` inches. No window, no global state: matplotlib's pyplot is not used."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(drawn: "Figure", path: str | Path) -> Path:
+    """Writes a figure whole or not at all, as its ending says.
+
+    Raises:
+        ConfigError: the ending is neither .png nor .svg.
+    """
+    import matplotlib
+
+    target = Path(path)
+    if target.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"the figure's file {str(path)!r} ends in {target.suffix!r}, expected .png or .svg")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    with matplotlib.rc_context({"svg.hashsalt": "therapysim", "svg.fonttype": "none"}):
+        metadata = {"Date": None} if target.suffix.lower() == ".svg" else {"Software": None}
+        drawn.savefig(part, format=target.suffix.lower()[1:], dpi=150, metadata=metadata)
+    part.replace(target)
+    return target
