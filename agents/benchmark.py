@@ -1,12 +1,14 @@
 """Policies × patients × seeds -> results with confidence intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.agents.episode import Episode, play
+from therapysim.agents.record import save_session, session_file
 from therapysim.agents.therapist import Therapist
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError
@@ -57,17 +59,48 @@ class Interval:
 
 
 def benchmark(
-    batch: SessionBatch, policies: Mapping[str, Therapist], persona_ids: Sequence[str], seeds: Sequence[int]
+    batch: SessionBatch,
+    policies: Mapping[str, Therapist],
+    persona_ids: Sequence[str],
+    seeds: Sequence[int],
+    sessions: str | Path | None = None,
 ) -> list[Result]:
-    """Plays every policy with every patient under every seed. All policies meet the same sessions."""
+    """Plays every policy with every patient under every seed. All policies meet the same sessions.
+
+    Args:
+        sessions: a folder for one file a session, see ``agents.record``; each policy's are written once all of them
+            are played.
+
+    Raises:
+        ConfigError: nothing to play, or the folder holds sessions of one of the policies already.
+    """
     starts = [Start(seed, persona) for persona in persona_ids for seed in seeds]
     if not starts or not policies:
         raise ConfigError("a benchmark needs at least one policy, one persona and one seed")
-    return [
-        result_of(name, start, episode)
-        for name, therapist in policies.items()
-        for start, episode in zip(starts, play(batch, therapist, starts), strict=True)
-    ]
+    if sessions is not None:
+        _refuse_mixing(Path(sessions), policies)
+    results: list[Result] = []
+    for name, therapist in policies.items():
+        episodes = play(batch, therapist, starts)
+        if sessions is not None:
+            _keep(Path(sessions), name, episodes)
+        results += [result_of(name, start, episode) for start, episode in zip(starts, episodes, strict=True)]
+    return results
+
+
+def _refuse_mixing(folder: Path, policies: Iterable[str]) -> None:
+    # Sessions of an earlier run would join the mean that is drawn of this folder.
+    for name in policies:
+        own = session_file(folder, name, "any", 0).parent
+        if any(own.glob("*.json")):
+            raise ConfigError(f"{own} holds sessions already, expected none; name another folder or remove them")
+
+
+def _keep(folder: Path, policy: str, episodes: Iterable[Episode]) -> None:
+    for episode in episodes:
+        session = episode.session
+        path = session_file(folder, policy, session.persona.id, session.seed)
+        save_session(path, session, episode.turns, policy)
 
 
 def result_of(policy: str, start: Start, episode: Episode) -> Result:

@@ -1,16 +1,20 @@
 """How a session is read and judged: the emotion sensor, the affective matrix, and the reward. No language model."""
 
 from therapysim.rewards.emotions import EmotionSensor, SensorSettings, shipped_sensor
-from therapysim.rewards.matrix import DIMENSIONS, LABELS, MATRIX, VALENCE_MAP, RiskCategory
+from therapysim.rewards.matrix import DIMENSIONS, LABELS, MATRIX, VALENCE_MAP
+from therapysim.rewards.risk import CATEGORIES, Risk, RiskCategory, RiskThresholds
 from therapysim.rewards.rubric import Rubric, RubricWeights, Score
 
 __all__ = [
+    "CATEGORIES",
     "DIMENSIONS",
     "LABELS",
     "MATRIX",
     "VALENCE_MAP",
     "EmotionSensor",
+    "Risk",
     "RiskCategory",
+    "RiskThresholds",
     "Rubric",
     "RubricWeights",
     "Score",

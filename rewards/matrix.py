@@ -10,7 +10,6 @@ Sources
         revisited Hourglass's level words, and its length so that the row adds up to VALENCE_MAP.
 """
 
-from enum import StrEnum
 from typing import Literal
 
 import numpy as np
@@ -21,11 +20,9 @@ __all__ = [
     "LABELS",
     "MATRIX",
     "VALENCE_MAP",
-    "RiskCategory",
     "affect",
     "deficit_dimension",
     "polarity",
-    "risk_category",
     "valence",
 ]
 
@@ -76,14 +73,6 @@ MATRIX: Floats = np.array([row[1:] for row in _ROWS.values()], dtype=np.float32)
 MATRIX.flags.writeable = False
 
 _VALENCES: Floats = np.array(list(VALENCE_MAP.values()), dtype=np.float32)
-
-
-class RiskCategory(StrEnum):
-    """What a low polarity points to, named after the dimension that drives it."""
-
-    NONE = "none"
-    AGGRESSION = "aggression/outburst"  # Temper
-    ANXIETY = "anxiety/panic"  # Sensitivity
 
 
 def valence(probabilities: ArrayLike) -> Floats:
@@ -142,28 +131,6 @@ def deficit_dimension(dimensions: ArrayLike) -> int:
         dimensions: shape (4,). A tie goes to the first in the order of DIMENSIONS.
     """
     return int(np.argmin(np.asarray(dimensions, dtype=np.float32)))
-
-
-def risk_category(
-    dimensions: ArrayLike, *, polarity_below: float = -0.3, dimension_below: float = -0.3
-) -> RiskCategory:
-    """Names the risk that a low polarity points to.
-
-    Args:
-        dimensions: shape (4,), each in [-1, 1].
-        polarity_below: no risk is named unless the polarity lies below this.
-        dimension_below: nor unless the driving dimension, the lowest of the four, lies below this.
-
-    Returns:
-        AGGRESSION where Temper drives it, ANXIETY where Sensitivity does, NONE otherwise.
-    """
-    d = np.asarray(dimensions, dtype=np.float32)
-    driver = deficit_dimension(d)
-    if polarity(d) >= polarity_below or d[driver] >= dimension_below:
-        return RiskCategory.NONE
-    return {"temper": RiskCategory.AGGRESSION, "sensitivity": RiskCategory.ANXIETY}.get(
-        DIMENSIONS[driver], RiskCategory.NONE
-    )
 
 
 def _product(values: ArrayLike, columns: Floats) -> Floats:

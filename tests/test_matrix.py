@@ -1,4 +1,4 @@
-"""The matrix: the given numbers, the polarity rule, and the risk categories."""
+"""The matrix: the given numbers, and the polarity rule."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,9 @@ from therapysim.rewards.matrix import (
     LABELS,
     MATRIX,
     VALENCE_MAP,
-    RiskCategory,
     affect,
     deficit_dimension,
     polarity,
-    risk_category,
     valence,
 )
 
@@ -85,22 +83,3 @@ def test_smooth_count_does_not_jump() -> None:
 
 def test_deficit_is_the_lowest() -> None:
     assert DIMENSIONS[deficit_dimension([0.1, -0.4, -0.39, 0.0])] == "temper"
-
-
-@pytest.mark.parametrize(
-    ("dimensions", "expected"),
-    [
-        ([0, -0.9, -0.2, 0], RiskCategory.AGGRESSION),
-        ([0, 0, -0.2, -0.9], RiskCategory.ANXIETY),
-        ([-0.9, 0, 0, 0], RiskCategory.NONE),
-        ([0.5, -0.4, 0.5, 0.5], RiskCategory.NONE),
-    ],
-)
-def test_risk_category(dimensions: list[float], expected: RiskCategory) -> None:
-    assert risk_category(dimensions) is expected
-
-
-def test_risk_thresholds_are_settable() -> None:
-    mild = [0, 0, 0, -0.25]
-    assert risk_category(mild) is RiskCategory.NONE
-    assert risk_category(mild, polarity_below=-0.2, dimension_below=-0.2) is RiskCategory.ANXIETY
