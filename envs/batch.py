@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from therapysim.envs.dynamics import DynamicsSettings, Latent, Outcome, begin, predict
 from therapysim.envs.screen import ScreenSettings, Verdict, screen
-from therapysim.errors import ActionError, EpisodeError, PatientError, require_count, require_number
+from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count, require_number
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.scripted import ScriptedPatient
 from therapysim.rewards.appraisal import appraise
-from therapysim.rewards.emotions import EmotionSensor, shipped_sensor
 from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.sensor import Sensor, open_sensor
 from therapysim.state import WINDOW, Appraisal, Ending, Move, Reading, State, Transition, Vector
 
 __all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn"]
@@ -113,6 +114,8 @@ class SessionBatch:
         patient: words the cues; the scripted patient by default.
         sensor: reads both speakers; the shipped one by default.
         rubric: scores the turns.
+        emotions: instead of a sensor, the name of one: a hub id or a folder; see ``rewards.sensor.open_sensor``.
+            A model run by transformers reads a text alike in any batch only to float rounding.
     """
 
     def __init__(
@@ -120,11 +123,14 @@ class SessionBatch:
         config: SessionConfig | None = None,
         *,
         patient: Patient | None = None,
-        sensor: EmotionSensor | None = None,
+        sensor: Sensor | None = None,
         rubric: Rubric | None = None,
+        emotions: str | Path | None = None,
     ) -> None:
         self.config = config or SessionConfig()
-        self.sensor = sensor or shipped_sensor()
+        if sensor is not None and emotions is not None:
+            raise ConfigError("both sensor and emotions are given: emotions names a sensor to open, so give one")
+        self.sensor = sensor if sensor is not None else open_sensor(emotions)
         self.patient = patient or ScriptedPatient(self.sensor.affect)
         self.rubric = rubric or Rubric()
         self.sessions: tuple[Session, ...] = ()

@@ -1,6 +1,7 @@
 """TherapySim-v0: one session as a Gymnasium environment."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,9 +12,10 @@ from therapysim.envs.spaces import Utterance
 from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Patient
-from therapysim.rewards.emotions import EmotionSensor
-from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity, risk_category
+from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity
+from therapysim.rewards.risk import RiskThresholds, risk
 from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.sensor import Sensor
 from therapysim.state import WINDOW
 
 __all__ = ["TherapySimEnv", "describe", "observe", "session_spaces", "start_of"]
@@ -51,11 +53,17 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
 
     ## Information
     ``persona, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, acts, polarity, trend,
-    deficit, risk, source, rejected``. Alliance and mood are for evaluation; a policy is not to read them.
+    deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for evaluation; a
+    policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive" (introspection),
+    "aggression/outburst" (temper), "withdrawal/contempt" (attitude), "anxiety/panic" (sensitivity) or "none";
+    ``risk_driver`` is the dimension that lies deepest below its threshold, "" where the risk is "none", ``risk_depth``
+    how far below, and ``risk_others`` every other dimension below its own, deepest first.
 
     ## Arguments
     ``persona``, ``split`` ("train"), ``config`` (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
-    ``rubric``, ``observe_state`` (True), ``render_mode`` ("ansi", "human" or None).
+    ``rubric``, ``observe_state`` (True), ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
+    (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
+    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see ``rewards.sensor.open_sensor``).
     ``reset(seed, options={"persona": id, "split": name})`` overrides the first two for one session.
 
     ## References
@@ -74,10 +82,12 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         config: SessionConfig | None = None,
         max_turns: int | None = None,
         patient: Patient | None = None,
-        sensor: EmotionSensor | None = None,
+        sensor: Sensor | None = None,
         rubric: Rubric | None = None,
         observe_state: bool = True,
         render_mode: str | None = None,
+        risk_thresholds: RiskThresholds | None = None,
+        emotions: str | Path | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(
@@ -85,9 +95,12 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
             )
         self.render_mode = render_mode
         self.observe_state = observe_state
+        self.risk_thresholds = choose_thresholds(risk_thresholds)
         self.persona, self.split = persona, split
         start_of(0, persona, split, None)  # an unknown persona or split is refused here, not at the first reset
-        self.batch = SessionBatch(choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric)
+        self.batch = SessionBatch(
+            choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric, emotions=emotions
+        )
         self.observation_space, self.action_space = session_spaces(self.batch.config, observe_state)
 
     def reset(
@@ -105,7 +118,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         if session.failed:
             raise PatientError(f"the patient {session.persona.id!r} could not open the session: reset to try again")
         self._show()
-        return observe(session, self.observe_state), describe(session, None)
+        return observe(session, self.observe_state), describe(session, None, self.risk_thresholds)
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Says ``action`` to the patient and hears its answer.
@@ -124,7 +137,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
             raise EpisodeError("the session is over: call reset")
         self._show()
         terminated = bool(session.ending)
-        info = describe(session, turn)
+        info = describe(session, turn, self.risk_thresholds)
         return observe(session, self.observe_state), turn.reward, terminated, session.done and not terminated, info
 
     def render(self) -> str | None:  # type: ignore[override]
@@ -144,6 +157,13 @@ def choose_config(config: SessionConfig | None, max_turns: int | None) -> Sessio
     if config is not None and max_turns is not None:
         raise ConfigError("both config and max_turns are given: set max_turns inside config")
     return config or (SessionConfig() if max_turns is None else SessionConfig(max_turns=max_turns))
+
+
+def choose_thresholds(given: RiskThresholds | None) -> RiskThresholds:
+    """The thresholds that were given, or the defaults."""
+    if given is not None and not isinstance(given, RiskThresholds):
+        raise ConfigError(f"risk_thresholds is {given!r}, expected a RiskThresholds, or None for -0.3 each")
+    return given or RiskThresholds()
 
 
 def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spaces.Dict, Utterance]:
@@ -191,10 +211,11 @@ def observe(session: Session, observe_state: bool) -> dict[str, Any]:
     return shown
 
 
-def describe(session: Session, turn: Turn | None) -> dict[str, Any]:
+def describe(session: Session, turn: Turn | None, thresholds: RiskThresholds | None = None) -> dict[str, Any]:
     """The info of a session: what evaluation and logging need. The same keys after reset and after every step."""
     state, transition = session.state, turn.transition if turn else None
     line = turn.line if turn else None
+    found = risk(state.affect, thresholds)
     return {
         "persona": session.persona.id,
         "alliance": session.latent.alliance,
@@ -210,7 +231,10 @@ def describe(session: Session, turn: Turn | None) -> dict[str, Any]:
         "polarity": float(polarity(state.affect)),
         "trend": state.trend,
         "deficit": DIMENSIONS[deficit_dimension(state.affect)],
-        "risk": str(risk_category(state.affect)),
+        "risk": str(found.category),
+        "risk_driver": found.driver,
+        "risk_depth": found.depth,
+        "risk_others": tuple(lapse.dimension for lapse in found.others),
         "source": line.source if line else "",
         "rejected": line.rejected if line else (),
     }

@@ -1,6 +1,7 @@
 """Many sessions as one Gymnasium vector environment: one batched patient call a turn, in this process."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -10,11 +11,12 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from numpy.typing import NDArray
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.envs.therapy import choose_config, describe, observe, session_spaces, start_of
+from therapysim.envs.therapy import choose_config, choose_thresholds, describe, observe, session_spaces, start_of
 from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient
-from therapysim.rewards.emotions import EmotionSensor
+from therapysim.rewards.risk import RiskThresholds
 from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.sensor import Sensor
 
 __all__ = ["TherapySimVectorEnv"]
 
@@ -51,11 +53,13 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         config: SessionConfig | None = None,
         max_turns: int | None = None,
         patient: Patient | None = None,
-        sensor: EmotionSensor | None = None,
+        sensor: Sensor | None = None,
         rubric: Rubric | None = None,
         observe_state: bool = True,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        risk_thresholds: RiskThresholds | None = None,
+        emotions: str | Path | None = None,
     ) -> None:
         num_envs = require_count("num_envs", num_envs, 1)
         if render_mode not in (None, "ansi"):
@@ -64,10 +68,13 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.observe_state = observe_state
+        self.risk_thresholds = choose_thresholds(risk_thresholds)
         self.persona, self.split = persona, split
         self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
-        self.batch = SessionBatch(choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric)
+        self.batch = SessionBatch(
+            choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric, emotions=emotions
+        )
         self.single_observation_space, self.single_action_space = session_spaces(self.batch.config, observe_state)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -180,7 +187,8 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
     def _infos(self, turns: Sequence[Turn | None], which: NDArray[np.bool_]) -> dict[str, Any]:
         infos: dict[str, Any] = {}
         for i in map(int, np.flatnonzero(which)):
-            infos = self._add_info(infos, describe(self.batch.sessions[i], turns[i]), i)
+            found = describe(self.batch.sessions[i], turns[i], self.risk_thresholds)
+            infos = self._add_info(infos, found, i)
         return infos
 
 
