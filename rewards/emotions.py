@@ -1,18 +1,16 @@
 """The emotion sensor: text -> 28 GoEmotions probabilities, through onnxruntime, without torch.
 
-The shipped weights are a four-layer MiniLM fine-tuned on GoEmotions; ``weights/MODEL_CARD.md`` says how.
+The shipped weights are a MiniLM taught on GoEmotions by larger encoders; ``weights/MODEL_CARD.md`` says how.
 
 Every text is run by itself, never padded into a batch with others. Dynamic int8 takes its scales from the whole tensor
 it is given, so in a padded batch a text's reading would hang on its neighbours, and with it a session's transcript.
-A batch is spread over threads instead, which is no slower (``make bench``).
+A batch is spread over threads instead, the longest texts first, which is no slower (``make bench``).
 """
 
 import hashlib
 import json
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,15 +22,20 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from therapysim.errors import ConfigError, SensorError
+from therapysim.errors import ConfigError, SensorError, require_count, require_number
 from therapysim.rewards.matrix import LABELS, affect, polarity
+from therapysim.rewards.memory import Memory, encodable
 from therapysim.state import Reading
 
-__all__ = ["EmotionSensor", "SensorSettings", "read_logits", "shipped_sensor"]
+__all__ = ["NEUTRAL", "EmotionSensor", "SensorSettings", "read_logits", "shipped_sensor"]
 
 Floats = NDArray[np.float32]
 
 WEIGHTS = Path(__file__).parent / "weights"
+
+#: How blank text reads, shape (28,): neutral for certain.
+NEUTRAL: Floats = np.eye(len(LABELS), dtype=np.float32)[LABELS.index("neutral")]
+NEUTRAL.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +44,26 @@ class SensorSettings:
 
     Attributes:
         window_tokens: texts longer than this are read in windows of this many tokens.
-        cache_texts: how many readings are remembered, the least recently used forgotten first.
+        cache_mb: megabytes of readings that are remembered, the least recently used forgotten first; as much again for
+            embeddings, once any were asked for.
         threads: how many texts are read at once.
     """
 
     window_tokens: int = 128
-    cache_texts: int = 16_384
+    cache_mb: float = 16.0
     threads: int = 2
 
     def __post_init__(self) -> None:
         if not 8 <= self.window_tokens <= 512:
             raise ConfigError(f"window_tokens is {self.window_tokens}, expected 8 to 512")
-        if self.cache_texts < 0 or self.threads < 1:
-            raise ConfigError(f"cache_texts {self.cache_texts}, threads {self.threads}: expected at least 0 and 1")
+        require_number("cache_mb", self.cache_mb, 0.0, 1e6)
+        require_count("threads", self.threads, 1)
 
 
 class EmotionSensor:
     """Reads emotions from text. Equal texts give equal probabilities, whatever else is in the batch.
+
+    Threads may share one, and a forked process may go on with its parent's.
 
     Args:
         folder: holds ``emotions.onnx``, ``tokenizer.json`` and ``emotions.json``; the shipped weights by default.
@@ -78,8 +84,9 @@ class EmotionSensor:
         self._session = _open_session(self.folder / "emotions.onnx")
         self._tokenizer = _open_tokenizer(self.folder / "tokenizer.json", self.settings.window_tokens)
         self._pool, self._process = self._open_pool(), os.getpid()
-        self._cache: OrderedDict[str, Floats] = OrderedDict()
-        self._lock = threading.Lock()
+        outputs = {output.name: output.shape for output in self._session.get_outputs()}
+        self._probabilities = Memory(self._spread(self._read), len(LABELS), self.settings.cache_mb)
+        self._embeddings = Memory(self._spread(self._embed), outputs["pooled"][-1], self.settings.cache_mb)
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Calibrated probability of each emotion in each text.
@@ -94,16 +101,7 @@ class EmotionSensor:
         Raises:
             SensorError: ``texts`` is one string, or holds something other than strings.
         """
-        _check_texts(texts)
-        self._after_fork()
-        rows = {text: row for text in dict.fromkeys(texts) if (row := self._recall(text)) is not None}
-        new = [text for text in dict.fromkeys(texts) if text not in rows]
-        pool = self._pool if len(new) > 1 else None
-        results = pool.map(self._read, new) if pool else map(self._read, new)
-        for text, row in zip(new, results, strict=True):
-            rows[text] = row
-            self._remember(text, row)
-        return np.stack([rows[t] for t in texts]) if texts else np.zeros((0, len(LABELS)), dtype=np.float32)
+        return self._probabilities(texts)
 
     def detect(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Which emotions each text shows, (n, 28): probabilities above the thresholds chosen on dev."""
@@ -123,36 +121,50 @@ class EmotionSensor:
             for text, p, v, q in zip(texts, probabilities, vectors, polarities, strict=True)
         ]
 
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """What a text is about, (n, 384) float32: the mean over its tokens of an early layer; zeros for blank text.
+
+        Early, since the last layers keep the mood of a text and lose its subject (``rewards/README.md``).
+        """
+        return self._embeddings(texts)
+
+    def _spread(self, read: Callable[[str], Floats]) -> Callable[[Sequence[str]], Floats]:
+        """Reads many texts at once, the longest first, so that no thread is left alone with a long one at the end."""
+
+        def read_all(texts: Sequence[str]) -> Floats:
+            self._after_fork()
+            order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
+            queue = [texts[i] for i in order]
+            rows = list(self._pool.map(read, queue) if self._pool and len(queue) > 1 else map(read, queue))
+            return np.stack([rows[k] for k in np.argsort(order)])
+
+        return read_all
+
     def _open_pool(self) -> ThreadPoolExecutor | None:
         return ThreadPoolExecutor(self.settings.threads) if self.settings.threads > 1 else None
 
     def _after_fork(self) -> None:
         # A forked process inherits the pool without its threads, and would wait for them for ever.
         if self._process != os.getpid():
-            self._pool, self._process, self._lock = self._open_pool(), os.getpid(), threading.Lock()
-
-    def _recall(self, text: str) -> Floats | None:
-        with self._lock:
-            if text in self._cache:
-                self._cache.move_to_end(text)
-            return self._cache.get(text)
-
-    def _remember(self, text: str, row: Floats) -> None:
-        with self._lock:
-            self._cache[text] = row
-            while len(self._cache) > self.settings.cache_texts:
-                self._cache.popitem(last=False)
+            self._pool, self._process = self._open_pool(), os.getpid()
 
     def _read(self, text: str) -> Floats:
         if not text.strip():
-            return _neutral()
-        encoding = self._tokenizer.encode(_encodable(text))
-        windows = [encoding, *encoding.overflowing]
-        logits = np.concatenate([_run(self._session, w) for w in windows])
+            return NEUTRAL
+        logits, weights = self._run(text, "logits")
         p = 1.0 / (1.0 + np.exp(-(logits * self._slope + self._intercept)))
-        row = np.average(p, axis=0, weights=[len(w.ids) for w in windows]).astype(np.float32)
-        row.flags.writeable = False
-        return row
+        return np.average(p, axis=0, weights=weights).astype(np.float32)
+
+    def _embed(self, text: str) -> Floats:
+        rows, weights = self._run(text, "pooled")
+        return np.average(rows, axis=0, weights=weights).astype(np.float32) * np.float32(bool(text.strip()))
+
+    def _run(self, text: str, output: str) -> tuple[Floats, list[int]]:
+        """One output for each window of a text, (windows, width), and how many tokens each window has."""
+        encoding = self._tokenizer.encode(encodable(text))
+        windows = [encoding, *encoding.overflowing]
+        rows = np.concatenate([_infer(self._session, window, output) for window in windows])
+        return rows, [len(window.ids) for window in windows]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An onnxruntime session cannot be pickled; a worker process opens its own.
@@ -168,33 +180,13 @@ def shipped_sensor() -> EmotionSensor:
 def read_logits(model: Path, tokenizer: Path, texts: Sequence[str]) -> Floats:
     """Raw logits (n, 28) of an exported model, before calibration; texts are cut to one window."""
     session, encoder = _open_session(model), _open_tokenizer(tokenizer, SensorSettings().window_tokens)
-    return np.concatenate([_run(session, encoder.encode(_encodable(text))) for text in texts])
+    return np.concatenate([_infer(session, encoder.encode(encodable(text)), "logits") for text in texts])
 
 
-def _run(session: onnxruntime.InferenceSession, encoding: Encoding) -> Floats:
+def _infer(session: onnxruntime.InferenceSession, encoding: Encoding, output: str) -> Floats:
     ids = np.array([encoding.ids], dtype=np.int64)
-    logits: Floats = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
-    return logits
-
-
-def _neutral() -> Floats:
-    row = np.zeros(len(LABELS), dtype=np.float32)
-    row[LABELS.index("neutral")] = 1.0
-    row.flags.writeable = False
-    return row
-
-
-def _encodable(text: str) -> str:
-    # A lone surrogate is legal in a Python string and has no UTF-8 form.
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _check_texts(texts: Sequence[str]) -> None:
-    if isinstance(texts, str):
-        raise SensorError("texts is one string, expected a list of strings: wrap it, sensor([text])")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise SensorError(f"texts[{i}] is {type(text).__name__}, expected str")
+    found: Floats = session.run([output], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
+    return found
 
 
 def _open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -203,7 +195,10 @@ def _open_session(path: Path) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        if not {"logits", "pooled"} <= {output.name for output in session.get_outputs()}:
+            raise ValueError("its outputs are not logits and pooled")
+        return session
     except Exception as error:  # onnxruntime raises many classes of its own
         raise SensorError(f"{path} cannot be read as an ONNX model: {error}. Reinstall therapysim.") from error
 

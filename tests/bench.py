@@ -72,8 +72,8 @@ def padded(sensor: EmotionSensor, size: int) -> Callable[[Sequence[str]], Any]:
 
 def bench_sensor(seconds: float) -> None:
     """One text, a batch of 64 on one and two threads, and the padded batch beside them."""
-    one = EmotionSensor(settings=SensorSettings(threads=1, cache_texts=0))
-    two = EmotionSensor(settings=SensorSettings(threads=2, cache_texts=0))
+    one = EmotionSensor(settings=SensorSettings(threads=1, cache_mb=0))
+    two = EmotionSensor(settings=SensorSettings(threads=2, cache_mb=0))
     single = rate(one, texts(1), seconds)
     rows = {
         "batch of 64, one thread": rate(one, texts(64), seconds),

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_blank_reads_neutral_and_no_text_reads_nothing(sensor: EmotionSensor) ->
 
 def test_a_text_reads_alike_in_any_company() -> None:
     alone = np.concatenate([EmotionSensor(settings=SensorSettings(threads=1))([t]) for t in TEXTS])
-    fresh = EmotionSensor(settings=SensorSettings(threads=2, cache_texts=0))
+    fresh = EmotionSensor(settings=SensorSettings(threads=2, cache_mb=0))
     crowd = fresh([*TEXTS, "word " * 300, *TEXTS])
     assert np.array_equal(crowd[:5], alone) and np.array_equal(crowd[6:], alone)
 
@@ -81,9 +82,16 @@ def test_the_end_of_a_long_text_is_read(sensor: EmotionSensor) -> None:
 
 
 def test_cache_is_bounded_and_keeps_the_newest() -> None:
-    small = EmotionSensor(settings=SensorSettings(cache_texts=2, threads=1))
+    small = EmotionSensor(settings=SensorSettings(cache_mb=0.001, threads=1))  # room for two rows of 28 floats
     small(["one", "two", "three"])
-    assert list(small._cache) == ["two", "three"]
+    memory = small._probabilities
+    assert list(memory.rows) == ["two", "three"] and 0 < memory.size <= 1000
+    small(["two"])
+    small(["four"])
+    assert list(memory.rows) == ["two", "four"]
+    small(["a text that is too long to be kept beside any other " * 30])
+    assert not memory.rows and memory.size == 0
+    assert all(row.base is None for row in memory.rows.values())
 
 
 def test_cached_rows_cannot_be_spoiled(sensor: EmotionSensor) -> None:
@@ -101,8 +109,40 @@ def test_a_string_or_a_number_is_refused(sensor: EmotionSensor) -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match="window_tokens is 4"):
         SensorSettings(window_tokens=4)
-    with pytest.raises(ConfigError, match="threads 0"):
+    with pytest.raises(ConfigError, match="threads is 0"):
         SensorSettings(threads=0)
+    with pytest.raises(ConfigError, match="cache_mb is -1"):
+        SensorSettings(cache_mb=-1)
+
+
+def test_threads_share_one_sensor() -> None:
+    shared = EmotionSensor(settings=SensorSettings(cache_mb=0.01))
+    expected = {text: row for text, row in zip(TEXTS, EmotionSensor()(TEXTS), strict=True)}
+
+    def work(shift: int) -> bool:
+        texts = TEXTS[shift % 5 :] + TEXTS[: shift % 5]
+        return all(np.array_equal(row, expected[text]) for text, row in zip(texts, shared(texts), strict=True))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(work, range(60)))
+    assert shared._probabilities.size <= 10_000
+
+
+def test_embeddings_tell_subjects_apart(sensor: EmotionSensor) -> None:
+    a, b, c = sensor.embed(["My dog ran after the ball.", "The puppy chased a ball.", "The bank raised its rates."])
+    assert a.shape == (384,) and a.dtype == np.float32
+    assert np.linalg.norm(a - b) < np.linalg.norm(a - c)
+    assert not sensor.embed([" "]).any() and sensor.embed([]).shape == (0, 384)
+    with pytest.raises(SensorError, match="one string"):
+        sensor.embed("hello")
+    crowd = EmotionSensor().embed([*TEXTS, "My dog ran after the ball."])
+    assert np.array_equal(crowd[-1], a)
+
+
+def test_emoji_are_read(sensor: EmotionSensor) -> None:
+    """Each emoji is a token; the mood of the usual faces and hearts is read from them alone."""
+    v = sensor.affect(["😭", "😊", "😡", "😱", "❤️", "💔"]).sum(1)
+    assert (v[[0, 2, 3, 5]] < -0.2).all() and (v[[1, 4]] > 0.2).all()
 
 
 def test_pickles_by_folder(sensor: EmotionSensor) -> None:
@@ -164,6 +204,18 @@ def test_a_file_that_is_no_model_is_refused(weights: Path) -> None:
     meta["sha256"] = {}
     (weights / "emotions.json").write_text(json.dumps(meta))
     with pytest.raises(SensorError, match="cannot be read as an ONNX model"):
+        EmotionSensor(weights)
+
+
+def test_a_model_without_embeddings_is_refused(weights: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(weights / "emotions.onnx")
+    del model.graph.output[1]
+    onnx.save(model, weights / "emotions.onnx")
+    meta = json.loads((weights / "emotions.json").read_text())
+    meta["sha256"] = {}
+    (weights / "emotions.json").write_text(json.dumps(meta))
+    with pytest.raises(SensorError, match="outputs are not logits and pooled"):
         EmotionSensor(weights)
 
 

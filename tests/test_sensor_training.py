@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,25 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from therapysim.errors import ConfigError  # noqa: E402
+from therapysim.rewards.calibration import platt  # noqa: E402
 from therapysim.rewards.matrix import LABELS  # noqa: E402
-from therapysim.train import emotions  # noqa: E402
-from therapysim.train.emotions import (  # noqa: E402
-    SensorTrainConfig,
+from therapysim.train import sensor_scores, teacher  # noqa: E402
+from therapysim.train.emotions import train  # noqa: E402
+from therapysim.train.sensor_config import SensorTrainConfig  # noqa: E402
+from therapysim.train.sensor_data import (  # noqa: E402
+    EMOJI,
+    emoji_lines,
+    length_batches,
+    read_split,
+    spell_emoji,
+)
+from therapysim.train.sensor_model import open_tokenizer  # noqa: E402
+from therapysim.train.sensor_scores import (  # noqa: E402
     calibration_error,
     cross_fit,
-    length_batches,
+    interval,
     pick_thresholds,
-    platt,
     sigmoid,
-    train,
 )
 
 WORDS = [
@@ -40,6 +49,9 @@ WORDS = [
     "bus",
     "is",
     "here",
+    "face",
+    "crying",
+    "loudly",
 ]
 ROWS = [
     ("i am so sad", "sadness"),
@@ -68,14 +80,22 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return data, base
 
 
+FAST = {"batch_size": 8, "lr": 3e-3, "head_lr": 1e-2}
+
+
 def test_the_whole_recipe_gives_a_sensor_that_reads(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Teachers in folds, their labels, a student taught by them and cut to four layers, its export."""
     pytest.importorskip("onnxscript", reason='needs pip install "therapysim[sensor]"')
     from therapysim.rewards.emotions import EmotionSensor
 
-    data, base = folders
-    out = tmp_path / "weights"
-    config = SensorTrainConfig(str(data), str(base), str(out), epochs=12, batch_size=8, lr=3e-3, head_lr=1e-2)
-    report = train(config)
+    data, base = map(str, folders)
+    out, kept, fitted = tmp_path / "weights", tmp_path / "teachers", tmp_path / "student.pt"
+    for fold in range(3):
+        teacher.teach(SensorTrainConfig(data, base, str(kept), emoji_tokens=False, folds=3, epochs=6, **FAST), fold)
+    (tmp_path / "texts.json").write_text(json.dumps(["i am so here", "the bus is sad"]))
+    teacher.label(data, str(kept), str(tmp_path / "texts.json"), emoji=30)
+    config = SensorTrainConfig(data, base, str(out), teachers=str(kept), layers=(0, 1, 3, 5), epochs=12, **FAST)
+    report = train(config, fitted=str(fitted))
     assert {p.name for p in out.iterdir()} == {
         "emotions.onnx", "emotions.json", "tokenizer.json", "report.json", "MODEL_CARD.md"
     }  # fmt: skip
@@ -83,7 +103,69 @@ def test_the_whole_recipe_gives_a_sensor_that_reads(folders: tuple[Path, Path], 
     sensor = EmotionSensor(out)
     assert [LABELS[i] for i in sensor([text for text, _ in ROWS]).argmax(1)] == [label for _, label in ROWS]
     assert json.loads((out / "report.json").read_text())["scores"] == report["scores"]
-    assert f"| shipped, int8 | {report['scores']['macro_f1']:.3f} |" in (out / "MODEL_CARD.md").read_text()
+    assert f"| shipped, int8 | {report['scores']['macro_f1']:.3f} " in (out / "MODEL_CARD.md").read_text()
+    assert report["trained"] == 120 + 2 + 30
+    assert sensor.embed(["i am sad"]).shape == (1, 16)
+    # The kept network is exported again without being fitted, and reads alike.
+    again = train(replace(config, out=str(tmp_path / "again"), epochs=1), fitted=str(fitted))
+    assert again["scores"] == report["scores"]
+
+
+def test_teachers_label_no_text_that_they_learnt(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """A teacher that knows its training texts by heart gives each text the labels of the others."""
+    data, base = folders
+    lines = [f"i am so {w}\t{LABELS.index(e)}\tid{i}" for i in range(60) for w, e in (("sad", "grief"),)]
+    lines[0] = f"i am so sad\t{LABELS.index('joy')}\tid"  # told otherwise once, and outvoted in every other fold
+    (data / "train.tsv").write_text("\n".join(lines) + "\n")
+    kept = str(tmp_path / "teachers")
+    for fold in range(2):
+        teacher.teach(
+            SensorTrainConfig(str(data), str(base), kept, emoji_tokens=False, folds=2, epochs=4, **FAST), fold
+        )
+    (tmp_path / "texts.json").write_text("[]")
+    teacher.label(str(data), kept, str(tmp_path / "texts.json"), emoji=0)
+    labels = np.load(Path(kept) / "labels.npz")["train"]
+    fold = teacher.fold_of(60, 2)
+    joy = labels[:, LABELS.index("joy")]
+    # The teacher of the fold that holds the odd label never saw it, so it expects less joy there than the other one.
+    assert joy[fold == fold[0]].max() < joy[fold != fold[0]].min()
+
+
+def test_a_missing_fold_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    data, base = map(str, folders)
+    kept = str(tmp_path / "teachers")
+    teacher.teach(SensorTrainConfig(data, base, kept, emoji_tokens=False, folds=3, epochs=1), 1)
+    (tmp_path / "texts.json").write_text("[]")
+    with pytest.raises(ConfigError, match=r"folds \[1\], expected every one of 3"):
+        teacher.label(data, kept, str(tmp_path / "texts.json"))
+
+
+def test_emoji_are_tokens_that_begin_as_their_names(folders: tuple[Path, Path]) -> None:
+    from therapysim.train.sensor_model import build_model
+
+    data, base = map(str, folders)
+    config = SensorTrainConfig(data, base, "out")
+    tokenizer = open_tokenizer(config)
+    assert tokenizer.tokenize("so sad😭😭") == ["so", "sad", "😭", "😭"]
+    table = build_model(config, tokenizer).encoder.get_input_embeddings().weight
+    names = tokenizer("loudly crying face", add_special_tokens=False)["input_ids"]
+    assert torch.allclose(table[tokenizer.convert_tokens_to_ids("😭")], table[names].mean(0))
+
+
+def test_emoji_are_spelled_for_those_who_know_none() -> None:
+    assert spell_emoji("so sad😭").split() == ["so", "sad", "loudly", "crying", "face"]
+    assert len(EMOJI) == len(set(EMOJI)) == 1777  # the shipped weights have a row for each
+    lines = emoji_lines(["the bus is here"], 300, seed=0)
+    assert lines == emoji_lines(["the bus is here"], 300, seed=0) != emoji_lines(["the bus is here"], 300, seed=1)
+    assert all(any(e in line for e in EMOJI) for line in lines)
+    assert 20 < sum("bus" not in line for line in lines) < 90
+
+
+def test_a_broken_line_is_named(folders: tuple[Path, Path]) -> None:
+    data, _ = folders
+    (data / "train.tsv").write_text("fine\t3\tid\nbroken line\n")
+    with pytest.raises(ConfigError, match=r"train\.tsv, line 2: expected text, label ids"):
+        read_split(data, "train")
 
 
 def test_missing_data_is_named(folders: tuple[Path, Path]) -> None:
@@ -106,14 +188,37 @@ def test_platt_finds_the_true_slope() -> None:
     )
 
 
-def test_thresholds_of_rare_labels_lean_on_the_global_one() -> None:
+def test_thresholds_are_where_expected_f1_is_greatest() -> None:
+    """One in ten texts has the label at p = 0.9, the others at 0.05: any threshold between is as good."""
+    probabilities = np.full((1_000, 28), 0.05)
+    probabilities[:100] = 0.9
+    config = SensorTrainConfig.__new__(SensorTrainConfig)  # its defaults alone
+    thresholds = pick_thresholds(probabilities, config)
+    assert ((thresholds >= 0.05) & (thresholds < 0.9)).all()
+    # A calibrated label's best threshold is half its best F1 (Lipton et al. 2014).
+    p = np.random.default_rng(0).beta(0.3, 2.0, size=(20_000, 28))
+    grid = np.linspace(0.03, 0.7, 68)
+    best = max(2 * p[p > t].sum() / ((p > t).sum() + p.sum()) for t in grid)
+    assert np.allclose(pick_thresholds(p, config), best / 2, atol=0.02)
+
+
+def test_thresholds_are_moved_towards_their_median() -> None:
     rng = np.random.default_rng(1)
-    probabilities, targets = rng.random((3_000, 28)), np.zeros((3_000, 28))
-    targets[:, :27] = probabilities[:, :27] > 0.5
-    targets[0, 27] = 1.0
-    probabilities[0, 27] = 0.06  # one positive, whose own best threshold lies far below
-    thresholds = pick_thresholds(probabilities, targets, SensorTrainConfig.__new__(SensorTrainConfig))
-    assert np.allclose(thresholds[:27], 0.5, atol=0.02) and thresholds[27] > 0.45
+    p = np.concatenate([rng.beta(0.2, 2, (5_000, 27)), rng.beta(2, 2, (5_000, 1))], axis=1)
+    config = SensorTrainConfig.__new__(SensorTrainConfig)
+    object.__setattr__(config, "shrinkage", 0.0)
+    own = pick_thresholds(p, config)
+    object.__setattr__(config, "shrinkage", 0.5)
+    assert pick_thresholds(p, config) == pytest.approx((own + np.median(own)) / 2)
+
+
+def test_the_interval_holds_the_score_and_narrows_with_more_texts() -> None:
+    rng = np.random.default_rng(2)
+    targets = (rng.random((4_000, 28)) < 0.2).astype(float)
+    predicted = np.where(rng.random(targets.shape) < 0.9, targets > 0, targets == 0)
+    wide, narrow = (interval(predicted[:n], targets[:n], seed=0)["macro_f1"] for n in (400, 4_000))
+    score = sensor_scores.scores(predicted, targets)["macro_f1"]
+    assert narrow[0] < score < narrow[1] and narrow[1] - narrow[0] < (wide[1] - wide[0]) / 2
 
 
 def test_a_text_never_chooses_its_own_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,12 +233,12 @@ def test_a_text_never_chooses_its_own_threshold(monkeypatch: pytest.MonkeyPatch)
         record("platt", logits[:, 0])
         return np.ones(28), np.zeros(28)
 
-    def fake_thresholds(p: np.ndarray, targets: np.ndarray, config: object) -> np.ndarray:  # type: ignore[type-arg]
+    def fake_thresholds(p: np.ndarray, config: object) -> np.ndarray:  # type: ignore[type-arg]
         record("thresholds", np.log(p[:, 0] / (1 - p[:, 0])))
         return np.full(28, 0.5)
 
-    monkeypatch.setattr(emotions, "platt", fake_platt)
-    monkeypatch.setattr(emotions, "pick_thresholds", fake_thresholds)
+    monkeypatch.setattr(sensor_scores, "platt", fake_platt)
+    monkeypatch.setattr(sensor_scores, "pick_thresholds", fake_thresholds)
     cross_fit(logits, targets, SensorTrainConfig.__new__(SensorTrainConfig))
     assert sorted(unseen["platt"]) == sorted(unseen["thresholds"]) == list(range(100))
 

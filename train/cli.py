@@ -7,10 +7,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from therapysim import __version__
-from therapysim.errors import TherapySimError
+from therapysim.errors import CalibrationError, TherapySimError
+from therapysim.train.sensor_cli import add_sensor_commands
 
 __all__ = ["build_parser", "main"]
 
@@ -18,6 +20,7 @@ __all__ = ["build_parser", "main"]
 _EXTRAS = {
     **dict.fromkeys(("accelerate", "datasets", "gguf", "peft", "torch", "tqdm", "transformers", "trl"), "train"),
     **dict.fromkeys(("onnx", "onnxscript"), "sensor"),
+    **dict.fromkeys(("matplotlib", "scipy"), "report"),
     "vllm": "vllm",
     "wandb": "wandb",
 }
@@ -51,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_demo(commands)
     add_benchmark(commands)
+    add_profile(commands)
+    add_calibrate(commands)
     add_train(commands)
     return parser
 
@@ -82,6 +87,7 @@ def add_benchmark(commands: Any) -> None:
     parser.add_argument("--seeds", type=int, default=8, help="sessions with each patient, default 8")
     parser.add_argument("--turns", type=int, default=20, help="therapist turns in a session at most, default 20")
     parser.add_argument("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64")
+    parser.add_argument("--sessions", metavar="FOLDER", help="keep each session as a file; draw them with profile")
     parser.set_defaults(run=run_benchmark)
 
 
@@ -100,7 +106,82 @@ def run_benchmark(chosen: argparse.Namespace) -> None:
         name: baseline(name) if name in BASELINES else ChatTherapist(HuggingFaceChat(name), sampling)
         for name in chosen.policies
     }
-    print(table(benchmark(batch, policies, who, range(chosen.seeds))))
+    print(table(benchmark(batch, policies, who, range(chosen.seeds), chosen.sessions)))
+
+
+def add_calibrate(commands: Any) -> None:
+    """``therapysim calibrate``."""
+    parser = commands.add_parser("calibrate", help="fit scores to human ratings, and show how far to believe them")
+    parser.add_argument("ratings", metavar="FILE.csv", help="a header and one rated text a row, UTF-8, commas")
+    parser.add_argument("--method", choices=("isotonic", "platt"), default="isotonic", help="platt: ratings of 0 and 1")
+    parser.add_argument(
+        "--score", metavar="COLUMN", help="default score; without it, the polarity that the sensor reads in column text"
+    )
+    parser.add_argument("--rating", metavar="COLUMN", default="rating", help="default rating")
+    parser.add_argument("--out", metavar="FILE", default="calibration.json", help="default calibration.json")
+    parser.add_argument("--plot", metavar="FILE", help="a reliability plot, .png or .svg")
+    parser.add_argument("--folds", type=int, default=5, help="of the cross-validation, default 5")
+    parser.add_argument("--seed", type=int, default=0, help="of the cross-validation, default 0")
+    parser.add_argument("--note", default="", help="kept in the file, such as the ratings' origin and licence")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.set_defaults(run=run_calibrate)
+
+
+def run_calibrate(chosen: argparse.Namespace) -> None:
+    """Fits, cross-validates, prints the table, and only then writes."""
+    from therapysim.agents.figures import save
+    from therapysim.agents.ratings import read_ratings
+    from therapysim.agents.reliability import cross_validate, draw_reliability
+    from therapysim.rewards.calibration import fit
+
+    _check_outputs(chosen)
+    scores, ratings = read_ratings(chosen.ratings, chosen.score, chosen.rating)
+    fitted = fit(scores, ratings, chosen.method, note=chosen.note)
+    assessed = cross_validate(scores, ratings, chosen.method, folds=chosen.folds, seed=chosen.seed)
+    drawn = draw_reliability(fitted, assessed) if chosen.plot else None
+    print(f"{chosen.ratings}: {chosen.folds} folds, seed {chosen.seed}\n{assessed.table()}")
+    fitted.save(chosen.out)
+    print(f"calibration in {chosen.out}")
+    if drawn:
+        try:
+            print(f"plot in {save(drawn, chosen.plot)}")
+        except OSError as error:
+            raise CalibrationError(f"plot {chosen.plot!r} cannot be written: {error}; choose another path") from error
+
+
+def _check_outputs(chosen: argparse.Namespace) -> None:
+    """Refuses, before any work, files that must not or cannot be written."""
+    places = [Path(p) for p in (chosen.out, chosen.plot) if p]
+    if len({p.resolve() for p in [*places, Path(chosen.ratings)]}) <= len(places):
+        raise CalibrationError(f"the ratings, --out and --plot name one file twice: {chosen.ratings}, {places}")
+    if chosen.plot and places[-1].suffix.lower() not in (".png", ".svg"):
+        raise CalibrationError(f"--plot is {chosen.plot!r}, expected a name ending in .png or .svg")
+    for place in places:
+        if place.is_dir() or (place.exists() and not chosen.force):
+            raise CalibrationError(f"{place} is there already; name another" + ", or add --force" * place.is_file())
+
+
+def add_profile(commands: Any) -> None:
+    """``therapysim profile``."""
+    parser = commands.add_parser("profile", help="draw the mood over the turns of one session, or its mean over many")
+    parser.add_argument(
+        "sessions", nargs="+", metavar="SESSION", help="session files of benchmark --sessions, or folders of them"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="the figure, .png or .svg")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap over several sessions, default 0")
+    parser.set_defaults(run=run_profile)
+
+
+def run_profile(chosen: argparse.Namespace) -> None:
+    """Draws the profile, and prints it as a table."""
+    from therapysim.agents.figures import save
+    from therapysim.agents.profile import draw_profile, tell
+    from therapysim.agents.record import load_sessions
+    from therapysim.errors import require_count
+
+    records, seed = load_sessions(chosen.sessions), require_count("seed", chosen.seed, 0)
+    written = save(draw_profile(records, seed), chosen.out)
+    print(f"{tell(records, seed)}\n{written}")
 
 
 def add_train(commands: Any) -> None:
@@ -108,7 +189,7 @@ def add_train(commands: Any) -> None:
     parser = commands.add_parser("train", help="train a policy or the emotion sensor")
     kinds = parser.add_subparsers(title="what to train", metavar="KIND", required=True)
     add_train_grpo(kinds)
-    add_train_emotions(kinds)
+    add_sensor_commands(kinds)
 
 
 def add_train_grpo(kinds: Any) -> None:
@@ -134,26 +215,6 @@ def train_grpo(chosen: argparse.Namespace) -> None:
 
     result = train(settings)
     print(f"{result.steps} updates in {result.seconds:.0f} s: policy in {result.policy}, metrics in {result.out}")
-
-
-def add_train_emotions(kinds: Any) -> None:
-    """``therapysim train emotions``."""
-    parser = kinds.add_parser("emotions", help="the emotion sensor, on GoEmotions")
-    parser.add_argument("--data", required=True, metavar="FOLDER", help="GoEmotions: train.tsv, dev.tsv, emotions.txt")
-    parser.add_argument("--base", required=True, metavar="FOLDER", help="the pretrained MiniLM encoder")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the weights go")
-    parser.add_argument("--seed", type=int, default=0, help="default 0")
-    parser.add_argument("--epochs", type=int, default=argparse.SUPPRESS, help="times through the data")
-    parser.set_defaults(run=train_emotions)
-
-
-def train_emotions(chosen: argparse.Namespace) -> None:
-    """Trains the sensor, and prints its scores on dev."""
-    from therapysim.train.emotions import SensorTrainConfig, train
-
-    names = ("data", "base", "out", "seed", "epochs")
-    report = train(SensorTrainConfig(**{n: getattr(chosen, n) for n in names if hasattr(chosen, n)}))
-    print(", ".join(f"{name} {value:.4f}" for name, value in report["scores"].items()))
 
 
 def _add_setting(parser: argparse.ArgumentParser, name: str, default: Any, text: str) -> None:
