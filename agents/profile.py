@@ -10,6 +10,7 @@ markers and hatches say the same in grey.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from therapysim.agents.benchmark import Interval, bootstrap
@@ -47,6 +48,8 @@ _GREY, _ALARM = "#666666", "#B00020"
 _ENDINGS = {"goal": "goal met", "rupture": "rupture", "crisis": "crisis, handed over"}
 #: A band of a smaller share of the width has no room for its name; the legend has it.
 _ROOM = 0.16
+# One or two sessions drawn again and again give only themselves back: fewer get no interval.
+_SPREAD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,7 @@ def _draw_mean(records: Sequence[SessionRecord], course: Sequence[Moment]) -> "F
     for name in SERIES:
         found = [moment.series[name] for moment in course]
         _draw_line(mood, name, [i.mean for i in found])
-        low, high = [i.low for i in found], [i.high for i in found]
+        low, high = ([getattr(i, end) if i.n >= _SPREAD else nan for i in found] for end in ("low", "high"))
         mood.fill_between(turns, low, high, color=_LINES[name][0], alpha=0.15, linewidth=0, gid=name)
     _frame(mood, [record.thresholds for record in records], turns[-1])
     mood.set_title(_title(records), pad=8, fontsize=10)
@@ -316,5 +319,6 @@ def _mean_rows(course: Sequence[Moment]) -> Iterable[str]:
     yield "turn     n" + "".join(f"{name:>22}" for name in SERIES) + "  sessions naming a risk"
     for moment in course:
         named = moment.n - moment.named.get(RiskCategory.NONE, 0)
-        cells = "".join(f"{moment.series[name]!s:>22}" for name in SERIES)
+        means = (moment.series[name] for name in SERIES)
+        cells = "".join(f"{str(i) if i.n >= _SPREAD else format(i.mean, '+.2f'):>22}" for i in means)
         yield f"{moment.turn:>4}  {moment.n:>4}{cells}  {named}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import yaml
@@ -39,7 +39,6 @@ PSYCHBERT = "mnaylor/psychbert-cased"
 #: The shipped gold corpus.
 GOLD = Path(__file__).parent / "gold.yaml"
 
-_SPACES = ("raw", "centred", "whitened")
 _SECTIONS = ("clinical", "background", "hostile")
 
 
@@ -77,48 +76,39 @@ class RelevanceSettings:
     Attributes:
         nearest: a text's relevance is the mean cosine to this many of its nearest clinical phrases. One would hang on
             a single phrase's wording; all would ask a text to be near safety planning and grief at once.
-        space: "raw" takes the embeddings as they are. "centred" takes the mean of the background off them first: an
-            encoder's embeddings share a direction, which lifts every cosine and tells nothing. "whitened" also
-            evens out the directions in which phrases of one kind vary: in an encoder tuned for emotions, a few.
-        shrinkage: above 0, for "whitened": this times the mean variance is added to every direction's, since the
-            corpus has fewer phrases than an embedding has dimensions.
+        centred: the mean of the background is taken off the embeddings first: an encoder's embeddings share a
+            direction, which lifts every cosine and tells nothing.
         contrast: from 0 to 1, how much the cosine to the nearest background lines counts against a text.
     """
 
     nearest: int = 5
-    space: Literal["raw", "centred", "whitened"] = "whitened"
-    shrinkage: float = 0.3
+    centred: bool = True
     contrast: float = 0.0
 
     def __post_init__(self) -> None:
         require_count("nearest", self.nearest, 1)
-        require_number("shrinkage", self.shrinkage, 1e-3, 1e3)
         require_number("contrast", self.contrast, 0.0, 1.0)
-        if self.space not in _SPACES:
-            raise ConfigError(f"space is {self.space!r}, expected one of {', '.join(_SPACES)}")
 
 
-#: The stand-in's own settings: an encoder tuned for emotions puts all calm lines near each other, clinical or not, and
-#: only beside the background do the clinical ones stand out.
+#: The stand-in's own settings: the sensor's embedding tells a subject less well than an encoder made for that, and
+#: beside the background the clinical lines stand out better.
 STAND_IN = RelevanceSettings(contrast=1.0)
 
 
 class GoldRelevance:
     """Relevance by nearness to the gold corpus: the mean of the ``nearest`` largest cosines.
 
-        z(x) = W (e(x) / |e(x)| - b)    b: mean of e / |e| over the background; W: the whitening
+        z(x) = e(x) / |e(x)| - b    b: mean of e / |e| over the background
         r(x) = (near(x, clinical) - contrast · near(x, background)) / (1 + contrast)
         near(x, G) = mean of the k largest cos(z(x), z(g)), g in G
 
     Args:
         embed: texts -> embeddings.
         gold: the corpus; the shipped one by default.
-        settings: how many neighbours, and in which space.
+        settings: how many neighbours, centred or not, contrast.
 
     Source: clinical relevance as cosine to a gold corpus is a given of this project. The shared direction: Ethayarajh
-    2019, "How Contextual are Contextualized Word Representations?", section 4.1. Whitening: Su et al. 2021, "Whitening
-    Sentence Representations for Better Semantics and Faster Retrieval", section 3; here with the covariance within
-    the two kinds of phrase, averaged, and shrunk towards a multiple of the identity.
+    2019, "How Contextual are Contextualized Word Representations?", section 4.1.
     """
 
     def __init__(self, embed: Embedder, gold: Gold | None = None, settings: RelevanceSettings | None = None) -> None:
@@ -130,8 +120,7 @@ class GoldRelevance:
                 f"nearest is {self.settings.nearest}, the gold corpus has {len(kinds[0])} clinical phrases and "
                 f"{len(kinds[1])} of background"
             )
-        self._centre = kinds[1].mean(axis=0) * (self.settings.space != "raw")
-        self._whitening = _whitening(kinds, self.settings.shrinkage) if self.settings.space == "whitened" else None
+        self._centre = kinds[1].mean(axis=0) * np.float32(self.settings.centred)
         self._clinical, self._background = map(self._place, kinds)
 
     def __call__(self, texts: Sequence[str]) -> Floats:
@@ -149,12 +138,10 @@ class GoldRelevance:
         return np.asarray(np.where(spoken, np.clip(near / (1.0 + weight), -1.0, 1.0), 0.0), dtype=np.float32)
 
     def _place(self, units: Floats) -> Floats:
-        moved = units - self._centre
-        # Row by row, here and below: a product of whole matrices adds up in another order, and a score must not hang
-        # on its batch.
-        return _unit(moved if self._whitening is None else np.stack([row @ self._whitening for row in moved]))
+        return _unit(units - self._centre)
 
     def _near(self, placed: Floats, phrases: Floats) -> Floats:
+        # Row by row: a product of whole matrices adds up in another order, and a score must not hang on its batch.
         cosines = np.stack([phrases @ row for row in placed])
         return np.asarray(np.sort(cosines, axis=1)[:, -self.settings.nearest :].mean(axis=1), dtype=np.float32)
 
@@ -174,7 +161,7 @@ def open_relevance(
             the embedded stand-in, the embeddings of ``sensor``'s encoder.
         sensor: for the stand-in; the shipped one by default.
         gold: the corpus; the shipped one by default.
-        settings: how many neighbours, and in which space; ``RelevanceSettings()`` for a model, ``STAND_IN`` without.
+        settings: neighbours, centring, contrast; ``RelevanceSettings()`` for a model, ``STAND_IN`` without.
         pretrained: how a Hugging Face model is run.
 
     Raises:
@@ -241,13 +228,6 @@ def _refuse_doubles(path: Path, phrases: Sequence[str]) -> None:
     twice = sorted({phrase for phrase in plain if plain.count(phrase) > 1})
     if twice:
         raise ConfigError(f"gold corpus {path} has {len(twice)} phrases twice, expected each once: {twice[0]!r}")
-
-
-def _whitening(kinds: Sequence[Floats], shrinkage: float) -> Floats:
-    """W, (width, width), such that the phrases of one kind vary alike along all directions of ``z @ W``."""
-    within = np.mean([np.cov(units.T.astype(np.float64)) for units in kinds], axis=0)
-    variances, directions = np.linalg.eigh(within + shrinkage * np.trace(within) / len(within) * np.eye(len(within)))
-    return np.asarray(directions / np.sqrt(variances), dtype=np.float32)
 
 
 def _unit(vectors: Floats) -> Floats:

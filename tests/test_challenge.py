@@ -200,10 +200,10 @@ def test_shuffled_answers_are_the_same_answers() -> None:
 
 
 def test_plain_lines_are_read_right() -> None:
-    # Measured: 0.96, 0.98 and 1.00 on the 56 lines of both sets.
+    # Measured: 0.96, 1.00 and 0.98 on the 56 lines of both sets.
     verdicts = judge(shipped_sensor(), [line for line in LINES if line.kind == "plain"])
     rights = np.array([(v.valence_right, v.emotion_right, v.first_allowed) for v in verdicts])
-    assert (rights.mean(axis=0) >= 0.88).all(), failures(verdicts)
+    assert (rights.mean(axis=0) >= 0.92).all(), failures(verdicts)
 
 
 def test_the_sensor_beats_its_own_answers_shuffled() -> None:

@@ -154,7 +154,7 @@ def test_a_corpus_that_is_no_yaml_or_not_there_is_refused(tmp_path: Path) -> Non
 
 def test_relevance_by_hand() -> None:
     root = float(np.sqrt(0.5))
-    plain = RelevanceSettings(nearest=2, space="raw")
+    plain = RelevanceSettings(nearest=2, centred=False)
     # "a" against a, ab, b: 1, .71, 0; against c, bc: 0, 0. "c": 0, 0, 0; and 1, .71.
     texts, near = ["a", "c", "aaa", " "], [(1 + root) / 2, 0, (1 + root) / 2, 0]
     assert GoldRelevance(letters, TOY, plain)(texts) == pytest.approx(near, abs=1e-6)
@@ -162,27 +162,18 @@ def test_relevance_by_hand() -> None:
     assert contrasted == pytest.approx([near[0] / 2, -near[0] / 2, near[0] / 2, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize("space", ["centred", "whitened"])
-def test_the_space_by_its_inner_product(space: str) -> None:
-    """Cosines of whitened vectors are those of the inner product x' S^-1 y, S the shrunk covariance within kinds."""
+def test_centred_relevance_by_hand() -> None:
     root = float(np.sqrt(0.5))
     clinical, background = np.array([[1, 0, 0], [root, root, 0], [0, 1, 0]]), np.array([[0, 0, 1], [0, root, root]])
-    within = (np.cov(clinical.T) + np.cov(background.T)) / 2
-    inner = np.linalg.inv(within + 0.3 * np.trace(within) / 3 * np.eye(3)) if space == "whitened" else np.eye(3)
     query, moved = np.array([0, 0.6, 0.8]) - background.mean(0), clinical - background.mean(0)
-    cosines = moved @ inner @ query / np.sqrt(query @ inner @ query * np.einsum("ij,jk,ik->i", moved, inner, moved))
-    settings = RelevanceSettings(nearest=2, space=space)  # type: ignore[arg-type]
-    found = GoldRelevance(letters, TOY, settings)(["bbbcccc"])
+    cosines = moved @ query / (np.linalg.norm(query) * np.linalg.norm(moved, axis=1))
+    found = GoldRelevance(letters, TOY, RelevanceSettings(nearest=2))(["bbbcccc"])
     assert found == pytest.approx([np.sort(cosines)[-2:].mean()], abs=1e-5) and abs(found[0]) > 0.05
 
 
 def test_relevance_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match="nearest is 0"):
         RelevanceSettings(nearest=0)
-    with pytest.raises(ConfigError, match="space is 'flat', expected one of raw, centred, whitened"):
-        RelevanceSettings(space="flat")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="shrinkage is 0"):
-        RelevanceSettings(shrinkage=0)
     with pytest.raises(ConfigError, match="contrast is 2"):
         RelevanceSettings(contrast=2)
     with pytest.raises(ConfigError, match="nearest is 3, the gold corpus has 3 clinical phrases and 2 of background"):
@@ -193,7 +184,7 @@ def test_relevance_tells_clinical_lines_from_small_talk() -> None:
     relevance = open_relevance()
     clinical, talk = relevance(CLINICAL), relevance(SMALL_TALK)
     assert clinical.shape == (34,) and clinical.dtype == np.float32
-    assert auc(clinical, talk) > 0.9
+    assert auc(clinical, talk) > 0.95  # 0.999 when written, with the shipped weights
     assert clinical.mean() > talk.mean() + 0.05
 
 

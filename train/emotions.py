@@ -62,7 +62,7 @@ def train(config: SensorTrainConfig, fitted: str = "") -> dict[str, Any]:
         fit(model, tokenizer, [*texts, *new], targets, config)
     if fitted:
         _keep(model, Path(fitted))
-    return package(model.cpu(), tokenizer, config, len(targets))
+    return package(model.cpu(), tokenizer, config, (len(texts), len(targets)))
 
 
 def _keep(model: Classifier, path: Path) -> None:
@@ -72,14 +72,14 @@ def _keep(model: Classifier, path: Path) -> None:
     load_weights(model, path)
 
 
-def package(model: Classifier, tokenizer: Any, config: SensorTrainConfig, trained: int) -> dict[str, Any]:
+def package(model: Classifier, tokenizer: Any, config: SensorTrainConfig, learnt: tuple[int, int]) -> dict[str, Any]:
     """Exports a fitted network, calibrates it on dev, and writes the weights folder."""
     texts, targets = read_split(Path(config.data), "dev")
     with tempfile.TemporaryDirectory() as folder:
         export(model, tokenizer, Path(folder))
         report = finish(Path(folder), texts, targets, config)
         report["fp32_dev"] = cross_fit(predict(model, tokenizer, texts, config), targets, config)["scores"]
-        report["trained"] = trained
+        report["gold"], report["trained"] = learnt
         write_card(Path(folder), report)
         Path(config.out).mkdir(parents=True, exist_ok=True)
         for file in Path(folder).iterdir():
