@@ -35,7 +35,7 @@ _ROWS: dict[str, tuple[float, float, float, float, float]] = {
     "admiration": (0.7, 0, 0, 0.8, 0),  # G
     "amusement": (0.8, 0.5, 0, 0.3, 0),
     "anger": (-0.8, 0, -1, 0, 0),  # G
-    "annoyance": (-0.6, 0, -0.6, 0, 0),
+    "annoyance": (-0.6, 0, -0.6, 0, 0),  # G
     "approval": (0.5, 0, 0, 0.5, 0),
     "caring": (0.7, 0.3, 0, 0.7, 0),  # G
     "confusion": (-0.2, 0, 0, 0, -0.2),
