@@ -27,7 +27,7 @@ from therapysim.rewards.matrix import LABELS, affect, polarity
 from therapysim.rewards.memory import Memory, encodable
 from therapysim.state import Reading
 
-__all__ = ["NEUTRAL", "EmotionSensor", "SensorSettings", "read_logits", "shipped_sensor"]
+__all__ = ["NEUTRAL", "EmotionSensor", "SensorSettings", "read_logits", "readings", "shipped_sensor"]
 
 Floats = NDArray[np.float32]
 
@@ -81,8 +81,7 @@ class EmotionSensor:
         self._intercept = np.array(meta["intercept"], dtype=np.float32)
         #: Shape (28,): a label is present where its probability lies above this.
         self.thresholds: Floats = np.array(meta["thresholds"], dtype=np.float32)
-        self._session = _open_session(self.folder / "emotions.onnx")
-        self._tokenizer = _open_tokenizer(self.folder / "tokenizer.json", self.settings.window_tokens)
+        self._open_files()
         self._pool, self._process = self._open_pool(), os.getpid()
         outputs = {output.name: output.shape for output in self._session.get_outputs()}
         self._probabilities = Memory(self._spread(self._read), len(LABELS), self.settings.cache_mb)
@@ -113,13 +112,7 @@ class EmotionSensor:
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """The full reading of each text: probabilities, Hourglass vector, polarity."""
-        probabilities = self(texts)
-        vectors = affect(probabilities)
-        polarities = polarity(vectors)
-        return [
-            Reading(text, p, (float(v[0]), float(v[1]), float(v[2]), float(v[3])), float(q))
-            for text, p, v, q in zip(texts, probabilities, vectors, polarities, strict=True)
-        ]
+        return readings(texts, self(texts))
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """What a text is about, (n, 384) float32: the mean over its tokens of an early layer; zeros for blank text.
@@ -137,12 +130,18 @@ class EmotionSensor:
 
         return read_all
 
+    def _open_files(self) -> None:
+        self._session = _open_session(self.folder / "emotions.onnx")
+        self._tokenizer = _open_tokenizer(self.folder / "tokenizer.json", self.settings.window_tokens)
+
     def _open_pool(self) -> ThreadPoolExecutor | None:
         return ThreadPoolExecutor(self.settings.threads) if self.settings.threads > 1 else None
 
     def _after_fork(self) -> None:
-        # A forked process inherits the pool without its threads, and would wait for them for ever.
+        # A forked process inherits the pool without its threads, and whatever lock a thread held inside onnxruntime or
+        # the tokenizer: it would wait for them for ever.
         if self._process != os.getpid():
+            self._open_files()
             self._pool, self._process = self._open_pool(), os.getpid()
 
     def _read(self, text: str) -> Floats:
@@ -172,6 +171,15 @@ class EmotionSensor:
 def shipped_sensor() -> EmotionSensor:
     """The shipped weights, opened once a process, so that many environments share one reading cache."""
     return EmotionSensor()
+
+
+def readings(texts: Sequence[str], probabilities: Floats) -> list[Reading]:
+    """What the matrix makes of probabilities (n, 28), text by text."""
+    vectors = affect(probabilities)
+    return [
+        Reading(text, p, (float(v[0]), float(v[1]), float(v[2]), float(v[3])), float(q))
+        for text, p, v, q in zip(texts, probabilities, vectors, polarity(vectors), strict=True)
+    ]
 
 
 def read_logits(model: Path, tokenizer: Path, texts: Sequence[str]) -> Floats:

@@ -38,13 +38,13 @@ class Memory:
         self.size = 0
         self._lock, self._process = threading.Lock(), os.getpid()
 
-    def __call__(self, texts: Sequence[str]) -> Floats:
+    def __call__(self, texts: Iterable[str]) -> Floats:
         """The readings of the texts, (n, width), in their order.
 
         Raises:
             SensorError: ``texts`` is one string, or holds something other than strings.
         """
-        check_texts(texts)
+        texts = check_texts(texts)
         if self._process != os.getpid():  # a thread that is gone may have held the lock at the fork
             self._lock, self._process = threading.Lock(), os.getpid()
         distinct = dict.fromkeys(texts)
@@ -67,25 +67,26 @@ class Memory:
     def _remember(self, read: dict[str, Floats]) -> None:
         with self._lock:
             for text, row in read.items():
-                if text not in self.rows:
+                if text not in self.rows:  # another thread may have read it meanwhile
+                    self.rows[text] = row
                     self.size += _weight(text, row)
-                self.rows[text] = row
-                self.rows.move_to_end(text)
-            while self.size > self._limit:
+            while self.rows and self.size > self._limit:
                 self.size -= _weight(*self.rows.popitem(last=False))
 
 
-def check_texts(texts: Sequence[str]) -> None:
-    """Refuses what is no list of texts.
+def check_texts(texts: Iterable[str]) -> list[str]:
+    """The texts as a list, whatever held them.
 
     Raises:
         SensorError: it is one string, or holds something other than strings.
     """
     if isinstance(texts, str):
         raise SensorError("texts is one string, expected a list of strings: wrap it, sensor([text])")
-    for i, text in enumerate(texts):
+    found = list(texts)
+    for i, text in enumerate(found):
         if not isinstance(text, str):
             raise SensorError(f"texts[{i}] is {type(text).__name__}, expected str")
+    return found
 
 
 def encodable(text: str) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import SensorError
-from therapysim.rewards.emotions import NEUTRAL, EmotionSensor, shipped_sensor
-from therapysim.rewards.matrix import LABELS, affect, polarity
+from therapysim.rewards.emotions import NEUTRAL, EmotionSensor, readings, shipped_sensor
+from therapysim.rewards.matrix import LABELS, affect
 from therapysim.rewards.memory import Memory
 from therapysim.rewards.pretrained import PretrainedSettings, TextModel, spell
 from therapysim.state import Reading
@@ -51,7 +51,8 @@ class PretrainedSensor:
     case and spaces; labels beyond the 28 are left out. The labels are read as independent (sigmoid). A model that says
     ``problem_type: single_label_classification`` is refused: its probabilities share one unit, so that a second emotion
     lowers the first, and neither thresholds nor the matrix would hold. One that says nothing is taken as multi-label,
-    as older GoEmotions checkpoints are. Probabilities are the model's own, uncalibrated.
+    as older GoEmotions checkpoints are. Probabilities are the model's own, uncalibrated. Threads may share one; a
+    forked process must open its own, since PyTorch does not survive a fork in the middle of its work.
 
     Args:
         name: a hub id such as ``"SamLowe/roberta-base-go_emotions"``, or a folder with ``config.json``.
@@ -89,12 +90,7 @@ class PretrainedSensor:
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """The full reading of each text: probabilities, Hourglass vector, polarity."""
-        probabilities = self(texts)
-        vectors = affect(probabilities)
-        return [
-            Reading(text, p, (float(v[0]), float(v[1]), float(v[2]), float(v[3])), float(q))
-            for text, p, v, q in zip(texts, probabilities, vectors, polarity(vectors), strict=True)
-        ]
+        return readings(texts, self(texts))
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """What the encoder makes of each text, (n, width): the mean of its last layer over tokens; blank text, 0."""
@@ -122,12 +118,20 @@ def open_sensor(name: str | Path | None = None, settings: PretrainedSettings | N
     """
     if name is None:
         return shipped_sensor()
+    if not isinstance(name, str | Path) or not str(name).strip():
+        raise SensorError(
+            f"emotions is {name!r}, expected a folder, or a hub id such as 'SamLowe/roberta-base-go_emotions'"
+        )
     path = Path(name).expanduser()
-    return _open(str(path.resolve()) if path.exists() else str(name), settings or PretrainedSettings())
+    if not path.exists():
+        return _open(str(name), settings or PretrainedSettings())
+    # A folder written anew is opened anew.
+    stamp = max((file.stat().st_mtime_ns for file in path.glob("*.json")), default=0)
+    return _open(str(path.resolve()), settings or PretrainedSettings(), stamp)
 
 
 @lru_cache(maxsize=2)
-def _open(name: str, settings: PretrainedSettings) -> Sensor:
+def _open(name: str, settings: PretrainedSettings, stamp: int = 0) -> Sensor:
     if (Path(name) / "emotions.json").is_file():
         return EmotionSensor(name)
     return PretrainedSensor(name, settings)

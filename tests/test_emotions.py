@@ -1,10 +1,13 @@
 """The shipped sensor: shapes, any text, exactness in a batch, its cache, and corrupt weights."""
 
+import itertools
 import json
 import multiprocessing
 import os
 import pickle
 import shutil
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from therapysim.errors import ConfigError, SensorError
 from therapysim.rewards.emotions import WEIGHTS, EmotionSensor, SensorSettings, shipped_sensor
 from therapysim.rewards.matrix import LABELS
+from therapysim.rewards.memory import Memory, encodable
 
 TEXTS = [
     "I am so sad that she is gone.",
@@ -88,10 +92,38 @@ def test_cache_is_bounded_and_keeps_the_newest() -> None:
     assert list(memory.rows) == ["two", "three"] and 0 < memory.size <= 1000
     small(["two"])
     small(["four"])
-    assert list(memory.rows) == ["two", "four"]
+    assert list(memory.rows) == ["two", "four"] and all(row.base is None for row in memory.rows.values())
     small(["a text that is too long to be kept beside any other " * 30])
     assert not memory.rows and memory.size == 0
-    assert all(row.base is None for row in memory.rows.values())
+    memory.size += 1000  # as after an interruption between two statements; it must not be fatal
+    assert small(["five"]).shape == (1, 28) and not memory.rows
+
+
+def test_any_list_of_texts_will_do(sensor: EmotionSensor) -> None:
+    expected = sensor(TEXTS)
+    for texts in (tuple(TEXTS), np.array(TEXTS), dict.fromkeys(TEXTS)):
+        assert np.array_equal(sensor(texts), expected)  # type: ignore[arg-type]
+    assert np.array_equal(sensor([TEXTS[0]] * 3), expected[[0, 0, 0]])
+
+
+def test_a_text_read_twice_at_once_counts_once() -> None:
+    texts = ["one", "two"]
+    memory: Memory
+
+    def read(new: Sequence[str]) -> np.ndarray:  # type: ignore[type-arg]
+        if not memory.rows:  # another thread reads the same texts before this one is done
+            memory._remember({text: np.zeros(28, dtype=np.float32) for text in new})
+        return np.zeros((len(new), 28), dtype=np.float32)
+
+    memory = Memory(read, 28, 1.0)
+    memory(texts)
+    alone = Memory(lambda new: np.zeros((len(new), 28), dtype=np.float32), 28, 1.0)
+    alone(texts)
+    assert memory.size == alone.size > 0
+
+
+def test_lone_surrogates_keep_their_place() -> None:
+    assert encodable("a\ud800b") == "a?b"
 
 
 def test_cached_rows_cannot_be_spoiled(sensor: EmotionSensor) -> None:
@@ -163,6 +195,41 @@ def test_a_forked_process_can_read(sensor: EmotionSensor) -> None:
     found = answers.get(timeout=60)
     child.join(60)
     assert found == sensor(["new in the child", "another one", "and a third"]).tobytes()
+
+
+def fork_and_read(number: int) -> "tuple[multiprocessing.process.BaseProcess, multiprocessing.Queue[bytes]]":
+    context = multiprocessing.get_context("fork")
+    answers: multiprocessing.Queue[bytes] = context.Queue()
+    child = context.Process(target=read_in_child, args=(answers,))
+    child.start()
+    return child, answers
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_forked_while_threads_read_can_read() -> None:
+    """Locks that a thread holds at the fork, here and in onnxruntime, must not keep the child waiting."""
+    expected = EmotionSensor()(["new in the child", "another one", "and a third"]).tobytes()
+    shared, stop = shipped_sensor(), threading.Event()
+
+    def keep_reading(name: int) -> None:
+        for i in itertools.count():
+            if stop.is_set():
+                return
+            shared([f"{name} {i} {j}" for j in range(4)])
+
+    readers = [threading.Thread(target=keep_reading, args=(n,)) for n in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(40):
+            child, answers = fork_and_read(number)
+            assert answers.get(timeout=120) == expected
+            child.join(60)
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ GIVEN_VALENCES = {
     "sadness": -0.9, "surprise": 0.1, "neutral": 0,
 }  # fmt: skip
 GIVEN_ROWS = {
-    "admiration": (0, 0, 0.8, 0), "anger": (0, -1, 0, 0), "annoyance": (0, -0.6, 0, 0), "caring": (0.3, 0, 0.7, 0), "disgust": (0, 0, -1, 0),
+    "admiration": (0, 0, 0.8, 0), "anger": (0, -1, 0, 0), "annoyance": (0, -0.6, 0, 0),
+    "caring": (0.3, 0, 0.7, 0), "disgust": (0, 0, -1, 0),
     "fear": (0, 0, 0, -1), "grief": (-1, 0, 0, 0), "joy": (1, 0, 0, 0), "love": (0.5, 0, 0.5, 0),
     "nervousness": (0, 0, 0, -0.7), "optimism": (0.5, 0, 0, 0.5), "remorse": (-0.5, -0.5, 0, 0),
     "sadness": (-1, 0, 0, 0), "neutral": (0, 0, 0, 0),

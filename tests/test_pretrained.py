@@ -361,3 +361,27 @@ def test_sentiment_classes_without_meaning_are_refused_unless_given(make: Make) 
         open_tone_guard(make(["negative", "positive"], MULTI, name="multi"))
     with pytest.raises(ConfigError, match="name a model"):
         open_tone_guard(labels=["negative", "positive"])
+
+
+@pytest.mark.parametrize("name", [123, "", "  "])
+def test_a_name_that_is_none_is_refused(name: object) -> None:
+    with pytest.raises(SensorError, match="expected a folder, or a hub id"):
+        open_sensor(name)  # type: ignore[arg-type]
+
+
+def test_a_folder_written_anew_is_opened_anew(make: Make) -> None:
+    folder = make(SHUFFLED)
+    first = open_sensor(folder)
+    assert open_sensor(folder) is first
+    config = folder / "config.json"
+    later = config.stat().st_mtime_ns + 10**9
+    os.utime(config, ns=(later, later))
+    assert open_sensor(folder) is not first
+
+
+def test_the_threshold_is_the_given_one(make: Make) -> None:
+    folder = make(SHUFFLED)
+    p = PretrainedSensor(folder)(TEXTS)
+    middle = float(np.median(p))
+    sensor = PretrainedSensor(folder, PretrainedSettings(threshold=middle))
+    assert np.array_equal(sensor.detect(TEXTS), p > np.float32(middle)) and sensor.detect(TEXTS).any()

@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,38 +107,110 @@ def test_the_whole_recipe_gives_a_sensor_that_reads(folders: tuple[Path, Path], 
     assert f"| shipped, int8 | {report['scores']['macro_f1']:.3f} " in (out / "MODEL_CARD.md").read_text()
     assert report["trained"] == 120 + 2 + 30
     assert sensor.embed(["i am sad"]).shape == (1, 16)
-    # The kept network is exported again without being fitted, and reads alike.
-    again = train(replace(config, out=str(tmp_path / "again"), epochs=1), fitted=str(fitted))
-    assert again["scores"] == report["scores"]
 
 
-def test_teachers_label_no_text_that_they_learnt(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """A teacher that knows its training texts by heart gives each text the labels of the others."""
-    data, base = folders
-    lines = [f"i am so {w}\t{LABELS.index(e)}\tid{i}" for i in range(60) for w, e in (("sad", "grief"),)]
-    lines[0] = f"i am so sad\t{LABELS.index('joy')}\tid"  # told otherwise once, and outvoted in every other fold
-    (data / "train.tsv").write_text("\n".join(lines) + "\n")
-    kept = str(tmp_path / "teachers")
-    for fold in range(2):
-        teacher.teach(
-            SensorTrainConfig(str(data), str(base), kept, emoji_tokens=False, folds=2, epochs=4, **FAST), fold
-        )
-    (tmp_path / "texts.json").write_text("[]")
-    teacher.label(str(data), kept, str(tmp_path / "texts.json"), emoji=0)
-    labels = np.load(Path(kept) / "labels.npz")["train"]
-    fold = teacher.fold_of(60, 2)
-    joy = labels[:, LABELS.index("joy")]
-    # The teacher of the fold that holds the odd label never saw it, so it expects less joy there than the other one.
-    assert joy[fold == fold[0]].max() < joy[fold != fold[0]].min()
-
-
-def test_a_missing_fold_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def teach_all(folders: tuple[Path, Path], out: Path, parts: int, **settings: Any) -> None:
     data, base = map(str, folders)
-    kept = str(tmp_path / "teachers")
-    teacher.teach(SensorTrainConfig(data, base, kept, emoji_tokens=False, folds=3, epochs=1), 1)
-    (tmp_path / "texts.json").write_text("[]")
-    with pytest.raises(ConfigError, match=r"folds \[1\], expected every one of 3"):
-        teacher.label(data, kept, str(tmp_path / "texts.json"))
+    configs = [
+        SensorTrainConfig(data, base, str(out), emoji_tokens=False, folds=parts, **settings) for _ in range(parts)
+    ]
+    for fold, config in enumerate(configs):
+        teacher.teach(config, fold)
+    return configs
+
+
+def test_teachers_learn_no_text_that_they_label(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = folders
+    (data / "train.tsv").write_text("".join(f"text {i}\t{i % 28}\tid{i}\n" for i in range(60)))
+    learnt: list[list[str]] = []
+    asked: list[list[str]] = []
+    monkeypatch.setattr(teacher, "fit", lambda model, tokenizer, texts, *rest: learnt.append(texts))
+
+    def read(self: teacher.Teacher, texts: list[str]) -> np.ndarray:  # type: ignore[type-arg]
+        asked.append(texts)
+        return np.full((len(texts), 28), 0.25 * (1 + self.fold))
+
+    monkeypatch.setattr(teacher.Teacher, "read", read)
+    teach_all(folders, tmp_path / "t", 3)
+    (tmp_path / "texts.json").write_text('["new"]')
+    teacher.label(str(data), str(tmp_path / "t"), str(tmp_path / "texts.json"), emoji=0)
+    for fold, known in enumerate(learnt):
+        unseen, new = asked[2 * fold : 2 * fold + 2]
+        assert (
+            len(known) == 40
+            and not set(known) & set(unseen)
+            and set(known) | set(unseen) == {f"text {i}" for i in range(60)}
+        )
+        assert new[0] == "new"
+    labels = np.load(tmp_path / "t" / "labels.npz")
+    own = teacher.fold_of(60, 3)
+    assert labels["train"] == pytest.approx(np.repeat(0.25 * (1 + own)[:, None], 28, axis=1), abs=1e-3)
+    assert labels["new"] == pytest.approx(np.full((1, 28), 0.5), abs=1e-3)  # the mean of 0.25, 0.5, 0.75
+    assert own.tolist() != sorted(own) and sorted(own) == sorted([0, 1, 2] * 20)
+
+
+def test_two_teachers_of_a_fold_share_it(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher, "fit", lambda *rest: None)
+    for seed in (0, 1):
+        teach_all(folders, tmp_path / "t", 2, seed=seed)
+    assert len(list((tmp_path / "t").glob("*.pt"))) == 4
+    monkeypatch.setattr(
+        teacher.Teacher, "read", lambda self, texts: np.full((len(texts), 28), 0.2 + 0.4 * self.config.seed)
+    )
+    (tmp_path / "texts.json").write_text('["new"]')
+    moved = (tmp_path / "t").rename(tmp_path / "moved")
+    teacher.label(str(folders[0]), str(moved), str(tmp_path / "texts.json"), emoji=0)
+    labels = np.load(moved / "labels.npz")
+    assert labels["train"] == pytest.approx(np.full((120, 28), 0.4), abs=1e-3)
+    assert labels["new"] == pytest.approx(np.full((1, 28), 0.4), abs=1e-3)
+
+
+def test_teachers_that_do_not_fit_together_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    data, base = map(str, folders)
+    kept, texts = tmp_path / "t", tmp_path / "texts.json"
+    texts.write_text("[]")
+    config = SensorTrainConfig(data, base, str(kept), emoji_tokens=False, folds=3, epochs=1)
+    with pytest.raises(ConfigError, match="fold is 3, expected 0 to 2"):
+        teacher.teach(config, 3)
+    teacher.teach(config, 1)
+    with pytest.raises(ConfigError, match=r"folds \[1\], fitted in \[3\] parts; expected every fold"):
+        teacher.label(data, str(kept), str(texts))
+    for fold in (0, 1):
+        teacher.teach(replace(config, folds=2, seed=7), fold)
+    teacher.teach(config, 0)
+    teacher.teach(config, 2)
+    with pytest.raises(ConfigError, match=r"fitted in \[2, 3\] parts"):
+        teacher.label(data, str(kept), str(texts))
+
+
+def test_trust_mixes_teachers_and_raters_and_other_texts_are_refused(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, base = map(str, folders)
+    texts, targets = read_split(folders[0], "train")
+    teacher._write(tmp_path / "labels.npz", texts, np.full(targets.shape, 0.5), ["new"], np.full((1, 28), 0.25))
+    config = SensorTrainConfig(data, base, "out", teachers=str(tmp_path), trust=0.8)
+    new, mixed = teacher.soft_targets(config, texts, targets)
+    assert new == ["new"] and mixed[-1] == pytest.approx(0.25)
+    assert mixed[:-1] == pytest.approx(0.4 + 0.2 * targets)
+    with pytest.raises(ConfigError, match="labels other training texts"):
+        teacher.soft_targets(config, texts[1:], targets[1:])
+    assert teacher.soft_targets(replace(config, teachers=""), texts, targets) == ([], targets)
+
+
+def test_a_kept_network_tells_of_its_own_settings(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason='needs pip install "therapysim[sensor]"')
+    data, base = map(str, folders)
+    kept = tmp_path / "new" / "student.pt"
+    config = SensorTrainConfig(data, base, str(tmp_path / "w"), epochs=2, layers=(0, 3), **FAST)
+    train(config, fitted=str(kept))
+    again = train(replace(config, epochs=1, layers=(0, 3), out=str(tmp_path / "v")), fitted=str(kept))
+    assert again["config"]["epochs"] == 2 and not list((tmp_path / "v").glob("*.part"))
+    assert (tmp_path / "v" / "emotions.onnx").read_bytes() == (tmp_path / "w" / "emotions.onnx").read_bytes()
 
 
 def test_emoji_are_tokens_that_begin_as_their_names(folders: tuple[Path, Path]) -> None:
@@ -219,6 +292,13 @@ def test_the_interval_holds_the_score_and_narrows_with_more_texts() -> None:
     wide, narrow = (interval(predicted[:n], targets[:n], seed=0)["macro_f1"] for n in (400, 4_000))
     score = sensor_scores.scores(predicted, targets)["macro_f1"]
     assert narrow[0] < score < narrow[1] and narrow[1] - narrow[0] < (wide[1] - wide[0]) / 2
+    # 1.96 standard errors to either side: what other samples of 4,000 texts would score.
+    others = []
+    for _ in range(200):
+        y = (rng.random(targets.shape) < 0.2).astype(float)
+        p = np.where(rng.random(y.shape) < 0.9, y > 0, y == 0)
+        others.append(sensor_scores.scores(p, y)["macro_f1"])
+    assert narrow[1] - narrow[0] == pytest.approx(2 * 1.96 * np.std(others), rel=0.3)
 
 
 def test_a_text_never_chooses_its_own_threshold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,19 @@
 """The reading of valence: softening, the map onto people's ratings, and the recipe that fits it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from therapysim.errors import CalibrationError, ConfigError
 from therapysim.rewards.calibration import Calibration, load
+from therapysim.rewards.emotions import WEIGHTS
 from therapysim.rewards.matrix import LABELS
 from therapysim.rewards.valence import VALENCE, ValenceReader, ValenceSettings, soft_polarity, soften
+from therapysim.train import valence
 from therapysim.train.cli import main
+from therapysim.train.sensor_data import file_hash
 
 TEXTS = [
     "My son died last week and I cannot stop crying.",
@@ -35,6 +39,22 @@ def test_soft_polarity_by_hand() -> None:
     assert soft_polarity(p[None], ValenceSettings(temperature=1.0))[0] == pytest.approx(-0.2, abs=1e-3)
 
 
+def test_the_count_is_smooth_and_has_the_given_width() -> None:
+    p = np.full(28, 1e-7)
+    p[LABELS.index("joy")] = p[LABELS.index("fear")] = 0.5  # d = [0.5, 0, 0, -0.5] at any temperature, nearly
+    p[LABELS.index("fear")] = 0.2
+    d = np.array([0.5, -0.2])
+    for width in (0.1, 0.4):
+        n = (d**2 / (d**2 + width**2)).sum()
+        found = soft_polarity(p[None], ValenceSettings(temperature=1.0, width=width))[0]
+        assert found == pytest.approx(d.sum() / max(1.0, n), abs=1e-3)
+
+
+def test_the_reader_uses_its_settings() -> None:
+    sharp = ValenceReader(settings=ValenceSettings(temperature=0.5)).ratings(TEXTS)
+    assert not np.allclose(sharp, ValenceReader().ratings(TEXTS), atol=0.01)
+
+
 def test_texts_are_rated_in_the_order_people_would() -> None:
     reader = ValenceReader()
     ratings = reader.ratings(TEXTS)
@@ -55,6 +75,8 @@ def test_a_map_and_a_sensor_of_ones_own() -> None:
 def test_the_shipped_map_says_where_it_comes_from() -> None:
     shipped = load(VALENCE)
     assert "EmoBank" in shipped.note and "CC BY-SA 4.0" in shipped.note and shipped.points == 8062
+    # A sensor trained anew needs a map fitted anew: `therapysim train valence`.
+    assert file_hash(WEIGHTS / "emotions.onnx")[:12] in shipped.note
 
 
 def test_settings_are_checked() -> None:
@@ -67,12 +89,29 @@ def test_settings_are_checked() -> None:
 def test_the_recipe_reads_train_fits_and_tells_of_dev(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("scipy")
     data, out = tmp_path / "emobank.csv", tmp_path / "valence.json"
-    rows = [f'{i},{s},{v},3,3,"{t} {i}"' for s in ("train", "dev") for i in range(15) for t, v in zip(TEXTS, (1, 2, 3, 5), strict=True)]  # fmt: skip # noqa: E501
+    # The dev rows rate every text one lower, and there are fewer of them: the map must be that of the train rows.
+    rows = [f'{i},{s},{v - (s == "dev")},3,3,"{t} {i}"' for s in ("train", "dev") for i in range(15) for t, v in zip(TEXTS, (1, 2, 3, 5), strict=True)]  # fmt: skip # noqa: E501
     data.write_text("id,split,V,A,D,text\n" + "\n".join([*rows, 'x,test,9,3,3,"never read"']) + "\n")
     assert main(["train", "valence", "--data", str(data), "--out", str(out)]) == 0
-    assert load(out).points == 60 and load(out).high == 5.0
+    assert load(out).points == 60 and load(out).high == 5.0 and load(out).low == 1.0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("| and isotonic | 0.9")
+
+
+def test_the_grid_is_cross_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that knows by heart what it was fitted to, and gives 0 elsewhere, scores nothing."""
+
+    def fake_fit(scores: np.ndarray, ratings: np.ndarray, method: str) -> Any:  # type: ignore[type-arg]
+        known = dict(zip(scores.tolist(), ratings.tolist(), strict=True))
+        return lambda q: np.array([known.get(v, 0.01 * i) for i, v in enumerate(q.tolist())])
+
+    monkeypatch.setattr(valence, "fit", fake_fit)
+    ratings = np.random.default_rng(0).uniform(1, 5, 60)
+    rows = [f'{i},train,{v:.3f},3,3,"{TEXTS[i % 4]} {i}"' for i, v in enumerate(ratings)]
+    data = tmp_path / "emobank.csv"
+    data.write_text("id,split,V,A,D,text\n" + "\n".join(rows) + "\n")
+    (row,) = valence.grid(str(data), (2.0,), (0.1,))
+    assert abs(row["r"]) < 0.4
 
 
 def test_a_file_that_is_not_emobank_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

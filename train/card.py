@@ -14,7 +14,7 @@ Reads 28 GoEmotions probabilities from English text: `emotions.onnx` (dynamic in
 
 | | |
 |---|---|
-| base | MiniLM-L6-v2 (sentence-transformers, Apache-2.0), {layers}, every emoji a token |
+| base | MiniLM-L6-v2 (sentence-transformers, Apache-2.0), {layers}, emoji as tokens |
 | data | GoEmotions, Demszky et al. 2020, CC BY 4.0: {gold} training texts, {texts} dev texts; Reddit comments, 2005-2019 |
 | learnt from | {taught} |
 | licence of the weights | Apache-2.0, with attribution of GoEmotions as CC BY 4.0 asks |

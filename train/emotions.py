@@ -9,7 +9,6 @@ dev is scored with a calibration and with thresholds chosen on the other folds o
 teachers' labels come from; without them the raters' labels are all there is to learn from.
 """
 
-import hashlib
 import json
 import random
 import shutil
@@ -26,7 +25,7 @@ from therapysim.rewards.emotions import read_logits
 from therapysim.rewards.matrix import LABELS
 from therapysim.train.card import write_card
 from therapysim.train.sensor_config import SensorTrainConfig
-from therapysim.train.sensor_data import Matrix, read_split
+from therapysim.train.sensor_data import Matrix, file_hash, read_split
 from therapysim.train.sensor_export import export
 from therapysim.train.sensor_model import (
     Classifier,
@@ -51,40 +50,61 @@ def train(config: SensorTrainConfig, fitted: str = "") -> dict[str, Any]:
         fitted: file that the fitted network is kept in; where it exists, it is exported, and nothing is fitted: fit on
             a machine with a GPU, export on the one that will run it.
     """
+    kept = Path(fitted) if fitted else None
+    if kept and kept.is_file():
+        tokenizer = open_tokenizer(config)
+        model = build_model(config, tokenizer)
+        return package(model, tokenizer, _as_fitted(config, load_weights(model, kept)))
+    for folder in (Path(config.out), *([kept.parent] if kept else [])):
+        folder.mkdir(parents=True, exist_ok=True)
+    model, tokenizer = fit_student(config)
+    if kept:
+        save_weights(model, kept, config)
+        load_weights(model, kept)  # rounded as they are kept, so that a second export gives the same file
+    return package(model.cpu(), tokenizer, config)
+
+
+def fit_student(config: SensorTrainConfig) -> tuple[Classifier, Any]:
+    """The network fitted to the training texts, and to the teachers' new ones where there are any; its tokenizer."""
     random.seed(config.seed)
     torch.manual_seed(config.seed)
     texts, targets = read_split(Path(config.data), "train")
-    new, targets = soft_targets(config, targets)
+    new, targets = soft_targets(config, texts, targets)
     tokenizer = open_tokenizer(config)
     model = build_model(config, tokenizer)
-    if not (fitted and Path(fitted).is_file()):
-        print(f"training on {len(targets)} texts, {config.epochs} epochs, seed {config.seed}", flush=True)
-        fit(model, tokenizer, [*texts, *new], targets, config)
-    if fitted:
-        _keep(model, Path(fitted))
-    return package(model.cpu(), tokenizer, config, (len(texts), len(targets)))
+    print(f"training on {len(targets)} texts, {config.epochs} epochs, seed {config.seed}", flush=True)
+    fit(model, tokenizer, [*texts, *new], targets, config)
+    return model, tokenizer
 
 
-def _keep(model: Classifier, path: Path) -> None:
-    """Goes on with the weights as they are kept, so that a second export gives the same file."""
-    if not path.is_file():
-        save_weights(model, path)
-    load_weights(model, path)
+def _as_fitted(config: SensorTrainConfig, settings: dict[str, Any]) -> SensorTrainConfig:
+    """The settings that the kept network was fitted with, at today's places."""
+    places = {name: getattr(config, name) for name in ("data", "base", "out", "teachers")}
+    return SensorTrainConfig(**settings | {"layers": tuple(settings["layers"])} | places)
 
 
-def package(model: Classifier, tokenizer: Any, config: SensorTrainConfig, learnt: tuple[int, int]) -> dict[str, Any]:
+def package(model: Classifier, tokenizer: Any, config: SensorTrainConfig) -> dict[str, Any]:
     """Exports a fitted network, calibrates it on dev, and writes the weights folder."""
     texts, targets = read_split(Path(config.data), "dev")
+    gold, raters = read_split(Path(config.data), "train")
     with tempfile.TemporaryDirectory() as folder:
         export(model, tokenizer, Path(folder))
         report = finish(Path(folder), texts, targets, config)
         report["fp32_dev"] = cross_fit(predict(model, tokenizer, texts, config), targets, config)["scores"]
-        report["gold"], report["trained"] = learnt
+        report["gold"], report["trained"] = len(gold), len(soft_targets(config, gold, raters)[1])
         write_card(Path(folder), report)
-        Path(config.out).mkdir(parents=True, exist_ok=True)
-        for file in Path(folder).iterdir():
-            shutil.copyfile(file, Path(config.out) / file.name)
+        _replace(Path(folder), Path(config.out))
     return report
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Moves the files over those of the target at once; ``emotions.json``, which vouches for the others, comes last."""
+    target.mkdir(parents=True, exist_ok=True)
+    names = sorted((file.name for file in source.iterdir()), key=lambda name: name == "emotions.json")
+    for name in names:
+        shutil.copyfile(source / name, target / f"{name}.part")
+    for name in names:
+        (target / f"{name}.part").replace(target / name)
 
 
 def finish(folder: Path, texts: list[str], targets: Matrix, config: SensorTrainConfig) -> dict[str, Any]:
@@ -105,8 +125,3 @@ def finish(folder: Path, texts: list[str], targets: Matrix, config: SensorTrainC
     report["taught"] = bool(config.teachers)
     report["config"] = {k: v for k, v in asdict(config).items() if k not in ("data", "base", "out", "teachers")}
     return report
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from therapysim.errors import ConfigError, require_number
 
-__all__ = ["SensorTrainConfig"]
+__all__ = ["LABELS_FILE", "SensorTrainConfig"]
+
+#: What ``train emotions-labels`` writes into the teachers' folder.
+LABELS_FILE = "labels.npz"
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class SensorTrainConfig:
         trust: weight of the teachers' probabilities against the raters' labels, in [0, 1].
         seed: order of batches, dropout, first weights of the head, folds of dev.
         layers: which of the encoder's layers are kept; all where empty.
-        emoji_tokens: every emoji is a token of its own; otherwise its name is spelled out.
+        emoji_tokens: each of ``sensor_data.EMOJI`` is a token of its own; otherwise its name is spelled out.
         epochs, batch_size, lr, head_lr, weight_decay, warmup, dropout: of AdamW with a linear schedule.
         max_tokens: longer training texts are cut.
         embed_layer: ``EmotionSensor.embed`` is the mean of this layer's output, 0 being the token embeddings.
@@ -51,7 +54,7 @@ class SensorTrainConfig:
     def __post_init__(self) -> None:
         needed = {"data": ("train.tsv", "dev.tsv", "emotions.txt"), "base": ("config.json",)}
         if self.teachers:
-            needed["teachers"] = ("labels.npz", "texts.json")
+            needed["teachers"] = (LABELS_FILE,)
         for field, files in needed.items():
             missing = [f for f in files if not (Path(getattr(self, field)) / f).is_file()]
             if missing:

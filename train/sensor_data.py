@@ -1,5 +1,6 @@
 """What the emotion sensor is trained on: GoEmotions files, emoji, and batches of like length."""
 
+import hashlib
 import random
 import unicodedata
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from therapysim.errors import ConfigError
 from therapysim.rewards.matrix import LABELS
 
-__all__ = ["EMOJI", "emoji_lines", "emoji_name", "length_batches", "read_split", "spell_emoji"]
+__all__ = ["EMOJI", "emoji_lines", "emoji_name", "file_hash", "length_batches", "read_split", "spell_emoji"]
 
 Matrix = NDArray[np.float64]
 
@@ -35,7 +36,8 @@ def emoji_name(emoji: str) -> str:
     return unicodedata.name(emoji, "emoji").lower().replace("-", " ")
 
 
-#: Every emoji that the sensor knows as a token of its own, one code point each.
+#: The emoji that the sensor knows as tokens, one code point each. Flags, keycaps and a few symbols of other blocks are
+#: not among them.
 EMOJI = _points(_PICTURES)
 _MOODS = (*_points(_MOODY), "\u2764", "\U0001f494")
 _SPELLING = str.maketrans({e: f" {emoji_name(e)} " for e in EMOJI} | {"\ufe0f": ""})
@@ -89,3 +91,8 @@ def length_batches(lengths: Sequence[int], size: int, rng: random.Random) -> lis
         batches += [near[i : i + size] for i in range(0, len(near), size)]
     rng.shuffle(batches)
     return batches
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

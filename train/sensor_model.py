@@ -3,6 +3,7 @@
 import math
 import random
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, get_linear_schedule_with_warmup
 
+from therapysim.rewards.emotions import SensorSettings
 from therapysim.rewards.matrix import LABELS
 from therapysim.train.sensor_config import SensorTrainConfig
 from therapysim.train.sensor_data import EMOJI, Matrix, emoji_name, length_batches, spell_emoji
@@ -40,7 +42,7 @@ class Classifier(nn.Module):
 
 
 def open_tokenizer(config: SensorTrainConfig) -> Any:
-    """The base model's tokenizer, with every emoji as a token where the settings say so."""
+    """The base model's tokenizer, with each of ``EMOJI`` as a token where the settings say so."""
     tokenizer = AutoTokenizer.from_pretrained(config.base)
     if config.emoji_tokens:
         from tokenizers import AddedToken
@@ -120,10 +122,10 @@ def pad(ids: list[list[int]], pad_id: int, device: torch.device) -> dict[str, Te
 
 @torch.no_grad()
 def predict(model: Classifier, tokenizer: Any, texts: list[str], config: SensorTrainConfig, size: int = 256) -> Matrix:
-    """Raw logits of the fp32 model, (n, 28)."""
+    """Raw logits of the fp32 model, (n, 28); a text is cut where the shipped sensor cuts its window."""
     device = _device()
     model.to(device).eval()
-    ids = encode(tokenizer, texts, config)
+    ids = encode(tokenizer, texts, replace(config, max_tokens=SensorSettings().window_tokens))
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     logits = np.zeros((len(ids), len(LABELS)))
     for start in range(0, len(order), size):
@@ -132,18 +134,20 @@ def predict(model: Classifier, tokenizer: Any, texts: list[str], config: SensorT
     return logits
 
 
-def save_weights(model: Classifier, path: Path) -> None:
-    """The state dictionary in half precision, written whole or not at all."""
+def save_weights(model: Classifier, path: Path, config: SensorTrainConfig, **more: int) -> None:
+    """The weights in half precision and the settings they were fitted with, written whole or not at all."""
     part = path.with_name(path.name + ".part")
-    torch.save({name: tensor.half().cpu() for name, tensor in model.state_dict().items()}, part)
+    weights = {name: tensor.half().cpu() for name, tensor in model.state_dict().items()}
+    torch.save({"weights": weights, "settings": asdict(config), **more}, part)
     part.replace(path)
 
 
-def load_weights(model: Classifier, path: Path) -> Classifier:
-    """Puts kept weights into a model of the same shape."""
+def load_weights(model: Classifier, path: Path) -> dict[str, Any]:
+    """Puts kept weights into a model of the same shape. Returns the settings that they were fitted with."""
     kept = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict({name: tensor.float() for name, tensor in kept.items()})
-    return model.eval()
+    model.load_state_dict({name: tensor.float() for name, tensor in kept["weights"].items()})
+    model.eval()
+    return dict(kept["settings"])
 
 
 def _device() -> torch.device:

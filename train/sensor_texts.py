@@ -48,6 +48,7 @@ class TextSettings:
 
 def write_texts(settings: TextSettings) -> int:
     """Tunes the model, draws the texts, and writes them. Returns how many were kept."""
+    Path(settings.out).parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     model, tokenizer = load(settings.model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

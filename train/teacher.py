@@ -11,9 +11,11 @@ Source: Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Netwo
 al. 2018, "Double/debiased machine learning".
 """
 
+import hashlib
 import json
 import random
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,28 @@ import torch
 from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
-from therapysim.train.sensor_config import SensorTrainConfig
+from therapysim.train.sensor_config import LABELS_FILE, SensorTrainConfig
 from therapysim.train.sensor_data import Matrix, emoji_lines, read_split
 from therapysim.train.sensor_model import build_model, fit, load_weights, open_tokenizer, predict, save_weights
 from therapysim.train.sensor_scores import cross_fit, sigmoid
 
 __all__ = ["fold_of", "label", "soft_targets", "teach"]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """One fitted teacher: its settings, the fold it was fitted without, and its weights."""
+
+    config: SensorTrainConfig
+    fold: int
+    weights: Path
+
+    def read(self, texts: list[str]) -> Matrix:
+        """Probabilities, (n, 28)."""
+        tokenizer = open_tokenizer(self.config)
+        model = build_model(self.config, tokenizer)
+        load_weights(model, self.weights)
+        return sigmoid(predict(model, tokenizer, texts, self.config))
 
 
 def fold_of(n: int, folds: int) -> NDArray[np.int64]:
@@ -36,26 +54,30 @@ def fold_of(n: int, folds: int) -> NDArray[np.int64]:
 
 
 def teach(config: SensorTrainConfig, fold: int) -> dict[str, float]:
-    """Fits one teacher without its fold, and keeps it under ``out``. Returns its scores on dev."""
+    """Fits one teacher without its fold, and keeps it under ``out``. Returns its scores on dev.
+
+    Raises:
+        ConfigError: there is no such fold.
+    """
+    if not 0 <= fold < config.folds:
+        raise ConfigError(f"fold is {fold}, expected 0 to {config.folds - 1}: there are {config.folds} folds")
     random.seed(config.seed)
     torch.manual_seed(config.seed + fold)
     texts, targets = read_split(Path(config.data), "train")
     kept = np.flatnonzero(fold_of(len(texts), config.folds) != fold)
     tokenizer = open_tokenizer(config)
     model = build_model(config, tokenizer)
+    Path(config.out).mkdir(parents=True, exist_ok=True)
     fit(model, tokenizer, [texts[i] for i in kept], targets[kept], replace(config, seed=config.seed + fold))
-    folder = Path(config.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{Path(config.base).name}-{fold}"
-    save_weights(model, folder / f"{name}.pt")
-    (folder / f"{name}.json").write_text(json.dumps(asdict(config) | {"fold": fold}, indent=1), encoding="utf-8")
+    name = f"{Path(config.base).name}-seed{config.seed}-fold{fold}"
+    save_weights(model, Path(config.out) / f"{name}.pt", config, fold=fold)
     dev_texts, dev_targets = read_split(Path(config.data), "dev")
     scores: dict[str, float] = cross_fit(predict(model, tokenizer, dev_texts, config), dev_targets, config)["scores"]
     return scores
 
 
 def label(data: str, teachers: str, texts: str, emoji: int = 20_000) -> dict[str, Any]:
-    """Labels the training texts out of fold, and new texts by every teacher; writes ``labels.npz`` and ``texts.json``.
+    """Labels the training texts out of fold, and new texts by every teacher; writes ``labels.npz``.
 
     Args:
         data: folder of GoEmotions.
@@ -65,52 +87,75 @@ def label(data: str, teachers: str, texts: str, emoji: int = 20_000) -> dict[str
 
     Returns:
         The ensemble's scores on dev.
+
+    Raises:
+        ConfigError: a fold has no teacher, or teachers were fitted with different numbers of folds.
     """
-    folder, goemotions = Path(teachers), Path(data)
-    train, _ = read_split(goemotions, "train")
-    dev, dev_targets = read_split(goemotions, "dev")
-    new = list(json.loads(Path(texts).read_text(encoding="utf-8")))
-    new += emoji_lines([*train, *new], emoji, seed=0)
-    members = [SensorTrainConfig(**_known(path)) for path in sorted(folder.glob("*-?.json"))]
-    folds = [json.loads(path.read_text(encoding="utf-8"))["fold"] for path in sorted(folder.glob("*-?.json"))]
-    own = fold_of(len(train), members[0].folds if members else 1)
-    if not members or set(folds) != set(own.tolist()):
-        expected = members[0].folds if members else "the folds"
-        raise ConfigError(
-            f"{folder} holds teachers of the folds {sorted(set(folds))}, expected every one of {expected}: run "
-            "`therapysim train emotions-teacher` for each"
-        )
-    sums = {"train": np.zeros((len(train), 28)), "new": np.zeros((len(new), 28)), "dev": np.zeros((len(dev), 28))}
-    counts = np.array([folds.count(k) for k in own])[:, None]
-    for member, fold in zip(members, folds, strict=True):
-        tokenizer = open_tokenizer(member)
-        model = load_weights(build_model(member, tokenizer), Path(member.out) / f"{Path(member.base).name}-{fold}.pt")
-        unseen = np.flatnonzero(own == fold)
-        sums["train"][unseen] += sigmoid(predict(model, tokenizer, [train[i] for i in unseen], member))
-        sums["new"] += sigmoid(predict(model, tokenizer, new, member))
-        sums["dev"] += sigmoid(predict(model, tokenizer, dev, member))
-    probabilities = {"train": sums["train"] / counts, "new": sums["new"] / len(members)}
-    np.savez_compressed(folder / "labels.npz", **{k: v.astype(np.float16) for k, v in probabilities.items()})  # type: ignore[arg-type]
-    (folder / "texts.json").write_text(json.dumps(new, ensure_ascii=False), encoding="utf-8")
-    ensemble = np.clip(sums["dev"] / len(members), 1e-6, 1 - 1e-6)
-    return cross_fit(np.log(ensemble / (1 - ensemble)), dev_targets, members[0])
+    train, dev = (read_split(Path(data), split) for split in ("train", "dev"))
+    new = [str(text) for text in json.loads(Path(texts).read_text(encoding="utf-8"))]
+    new += emoji_lines([*train[0], *new], emoji, seed=0)
+    members = _members(Path(teachers))
+    own = fold_of(len(train[0]), members[0].config.folds)
+    labels = np.zeros((len(own), 28))
+    others = np.zeros((len(new) + len(dev[0]), 28))
+    for member in members:
+        unseen = np.flatnonzero(own == member.fold)
+        together = sum(other.fold == member.fold for other in members)
+        labels[unseen] += member.read([train[0][i] for i in unseen]) / together
+        others += member.read([*new, *dev[0]]) / len(members)
+    _write(Path(teachers) / LABELS_FILE, train[0], labels, new, others[: len(new)])
+    ensemble = np.clip(others[len(new) :], 1e-6, 1 - 1e-6)
+    return cross_fit(np.log(ensemble / (1 - ensemble)), dev[1], members[0].config)
 
 
-def _known(path: Path) -> dict[str, Any]:
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    return {k: tuple(v) if k == "layers" else v for k, v in settings.items() if k != "fold"}
-
-
-def soft_targets(config: SensorTrainConfig, targets: Matrix) -> tuple[list[str], Matrix]:
+def soft_targets(config: SensorTrainConfig, texts: list[str], targets: Matrix) -> tuple[list[str], Matrix]:
     """What a small model learns from beside the raters' labels: the new texts, and the targets of all texts.
 
     Returns:
         The new texts, and (n + m, 28) targets: ``trust`` × the teachers' + (1 - ``trust``) × the raters' for the n
         training texts, the teachers' alone for the m new ones.
+
+    Raises:
+        ConfigError: the labels are those of other training texts.
     """
     if not config.teachers:
         return [], targets
-    folder = Path(config.teachers)
-    labels = np.load(folder / "labels.npz")
+    path = Path(config.teachers) / LABELS_FILE
+    labels = np.load(path)
+    if str(labels["digest"]) != _digest(texts):
+        raise ConfigError(f"{path} labels other training texts than those of {config.data}: run emotions-labels again")
     mixed = config.trust * labels["train"].astype(float) + (1 - config.trust) * targets
-    return json.loads((folder / "texts.json").read_text(encoding="utf-8")), np.concatenate([mixed, labels["new"]])
+    return json.loads(labels["texts"].tobytes().decode()), np.concatenate([mixed, labels["new"]])
+
+
+def _members(folder: Path) -> list[Teacher]:
+    members = []
+    for path in sorted(folder.glob("*-fold*.pt")):
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        config = SensorTrainConfig(**kept["settings"] | {"layers": tuple(kept["settings"]["layers"])})
+        members.append(Teacher(config, kept["fold"], path))
+    counts = {member.config.folds for member in members}
+    found = sorted({member.fold for member in members})
+    if len(counts) != 1 or found != list(range(*counts)):
+        raise ConfigError(
+            f"{folder} holds teachers of the folds {found}, fitted in {sorted(counts) or 'no'} parts; expected every "
+            "fold of one number of parts: run `therapysim train emotions-teacher` for each"
+        )
+    return members
+
+
+def _write(path: Path, train: Sequence[str], labels: Matrix, new: list[str], new_labels: Matrix) -> None:
+    """One file for texts and labels, whole or not at all, so that they cannot fall apart."""
+    part = path.with_name(f"part-{path.name}")
+    np.savez_compressed(
+        part,
+        train=labels.astype(np.float16),
+        new=new_labels.astype(np.float16),
+        texts=np.frombuffer(json.dumps(new, ensure_ascii=False).encode(), dtype=np.uint8),
+        digest=np.array(_digest(train)),
+    )
+    part.replace(path)
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -16,22 +16,23 @@ from numpy.typing import NDArray
 
 from therapysim.errors import CalibrationError
 from therapysim.rewards.calibration import fit
-from therapysim.rewards.emotions import shipped_sensor
+from therapysim.rewards.emotions import WEIGHTS, shipped_sensor
 from therapysim.rewards.matrix import affect, polarity, valence
 from therapysim.rewards.valence import ValenceSettings, soft_polarity
+from therapysim.train.sensor_data import file_hash
 
 __all__ = ["fit_valence", "grid", "read_emobank", "steps"]
 
 Floats = NDArray[np.float64]
 
-_NOTE = "Fitted to the train split of EmoBank (Buechel & Hahn 2017, JULIELab), CC BY-SA 4.0, as this file is."
+_NOTE = "Fitted to the train split of EmoBank (Buechel & Hahn 2017, JULIELab), CC BY-SA 4.0, as this file is; sensor "
 
 
 def fit_valence(data: str, out: str) -> list[dict[str, Any]]:
     """Writes the map and returns the table of ``steps``."""
     texts, ratings = read_emobank(data, "train")
     p = shipped_sensor()(texts).astype(np.float64)
-    fitted = fit(soft_polarity(p), ratings, "isotonic", note=_NOTE)
+    fitted = fit(soft_polarity(p), ratings, "isotonic", note=_NOTE + file_hash(WEIGHTS / "emotions.onnx")[:12])
     fitted.save(out)
     dev, dev_ratings = read_emobank(data, "dev")
     return steps(shipped_sensor()(dev).astype(np.float64), dev_ratings, fitted)
