@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,16 +70,17 @@ def benchmark(
 
     Args:
         sessions: a folder for one file a session, see ``agents.record``; each policy's are written once all of them
-            are played.
+            are played. Their risks go by the default ``RiskThresholds``.
 
     Raises:
-        ConfigError: nothing to play, or the folder holds sessions of one of the policies already.
+        ConfigError: nothing to play, or the folder cannot be written in or holds sessions of one of the policies
+            already; it is made and tried before anything is played.
     """
     starts = [Start(seed, persona) for persona in persona_ids for seed in seeds]
     if not starts or not policies:
         raise ConfigError("a benchmark needs at least one policy, one persona and one seed")
     if sessions is not None:
-        _refuse_mixing(Path(sessions), policies)
+        _prepare(Path(sessions), policies)
     results: list[Result] = []
     for name, therapist in policies.items():
         episodes = play(batch, therapist, starts)
@@ -88,12 +90,20 @@ def benchmark(
     return results
 
 
-def _refuse_mixing(folder: Path, policies: Iterable[str]) -> None:
-    # Sessions of an earlier run would join the mean that is drawn of this folder.
-    for name in policies:
-        own = session_file(folder, name, "any", 0).parent
-        if any(own.glob("*.json")):
-            raise ConfigError(f"{own} holds sessions already, expected none; name another folder or remove them")
+def _prepare(folder: Path, policies: Iterable[str]) -> None:
+    """Makes each policy's folder; hours of play must not be lost for want of one."""
+    for own in [session_file(folder, name, "any", 0).parent for name in policies]:
+        try:
+            own.mkdir(parents=True, exist_ok=True)
+            # Sessions of an earlier run would join the mean that is drawn of this folder.
+            if any(own.glob("*.json")):
+                raise ConfigError(f"{own} holds sessions already, expected none; name another folder or remove them")
+            with TemporaryFile(dir=own):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                f"session folder {own}: {error.strerror}, expected one to write in; name another"
+            ) from error
 
 
 def _keep(folder: Path, policy: str, episodes: Iterable[Episode]) -> None:

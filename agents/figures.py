@@ -1,5 +1,6 @@
 """Figures, drawn the same way each time: the same data gives the same file, byte for byte, in PNG and in SVG."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,17 +25,25 @@ def save(drawn: "Figure", path: str | Path) -> Path:
     """Writes a figure whole or not at all, as its ending says.
 
     Raises:
-        ConfigError: the ending is neither .png nor .svg.
+        ConfigError: the ending is neither .png nor .svg, or the file cannot be written.
     """
     import matplotlib
 
     target = Path(path)
     if target.suffix.lower() not in _FORMATS:
         raise ConfigError(f"the figure's file {str(path)!r} ends in {target.suffix!r}, expected .png or .svg")
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    with matplotlib.rc_context({"svg.hashsalt": "therapysim", "svg.fonttype": "none"}):
-        metadata = {"Date": None} if target.suffix.lower() == ".svg" else {"Software": None}
-        drawn.savefig(part, format=target.suffix.lower()[1:], dpi=150, metadata=metadata)
-    part.replace(target)
+    metadata = {"Date": None} if target.suffix.lower() == ".svg" else {"Software": None}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context({"svg.hashsalt": "therapysim", "svg.fonttype": "none"}):
+            drawn.savefig(part, format=target.suffix.lower()[1:], dpi=150, metadata=metadata)
+        part.replace(target)
+    except OSError as error:
+        raise ConfigError(
+            f"figure {str(path)!r} cannot be written: {error.strerror or error}; choose another path"
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return target

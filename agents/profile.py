@@ -152,7 +152,8 @@ def _draw_session(record: SessionRecord) -> "Figure":
     _frame(mood, [record.thresholds], last)
     for first, end, category in bands(record):
         _draw_band(mood, first, end, category, named=end - first + 1 >= _ROOM * (last + 1))
-    mood.set_title(f"{record.persona} with {_named(record)}, seed {record.seed}", pad=16, fontsize=10)
+    title = f"{record.persona} with {_named(record)}, seed {record.seed}"
+    mood.set_title(title, pad=16, fontsize=10, parse_math=False)
     mood.axvline(len(record.states) - 1, color=_GREY, linewidth=1, zorder=1, gid="ending")
     mood.text(1.01, 0.5, f"end: {outcome(record)}", transform=mood.transAxes, rotation=270, va="center", fontsize=8)
     for i, turn in enumerate(record.turns):
@@ -166,7 +167,7 @@ def _draw_session(record: SessionRecord) -> "Figure":
     therapist.tick_params(axis="x", length=0)
     _frame_rail(patient, "patient")
     patient.set_xlabel("turn: the therapist speaks between two of the patient's")
-    _add_legend(drawn)
+    _add_legend(drawn, [record.thresholds])
     return drawn
 
 
@@ -180,10 +181,10 @@ def _draw_mean(records: Sequence[SessionRecord], course: Sequence[Moment]) -> "F
         low, high = ([getattr(i, end) if i.n >= _SPREAD else nan for i in found] for end in ("low", "high"))
         mood.fill_between(turns, low, high, color=_LINES[name][0], alpha=0.15, linewidth=0, gid=name)
     _frame(mood, [record.thresholds for record in records], turns[-1])
-    mood.set_title(_title(records), pad=8, fontsize=10)
+    mood.set_title(_title(records), pad=8, fontsize=10, parse_math=False)
     _draw_counts(count, course)
     count.set_xlabel("turn (lines: means with 95 % bootstrap intervals, over the sessions that reach it)")
-    _add_legend(drawn)
+    _add_legend(drawn, [record.thresholds for record in records])
     return drawn
 
 
@@ -234,8 +235,9 @@ def _draw_turn(axes: "Axes", x: float, words: Sequence[str], unsafe: bool = Fals
     axes.plot(x, 1, marker="X" if unsafe else "o", markersize=7 if unsafe else 4, color=colour)
     text = "\n".join(words[:2]).replace("_", " ") + (f" +{len(words) - 2}" if len(words) > 2 else "")
     axes.text(
-        x, 0.86, text, rotation=90, ha="center", va="top", ma="right", fontsize=7, color=_ALARM if unsafe else "black"
-    )
+        x, 0.86, text, rotation=90, ha="center", va="top", ma="right", fontsize=7, parse_math=False,
+        color=_ALARM if unsafe else "black",
+    )  # fmt: skip
 
 
 def _frame_rail(axes: "Axes", name: str) -> None:
@@ -261,7 +263,7 @@ def _draw_counts(axes: "Axes", course: Sequence[Moment]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _add_legend(drawn: "Figure") -> None:
+def _add_legend(drawn: "Figure", thresholds: Iterable[RiskThresholds]) -> None:
     """Over the axes: a dimension above the risk that it drives, the polarity above the thresholds."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -273,8 +275,14 @@ def _add_legend(drawn: "Figure") -> None:
         )
         if name in CATEGORIES:
             handles.append(Patch(label=f"risk: {CATEGORIES[name]}", **_fill(CATEGORIES[name])))
-    handles.append(Line2D([], [], color=_GREY, linestyle=(0, (1, 3)), label="risk threshold"))
-    drawn.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=7, frameon=False, handlelength=3)
+    # A line under the threshold without a band would look like a fault: the polarity must be low as well.
+    limits = [f"{limit:g}" for limit in sorted({own.polarity_below for own in thresholds})]
+    needed = f"risk: dimension below this\nand polarity below {' to '.join(limits[:: max(1, len(limits) - 1)])}"
+    handles.append(Line2D([], [], color=_GREY, linestyle=(0, (1, 3)), label=needed))
+    drawn.legend(
+        handles=handles, loc="outside upper center", ncols=5, fontsize=7, frameon=False, handlelength=2.7,
+        columnspacing=1.0,
+    )  # fmt: skip
 
 
 def _title(records: Sequence[SessionRecord]) -> str:

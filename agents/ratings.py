@@ -14,6 +14,8 @@ def read_ratings(path: str, score: str | None, rating: str) -> tuple[list[float]
     header, rows = _read_csv(path)
     by_sensor = score is None and "score" not in header and "text" in header
     wanted = _columns(path, header, ("text" if by_sensor else score or "score", rating))
+    if not rows:
+        raise CalibrationError(f"ratings {path!r}: a header and no rows, expected one a rated text; add some")
     bad = [fault for line, cells in rows if (fault := _fault(line, cells, header, wanted[by_sensor:]))]
     if bad:
         more = [f"and {len(bad) - 10} more"] if len(bad) > 10 else []
@@ -31,7 +33,10 @@ def _read_csv(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
             for cells in reader:
                 rows += [(line, cells)] if cells else []
                 line = reader.line_num + 1
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise CalibrationError(f"ratings {path!r}: {why}, expected a CSV file; check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise CalibrationError(f"ratings {path!r}, from line {line}: not readable as UTF-8 CSV: {error}") from error
     return ([name.strip() for name in rows[0][1]] if rows else []), rows[1:]
 

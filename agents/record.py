@@ -7,6 +7,7 @@ alone, so that a note of one's own does no harm.
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -165,6 +166,8 @@ def session_file(folder: str | Path, policy: str, persona: str, seed: int) -> Pa
 def load_sessions(paths: Sequence[str | Path]) -> list[SessionRecord]:
     """Every session of the files, and of the ``.json`` files in and under the folders, in that order.
 
+    A file that is named twice, or lies in a folder that is named too, is one session.
+
     Raises:
         ConfigError: there is none, or ``load_session`` refuses one.
     """
@@ -174,7 +177,10 @@ def load_sessions(paths: Sequence[str | Path]) -> list[SessionRecord]:
         raise ConfigError(
             f"{where}: no session file there; `therapysim benchmark POLICY --sessions FOLDER` writes some"
         )
-    return [load_session(file) for file in found]
+    places: dict[str, Path] = {}
+    for file in found:
+        places.setdefault(os.path.realpath(file), file)
+    return [load_session(file) for file in places.values()]
 
 
 def load_session(path: str | Path) -> SessionRecord:

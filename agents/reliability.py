@@ -61,7 +61,8 @@ def reliability(predicted: ArrayLike, human_ratings: ArrayLike, bins: int = 10) 
     Args:
         predicted: shape (n,): calibrated values, or raw scores.
         human_ratings: shape (n,).
-        bins: at most this many, and none of fewer than about ten points; equal predictions share a bin.
+        bins: at most this many, and at most one for ten points; equal predictions share a bin, so that where many are
+            equal the bins differ in size.
 
     Returns:
         The bins in rising order. Intervals: Wilson's score for ratings of 0 and 1, else Student's t.
@@ -72,8 +73,10 @@ def reliability(predicted: ArrayLike, human_ratings: ArrayLike, bins: int = 10) 
     x, y = checked_vector("predicted", predicted), checked_vector("human_ratings", human_ratings)
     check_lengths("predicted", x, y)
     wanted = max(1, min(require_count("bins", bins, 1), len(x) // 10))
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, wanted + 1)))[1:-1]
-    place, binary = np.searchsorted(edges, x, side="right"), is_binary(y)
+    # The middle rank of equal predictions says which bin they share; quantiles as edges fall together on ties.
+    _, group, tied = np.unique(x, return_inverse=True, return_counts=True)
+    middle = (np.cumsum(tied) - tied / 2) / len(x)
+    place, binary = (middle * wanted).astype(int)[group], is_binary(y)
     return tuple(_bin(x[place == b], y[place == b], binary) for b in np.unique(place))
 
 

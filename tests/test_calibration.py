@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from therapysim.agents.figures import save
+from therapysim.agents.figures import figure, save
 from therapysim.agents.reliability import cross_validate, draw_reliability, reliability
 from therapysim.errors import CalibrationError, ConfigError
 from therapysim.rewards import shipped_sensor
@@ -331,6 +331,39 @@ def test_reliability_bins() -> None:
         reliability([0.1, 0.2], [1.0])
 
 
+@pytest.mark.parametrize("n", [20, 21, 25, 39, 40, 45, 99, 100, 101, 1000])
+def test_unlike_predictions_of_two_values_share_no_bin(n: int) -> None:
+    for ones in {1, n // 3, n // 2, n // 2 + 1, n - 1, *range(2, n, 1 + n // 50)}:
+        p = np.repeat([0.0, 1.0], [n - ones, ones])
+        assert [(b.predicted, b.observed, b.count) for b in reliability(p, 1 - p)] == [(0, 1, n - ones), (1, 0, ones)]
+
+
+def test_probabilities_that_are_always_wrong_are_wholly_off() -> None:
+    wrong = np.repeat([0.0, 1.0], [19, 21])
+    row = cross_validate(wrong, 1 - wrong).quality["scores as they are"]
+    assert row["ECE"] == 1.0 == row["Brier"]
+
+
+@pytest.mark.parametrize("n", [20, 21, 45, 99, 100, 101, 997, 1000, 4000])
+def test_bins_of_unequal_predictions_hold_equally_many(n: int) -> None:
+    chance = np.random.default_rng(n)
+    found = reliability(chance.normal(0, 1, n), chance.random(n))
+    counts = [b.count for b in found]
+    assert len(counts) == min(10, n // 10) and sum(counts) == n and max(counts) - min(counts) <= 1
+    assert [b.predicted for b in found] == sorted(b.predicted for b in found)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_predictions_share_a_bin(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    x = chance.beta(0.3, 0.3, 300).round(1 + seed % 2)
+    bins, ordered = reliability(x, x), np.sort(x)
+    edges = np.cumsum([b.count for b in bins])
+    assert edges[-1] == 300 and len(bins) > 2
+    assert (ordered[edges[:-1] - 1] < ordered[edges[:-1]]).all()  # where a bin ends, so does a run of equal ones
+    assert [b.predicted for b in bins] == pytest.approx([part.mean() for part in np.split(ordered, edges[:-1])])
+
+
 def test_intervals_cover_what_they_promise() -> None:
     hit = [b.low <= b.predicted <= b.high for seed in range(100) for b in reliability(*_fair(seed))]
     assert 0.92 < np.mean(hit) < 0.985
@@ -367,6 +400,24 @@ def test_the_plot_shows_curve_diagonal_bins_and_histograms() -> None:
     assert list(bins.get_ydata()) == [b.observed for b in reliability(seen.predicted, ratings)]
     for axes in (counts, held_out):
         assert sum(bar.get_height() for bar in axes.patches) == len(scores)
+
+
+@pytest.mark.parametrize("target", ["folder.png", "file/plot.png", "file/deep/plot.svg"])
+def test_a_figure_that_cannot_be_written_is_named(tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match=r"figure '.*(png|svg)' cannot be written: .*; choose another path"):
+        save(figure(), tmp_path / target)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_what_was_there(tmp_path: Path) -> None:
+    save(figure(), tmp_path / "a.png")
+    before, broken = (tmp_path / "a.png").read_bytes(), figure()
+    broken.suptitle("$x^{$")
+    with pytest.raises(ValueError, match="x"):
+        save(broken, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
 def table(path: Path, rows: list[list[object]], encoding: str = "utf-8") -> str:
@@ -428,7 +479,8 @@ ROWS = "".join(f"t,{i},{i % 7 + i}\n" for i in range(40))
         ("score;rating\n1;2\n", [], "has 'score;rating'"),
         ("score,rating,rating\n1,2,3\n", [], "2 columns are named 'rating'"),
         ("", [], "the first line has nothing"),
-        (HEAD, [], "scores has 0 entries"),
+        (HEAD, [], "ratings 'ratings.csv': a header and no rows, expected one a rated text; add some"),
+        ("\n" + HEAD + "\n\n", [], "ratings 'ratings.csv': a header and no rows"),
         (HEAD + "t,1,2\n", [], "1 ratings, expected at least 30"),
         (HEAD + '"open,1,2\n', [], "from line 2: not readable as UTF-8 CSV"),
         (b"score,rating\n\xff,1\n", [], "not readable as UTF-8 CSV"),
@@ -465,6 +517,7 @@ def test_a_plot_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.C
     assert "plot.png' cannot be written" in capsys.readouterr().err
 
 
-def test_the_command_names_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["calibrate", "nowhere.csv"]) == 2
-    assert "nowhere.csv" in capsys.readouterr().err
+def test_the_command_names_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, why in (("nowhere.csv", "no such file"), (str(tmp_path), "Is a directory")):
+        assert cli.main(["calibrate", path]) == 2
+        assert f"ratings {path!r}: {why}, expected a CSV file; check the path" in capsys.readouterr().err

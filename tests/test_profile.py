@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from therapysim.agents.baselines import baseline
 from therapysim.agents.benchmark import benchmark
 from therapysim.agents.episode import Episode, play
+from therapysim.agents.figures import save
 from therapysim.agents.profile import SERIES, bands, draw_profile, mean_course, outcome, tell
 from therapysim.agents.record import (
     SessionRecord,
@@ -22,7 +24,7 @@ from therapysim.agents.record import (
     save_session,
     session_file,
 )
-from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, PatientError
 from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue, Line
@@ -218,6 +220,15 @@ def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
         load_sessions([])
 
 
+def test_a_file_named_twice_is_one_session(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "sessions" / "copy.json"
+    other.write_bytes(file.read_bytes())
+    (tmp_path / "link.json").symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    same = [file, file, "sessions/owen.json", "sessions/../link.json"]
+    assert len(load_sessions(same)) == 1 and len(load_sessions([*same, file.parent])) == 2
+
+
 def test_a_failed_write_leaves_what_was_there(file: Path) -> None:
     before, episode = file.read_bytes(), played("advice")
     broken = replace(episode.turns[0], terms={"safety": float("inf")})
@@ -237,6 +248,38 @@ def test_the_benchmark_keeps_one_file_a_session(tmp_path: Path) -> None:
         assert sum(turn.reward for turn in found.turns) == result.total
     with pytest.raises(ConfigError, match="silent holds sessions already, expected none"):
         benchmark(batch, policies, who, [7], tmp_path / "kept")
+
+
+class Unasked:
+    """A therapist that must not be asked for a turn."""
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        raise AssertionError("played before the folder was looked at")
+
+
+@pytest.mark.parametrize("policy", ["attuned", "x" * 300])
+def test_a_folder_that_cannot_be_made_is_named_before_playing(policy: str, tmp_path: Path) -> None:
+    batch, policies = SessionBatch(), {"silent": Unasked(), policy: Unasked()}
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "attuned").write_text("mine")
+    for folder in ("file", "file/kept", "kept"):
+        with pytest.raises(
+            ConfigError, match=r"session folder .*: .*, expected one to write in; name another"
+        ) as error:
+            benchmark(batch, policies, ["owen"], [0], tmp_path / folder)
+        assert str(tmp_path / folder) in str(error.value)
+    assert (tmp_path / "file").read_text() == (tmp_path / "kept" / "attuned").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_in_is_named_before_playing(tmp_path: Path) -> None:
+    locked = tmp_path / "kept" / "silent"
+    locked.mkdir(parents=True)
+    locked.chmod(0o555)
+    if os.access(locked, os.W_OK):
+        pytest.skip("this user may write anywhere")
+    with pytest.raises(ConfigError, match=r"session folder .*silent: Permission denied, expected one to write in"):
+        benchmark(SessionBatch(), {"silent": Unasked()}, ["owen"], [0], tmp_path / "kept")
 
 
 def test_no_policys_name_leaves_the_folder(tmp_path: Path) -> None:
@@ -298,6 +341,11 @@ def test_each_speakers_turns_are_marked_on_a_rail_of_its_own() -> None:
         ", ".join(t.violations or t.acts).replace("_", " ") for t in own.turns
     ]
     assert "toxic positivity" in texts([own])
+    mixed = replace(own, turns=(replace(own.turns[0], violations=()), *own.turns[1:]))
+    shapes = [line.get_marker() for line in draw_profile([mixed]).axes[1].get_lines() if len(line.get_xdata()) == 1]
+    assert all(turn.violations for turn in own.turns) and shapes == ["o", *"X" * (len(own.turns) - 1)]
+    inks = [text.get_color() for text in draw_profile([mixed]).axes[1].texts]
+    assert inks[0] == "black" and "black" not in inks[1:]
     said = {text.get_position()[0]: text.get_text() for text in patient.texts}
     assert said == {0: "opening", **{i + 1: turn.move for i, turn in enumerate(own.turns)}}
 
@@ -362,6 +410,8 @@ def test_the_mean_is_drawn_with_its_interval_and_the_sessions_left(record: Sessi
         assert {(m.turn, side) for m in wide for side in (m.series[name].low, m.series[name].high)} <= corners
         assert {x for x, _ in corners} == {m.turn for m in wide}
     heights = np.array([[bar.get_height() for bar in bars] for bars in count.containers])
+    floors = np.array([[bar.get_y() for bar in bars] for bars in count.containers])
+    assert floors.tolist() == (np.cumsum(heights, axis=0) - heights).tolist() and floors.max() > 0
     assert heights.sum(axis=0).tolist() == [moment.n for moment in course]
     assert heights.tolist() == [[moment.named.get(category, 0) for moment in course] for category in RiskCategory]
     assert [text.get_text() for text in count.texts] == [str(moment.n) for moment in course]
@@ -377,10 +427,33 @@ def test_failed_sessions_stay_out_of_the_mean(record: SessionRecord) -> None:
     failed = replace(record, failed=True)
     assert mean_course([record, failed]) == mean_course([record])
     assert "1 the patient failed" in draw_profile([record, failed]).axes[0].get_title()
+    title = draw_profile([record, record, replace(failed, persona="nora", policy="silent")]).axes[0].get_title()
+    assert title.startswith("2 sessions of owen with advice (")
     with pytest.raises(ConfigError, match="2 sessions, none of which"):
         draw_profile([failed, failed])
     with pytest.raises(ConfigError, match="of no session"):
         draw_profile([])
+
+
+@pytest.mark.parametrize("odd", ["a $x^{ b$", "$", r"\$x$", "$$", "cost_$5 and $6_"])
+def test_no_name_is_read_as_a_formula(odd: str, record: SessionRecord, tmp_path: Path) -> None:
+    turn = replace(record.turns[0], violations=(odd,), move=odd)
+    own = replace(record, policy=odd, persona=odd, turns=(turn, *record.turns[1:]))
+    for name, records in (("one", [own]), ("many", [own, own])):
+        drawn = save(draw_profile(records), tmp_path / f"{name}.svg").read_text()
+        assert f"{odd} with {odd}" in drawn
+        save(draw_profile(records), tmp_path / f"{name}.png")
+    assert f"of {odd} with {odd}" in tell([own, own])
+
+
+def test_the_legend_says_what_a_risk_takes(record: SessionRecord) -> None:
+    def said(*records: SessionRecord) -> str:
+        return draw_profile(records).legends[0].get_texts()[-1].get_text()
+
+    assert said(record) == said(record, record) == "risk: dimension below this\nand polarity below -0.3"
+    keen = replace(record, thresholds=RiskThresholds(polarity_below=0.25))
+    assert said(keen) == said(keen, keen) == said(record).replace("-0.3", "0.25")
+    assert said(keen, record, record) == said(record).replace("-0.3", "-0.3 to 0.25")
 
 
 def test_a_session_of_one_state_can_be_drawn(record: SessionRecord) -> None:
@@ -402,6 +475,17 @@ def test_the_table_has_a_row_a_message(record: SessionRecord) -> None:
     assert "unsafe: toxic_positivity" in unsafe
 
 
+def test_the_table_of_many_has_a_row_a_turn(record: SessionRecord) -> None:
+    low, mild = (-0.9, 0.0, 0.0, 0.0), (0.2, 0.0, 0.0, 0.0)
+    sessions = [made(record, low, low, mild), made(record, low, mild, mild), made(record, mild, mild)]
+    head, columns, *rows = tell(sessions).splitlines()
+    assert head.startswith("3 sessions of owen with advice") and columns.endswith("sessions naming a risk")
+    assert [(int(row.split()[0]), int(row.split()[1]), int(row.split()[-1])) for row in rows] == [
+        (0, 3, 2), (1, 3, 1), (2, 2, 0),
+    ]  # fmt: skip
+    assert [row.split()[2] for row in rows] == [f"{x:+.2f}" for x in (-1.6 / 3, -0.5 / 3, 0.2)]
+
+
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_the_command_draws_the_same_file_each_time(
     ending: str, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
@@ -412,10 +496,30 @@ def test_the_command_draws_the_same_file_each_time(
         assert str(out) in capsys.readouterr().out
         return out.read_bytes()
 
-    one, many = draw("one", file), draw("many", file, file)
-    assert draw("again", file.parent) == one != many == draw("more", file, file)
+    other = tmp_path / "other.json"
+    other.write_bytes(file.read_bytes())
+    one, many = draw("one", file), draw("many", file, other)
+    assert draw("again", file.parent) == one == draw("twice", file, file.parent)
+    assert one != many == draw("more", file, other)
     assert all(drawn.startswith(b"\x89PNG" if ending == "png" else b"<?xml") for drawn in (one, many))
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_command_replaces_a_figure_only_when_told(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mood.png"
+    out.write_text("mine")
+    command = ["profile", str(file), "--out"]
+    assert cli.main([*command, str(out)]) == 2 and out.read_text() == "mine"
+    assert "mood.png is there already; name another, or add --force" in capsys.readouterr().err
+    assert cli.main([*command, str(out), "--force"]) == 0 and out.read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    (tmp_path / "folder.png").mkdir()
+    assert cli.main([*command, str(tmp_path / "folder.png"), "--force"]) == 2
+    assert "folder.png is there already; name another\n" in capsys.readouterr().err
+    assert cli.main([*command, str(file / "mood.png")]) == 2
+    assert "cannot be written" in capsys.readouterr().err and not list(tmp_path.rglob("*.part"))
 
 
 def test_from_benchmark_to_profile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,16 @@ def test_a_batch_reads_like_single_vectors() -> None:
     assert risks(np.zeros((0, 4))) == ()
 
 
+@pytest.mark.parametrize("limit", [-0.3, -0.4, -0.5, -0.7])  # the float32 of the first two lies below the float64
+def test_what_equals_a_threshold_does_not_lie_below_it(limit: float) -> None:
+    alone = [limit, 0, 0, 0]  # its polarity is the value itself
+    assert risk(alone, RiskThresholds(polarity_below=limit, introspection=0)).category is RiskCategory.NONE
+    assert risk(alone, RiskThresholds(polarity_below=limit + 0.01, introspection=0)).driver == "introspection"
+    equal = RiskThresholds(0, limit, limit, limit, limit)
+    assert risk(alone, equal).category is RiskCategory.NONE and risk(alone, equal).others == ()
+    assert risk([limit, limit, limit, -0.9], equal).others == ()
+
+
 def test_thresholds_are_settable() -> None:
     mild = [0, 0, 0, -0.25]
     assert risk_category(mild) is RiskCategory.NONE

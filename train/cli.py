@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from therapysim import __version__
-from therapysim.errors import CalibrationError, TherapySimError
+from therapysim.errors import CalibrationError, ConfigError, TherapySimError
 from therapysim.train.sensor_cli import add_sensor_commands
 
 __all__ = ["build_parser", "main"]
@@ -87,7 +87,10 @@ def add_benchmark(commands: Any) -> None:
     parser.add_argument("--seeds", type=int, default=8, help="sessions with each patient, default 8")
     parser.add_argument("--turns", type=int, default=20, help="therapist turns in a session at most, default 20")
     parser.add_argument("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64")
-    parser.add_argument("--sessions", metavar="FOLDER", help="keep each session as a file; draw them with profile")
+    parser.add_argument(
+        "--sessions", metavar="FOLDER",
+        help="keep each session as a file, with its risks by the default thresholds; draw them with profile",
+    )  # fmt: skip
     parser.set_defaults(run=run_benchmark)
 
 
@@ -143,10 +146,7 @@ def run_calibrate(chosen: argparse.Namespace) -> None:
     fitted.save(chosen.out)
     print(f"calibration in {chosen.out}")
     if drawn:
-        try:
-            print(f"plot in {save(drawn, chosen.plot)}")
-        except OSError as error:
-            raise CalibrationError(f"plot {chosen.plot!r} cannot be written: {error}; choose another path") from error
+        print(f"plot in {save(drawn, chosen.plot)}")
 
 
 def _check_outputs(chosen: argparse.Namespace) -> None:
@@ -156,9 +156,13 @@ def _check_outputs(chosen: argparse.Namespace) -> None:
         raise CalibrationError(f"the ratings, --out and --plot name one file twice: {chosen.ratings}, {places}")
     if chosen.plot and places[-1].suffix.lower() not in (".png", ".svg"):
         raise CalibrationError(f"--plot is {chosen.plot!r}, expected a name ending in .png or .svg")
+    _refuse_existing(places, chosen.force)
+
+
+def _refuse_existing(places: Sequence[Path], force: bool) -> None:
     for place in places:
-        if place.is_dir() or (place.exists() and not chosen.force):
-            raise CalibrationError(f"{place} is there already; name another" + ", or add --force" * place.is_file())
+        if place.is_dir() or (place.exists() and not force):
+            raise ConfigError(f"{place} is there already; name another" + ", or add --force" * place.is_file())
 
 
 def add_profile(commands: Any) -> None:
@@ -169,6 +173,7 @@ def add_profile(commands: Any) -> None:
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the figure, .png or .svg")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap over several sessions, default 0")
+    parser.add_argument("--force", action="store_true", help="replace a figure that exists")
     parser.set_defaults(run=run_profile)
 
 
@@ -179,6 +184,7 @@ def run_profile(chosen: argparse.Namespace) -> None:
     from therapysim.agents.record import load_sessions
     from therapysim.errors import require_count
 
+    _refuse_existing([Path(chosen.out)], chosen.force)
     records, seed = load_sessions(chosen.sessions), require_count("seed", chosen.seed, 0)
     written = save(draw_profile(records, seed), chosen.out)
     print(f"{tell(records, seed)}\n{written}")
