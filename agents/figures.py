@@ -1,10 +1,10 @@
 """Figures, drawn the same way each time: the same data gives the same file, byte for byte, in PNG and in SVG."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from therapysim.errors import ConfigError
+from therapysim.files import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,18 +32,12 @@ def save(drawn: "Figure", path: str | Path) -> Path:
     target = Path(path)
     if target.suffix.lower() not in _FORMATS:
         raise ConfigError(f"the figure's file {str(path)!r} ends in {target.suffix!r}, expected .png or .svg")
-    part = target.with_name(target.name + ".part")
     metadata = {"Date": None} if target.suffix.lower() == ".svg" else {"Software": None}
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": "therapysim", "svg.fonttype": "none"}):
+        with whole(target) as part, matplotlib.rc_context({"svg.hashsalt": "therapysim", "svg.fonttype": "none"}):
             drawn.savefig(part, format=target.suffix.lower()[1:], dpi=150, metadata=metadata)
-        part.replace(target)
     except OSError as error:
         raise ConfigError(
             f"figure {str(path)!r} cannot be written: {error.strerror or error}; choose another path"
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     return target

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from therapysim import __version__
 from therapysim.envs.batch import Session, Turn
 from therapysim.errors import ConfigError
+from therapysim.files import whole
 from therapysim.messages import Message
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.rewards.risk import Risk, RiskThresholds, risks
@@ -147,10 +148,8 @@ def save_session(
     content = _as_json(record_session(session, turns, policy, thresholds))
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(target)
+    with whole(target) as part:
+        part.write_text(text + "\n", encoding="utf-8")
     return target
 
 

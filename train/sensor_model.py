@@ -5,6 +5,7 @@ import random
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, get_linear_schedule_with_warmup
 
+from therapysim.errors import ConfigError
+from therapysim.files import whole
 from therapysim.rewards.emotions import SensorSettings
 from therapysim.rewards.matrix import LABELS
 from therapysim.train.sensor_config import SensorTrainConfig
@@ -52,10 +55,22 @@ def open_tokenizer(config: SensorTrainConfig) -> Any:
 
 
 def build_model(config: SensorTrainConfig, tokenizer: Any) -> Classifier:
-    """The base encoder, cut to ``config.layers`` if any are named; a new emoji begins as the mean of its name."""
+    """The base encoder, cut to ``config.layers`` if any are named; each emoji begins as the mean of its name.
+
+    Raises:
+        ConfigError: the encoder has no such layer.
+    """
     encoder = AutoModel.from_pretrained(
         config.base, attn_implementation="eager", add_pooling_layer=False, dtype=torch.float32
     )
+    found = len(encoder.encoder.layer)
+    if not all(0 <= i < found for i in config.layers) or not 0 <= config.embed_layer <= len(
+        config.layers or range(found)
+    ):
+        raise ConfigError(
+            f"layers {config.layers} and embed_layer {config.embed_layer}: {config.base} has {found} layers, numbered "
+            "from 0, and embed_layer counts those that are kept, 0 being the token embeddings"
+        )
     if config.layers:
         encoder.encoder.layer = nn.ModuleList(encoder.encoder.layer[i] for i in config.layers)
         encoder.config.num_hidden_layers = len(config.layers)
@@ -136,16 +151,25 @@ def predict(model: Classifier, tokenizer: Any, texts: list[str], config: SensorT
 
 def save_weights(model: Classifier, path: Path, config: SensorTrainConfig, **more: int) -> None:
     """The weights in half precision and the settings they were fitted with, written whole or not at all."""
-    part = path.with_name(path.name + ".part")
     weights = {name: tensor.half().cpu() for name, tensor in model.state_dict().items()}
-    torch.save({"weights": weights, "settings": asdict(config), **more}, part)
-    part.replace(path)
+    with whole(path) as part:
+        torch.save({"weights": weights, "settings": asdict(config), **more}, part)
 
 
 def load_weights(model: Classifier, path: Path) -> dict[str, Any]:
-    """Puts kept weights into a model of the same shape. Returns the settings that they were fitted with."""
-    kept = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict({name: tensor.float() for name, tensor in kept["weights"].items()})
+    """Puts kept weights into a model of the same shape. Returns the settings that they were fitted with.
+
+    Raises:
+        ConfigError: the file holds no network, or one of another shape.
+    """
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict({name: tensor.float() for name, tensor in kept["weights"].items()})
+    except (EOFError, KeyError, RuntimeError, TypeError, UnpicklingError) as error:
+        raise ConfigError(
+            f"{path} holds no network of this shape: {str(error)[:200]}; give the base and layers that it was fitted "
+            "with, or fit it again"
+        ) from error
     model.eval()
     return dict(kept["settings"])
 

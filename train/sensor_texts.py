@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from therapysim.checkpoint import load
+from therapysim.errors import require_count, require_number
+from therapysim.files import whole
 from therapysim.rewards.matrix import LABELS
 from therapysim.train.sensor_data import Matrix, length_batches, read_split
 
@@ -29,6 +31,10 @@ class TextSettings:
         out: JSON file that the texts go to.
         n: how many texts are drawn; repeats and texts of the data are dropped afterwards.
         rare: share drawn for one emotion, each as often; the others are drawn for labels as frequent as in the data.
+        seed: of the tuning and the drawing.
+        epochs, batch_size, lr: of the tuning, by AdamW.
+        max_tokens: longer comments are cut, and no longer ones drawn.
+        draw_at_once, temperature, top_p: of the drawing.
     """
 
     data: str
@@ -45,10 +51,17 @@ class TextSettings:
     temperature: float = 1.0
     top_p: float = 0.95
 
+    def __post_init__(self) -> None:
+        for name in ("n", "epochs", "batch_size", "max_tokens", "draw_at_once"):
+            require_count(name, getattr(self, name), 1)
+        require_number("rare", self.rare, 0.0, 1.0)
+        require_number("top_p", self.top_p, 1e-3, 1.0)
+        require_number("temperature", self.temperature, 1e-3, 100.0)
+
 
 def write_texts(settings: TextSettings) -> int:
     """Tunes the model, draws the texts, and writes them. Returns how many were kept."""
-    Path(settings.out).parent.mkdir(parents=True, exist_ok=True)
+    Path(settings.out).parent.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
     torch.manual_seed(settings.seed)
     model, tokenizer = load(settings.model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -61,7 +74,8 @@ def write_texts(settings: TextSettings) -> int:
     drawn = draw(model.eval(), tokenizer, [f"{a}:" for a in asked], settings)
     known = set(texts) | set(read_split(Path(settings.data), "dev")[0])
     kept = [t for t in dict.fromkeys(drawn) if t and t not in known]
-    Path(settings.out).write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
+    with whole(Path(settings.out)) as part:
+        part.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
     return len(kept)
 
 

@@ -3,9 +3,12 @@
 Each teacher is fitted without one fold of the training texts, and labels that fold: what a small model learns from a
 text is never what a large one memorised of it. New texts are labelled by all teachers together.
 
-    for k in 0 1 2 3 4: therapysim train emotions-teacher --data GOEMOTIONS --base MPNET --out runs/teachers --fold k
+    for k in 0 1 2 3 4: therapysim train emotions-teacher --data GOEMOTIONS --base MPNET --out runs/teachers --fold k \\
+        --epochs 4 --batch-size 64 --lr 5e-5 --head-lr 5e-4
     therapysim train emotions-texts --data GOEMOTIONS --model smollm2 --out runs/texts.json
     therapysim train emotions-labels --data GOEMOTIONS --teachers runs/teachers --texts runs/texts.json
+
+The defaults of ``SensorTrainConfig`` are the student's; a larger encoder needs a smaller learning rate.
 
 Source: Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network"; cross-fitting after Chernozhukov et
 al. 2018, "Double/debiased machine learning".
@@ -24,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
+from therapysim.files import whole
 from therapysim.train.sensor_config import LABELS_FILE, SensorTrainConfig
 from therapysim.train.sensor_data import Matrix, emoji_lines, read_split
 from therapysim.train.sensor_model import build_model, fit, load_weights, open_tokenizer, predict, save_weights
@@ -92,7 +96,7 @@ def label(data: str, teachers: str, texts: str, emoji: int = 20_000) -> dict[str
         ConfigError: a fold has no teacher, or teachers were fitted with different numbers of folds.
     """
     train, dev = (read_split(Path(data), split) for split in ("train", "dev"))
-    new = [str(text) for text in json.loads(Path(texts).read_text(encoding="utf-8"))]
+    new = _read_texts(Path(texts))
     new += emoji_lines([*train[0], *new], emoji, seed=0)
     members = _members(Path(teachers))
     own = fold_of(len(train[0]), members[0].config.folds)
@@ -128,6 +132,18 @@ def soft_targets(config: SensorTrainConfig, texts: list[str], targets: Matrix) -
     return json.loads(labels["texts"].tobytes().decode()), np.concatenate([mixed, labels["new"]])
 
 
+def _read_texts(path: Path) -> list[str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"texts {path} cannot be read as JSON: {error}; `train emotions-texts` writes them"
+        ) from error
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise ConfigError(f"texts {path}: expected a JSON list of texts; `train emotions-texts` writes one")
+    return found
+
+
 def _members(folder: Path) -> list[Teacher]:
     members = []
     for path in sorted(folder.glob("*-fold*.pt")):
@@ -146,15 +162,14 @@ def _members(folder: Path) -> list[Teacher]:
 
 def _write(path: Path, train: Sequence[str], labels: Matrix, new: list[str], new_labels: Matrix) -> None:
     """One file for texts and labels, whole or not at all, so that they cannot fall apart."""
-    part = path.with_name(f"part-{path.name}")
-    np.savez_compressed(
-        part,
-        train=labels.astype(np.float16),
-        new=new_labels.astype(np.float16),
-        texts=np.frombuffer(json.dumps(new, ensure_ascii=False).encode(), dtype=np.uint8),
-        digest=np.array(_digest(train)),
-    )
-    part.replace(path)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            train=labels.astype(np.float16),
+            new=new_labels.astype(np.float16),
+            texts=np.frombuffer(json.dumps(new, ensure_ascii=False).encode(), dtype=np.uint8),
+            digest=np.array(_digest(train)),
+        )
 
 
 def _digest(texts: Sequence[str]) -> str:

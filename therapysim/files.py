@@ -1,0 +1,26 @@
+"""Files that are written whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["whole"]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write ``path``: a file beside it, which takes its place when the block ends, and is gone if it fails.
+
+    The folder is made if need be.
+
+    Raises:
+        OSError: the folder or the file cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
