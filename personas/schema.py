@@ -5,7 +5,7 @@ from typing import Literal
 
 from therapysim.state import Attributes, Vector
 
-__all__ = ["MOODS", "SPLITS", "Fact", "Persona", "Severity", "Split", "Style", "Voice"]
+__all__ = ["MOODS", "SPLITS", "Fact", "Persona", "Severity", "Split", "Style", "Temperament", "Voice"]
 
 Split = Literal["train", "dev", "test"]
 Severity = Literal["mild", "moderate", "severe"]
@@ -56,6 +56,19 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class Temperament:
+    """How this patient moves, beside resistance and trust.
+
+    Attributes:
+        inertia: in [0, 1], how slowly the mood moves, up or down; 0.5 is middling.
+        reactivity: in [0, 1], how much a harmful turn hurts; 0.5 is middling.
+    """
+
+    inertia: float
+    reactivity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Persona:
     """One fictional patient.
 
@@ -65,11 +78,16 @@ class Persona:
         diagnosis, code: DSM-5-TR name and its ICD-10-CM code.
         severity: mild, moderate or severe.
         phq9, gad7: questionnaire-like scores, 0-27 and 0-21.
+        living: with whom, where, and in what circumstances; where the patient comes from.
+        symptoms: ids of ``diagnoses.yaml``.
+        core_belief, intermediate_beliefs, automatic_thoughts, coping: the cognitive model (J. Beck 2011).
         mood: baseline affect [I, T, A, S], the set point that mood drifts to.
         resistance: in [0, 1]; 1 = nothing helps until there is an alliance.
         trust: alliance in [0, 1] when the session begins.
+        temperament: how the mood moves.
         risk: 0 none, 1 passive ideation, 2 ideation with risk factors, 3 plan or intent.
         facts: in the order in which they may be told.
+        circumstances: what may have happened lately; only the variants of ``vary`` have lived through one of them.
     """
 
     id: str
@@ -78,13 +96,17 @@ class Persona:
     age: int
     pronouns: str
     occupation: str
+    living: str
     diagnosis: str
     code: str
     severity: Severity
     phq9: int
     gad7: int
     presenting_problem: str
+    symptoms: tuple[str, ...]
     core_belief: str
+    intermediate_beliefs: tuple[str, ...]
+    automatic_thoughts: tuple[str, ...]
     coping: str
     strengths: tuple[str, ...]
     triggers: tuple[str, ...]
@@ -92,8 +114,10 @@ class Persona:
     mood: Vector
     resistance: float
     trust: float
+    temperament: Temperament
     risk: int
     facts: tuple[Fact, ...]
+    circumstances: tuple[Fact, ...]
     voice: Voice
 
     @property
