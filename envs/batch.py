@@ -11,9 +11,10 @@ from therapysim.envs.screen import ScreenSettings, Verdict, screen
 from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count, require_number
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
+from therapysim.personas.opening import open_patient
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
-from therapysim.personas.scripted import ScriptedPatient
+from therapysim.personas.vary import vary
 from therapysim.rewards.appraisal import appraise
 from therapysim.rewards.rubric import Rubric
 from therapysim.rewards.sensor import Sensor, open_sensor
@@ -54,11 +55,13 @@ class Start:
         seed: at least 0; the session's only source of chance.
         persona: an id, or None for one drawn from ``split`` by the seed.
         split: train, dev or test.
+        vary: a variant of the training patient, drawn by the seed, in its place; see ``personas.vary``.
     """
 
     seed: int
     persona: str | None = None
     split: str = "train"
+    vary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ class SessionBatch:
 
     Args:
         config: length, κ, screen, dynamics.
-        patient: words the cues; the scripted patient by default.
+        patient: words the cues; the scripted patient by default. A name opens one: "scripted", "llm", a model, or a
+            server; see ``personas.opening.open_patient``.
         sensor: reads both speakers; the shipped one by default.
         rubric: scores the turns.
         emotions: instead of a sensor, the name of one: a hub id or a folder; see ``rewards.sensor.open_sensor``.
@@ -122,7 +126,7 @@ class SessionBatch:
         self,
         config: SessionConfig | None = None,
         *,
-        patient: Patient | None = None,
+        patient: Patient | str | None = None,
         sensor: Sensor | None = None,
         rubric: Rubric | None = None,
         emotions: str | Path | None = None,
@@ -131,7 +135,11 @@ class SessionBatch:
         if sensor is not None and emotions is not None:
             raise ConfigError("both sensor and emotions are given: emotions names a sensor to open, so give one")
         self.sensor = sensor if sensor is not None else open_sensor(emotions)
-        self.patient = patient or ScriptedPatient(self.sensor.affect)
+        self.patient = (
+            open_patient(patient or "scripted", self.sensor.affect)
+            if patient is None or isinstance(patient, str)
+            else patient
+        )
         self.rubric = rubric or Rubric()
         self.sessions: tuple[Session, ...] = ()
 
@@ -142,17 +150,7 @@ class SessionBatch:
             PersonaError: unknown persona or split.
             ConfigError: a seed below 0.
         """
-        chosen = [_choose(start) for start in starts]
-        cues = [
-            Cue(persona=p, transcript=Transcript(), mood=p.mood, move=Move.EXPRESS, seed=_seed(s.seed, _PATIENT, 0))
-            for p, s in zip(chosen, starts, strict=True)
-        ]
-        lines = self._speak(cues)
-        readings = self.sensor.read([line.text if line else "" for line in lines])
-        self.sessions = tuple(
-            self._open(persona, int(start.seed), line, reading)
-            for persona, start, line, reading in zip(chosen, starts, lines, readings, strict=True)
-        )
+        self.sessions = tuple(self._begin([(_choose(start), int(start.seed)) for start in starts]))
         return self.sessions
 
     def step(self, texts: Sequence[str | None]) -> list[Turn | None]:
@@ -197,6 +195,23 @@ class SessionBatch:
         """Goes on from kept sessions, any number of them: one session given n times branches into a group of n."""
         self.sessions = tuple(sessions)
 
+    def resume(self) -> int:
+        """Lets sessions that failed go on from before the turn in which their patient failed; says how many.
+
+        The next step takes that turn again, under the same chance. A session whose patient could not even open it is
+        opened again.
+        """
+        failed = [i for i, s in enumerate(self.sessions) if s.failed]
+        sessions = list(self.sessions)
+        for i in failed:
+            sessions[i] = replace(sessions[i], done=False, failed=False)
+        unopened = [i for i in failed if not sessions[i].transcript.messages]
+        opened = self._begin([(sessions[i].persona, sessions[i].seed) for i in unopened])
+        for i, session in zip(unopened, opened, strict=True):
+            sessions[i] = session
+        self.sessions = tuple(sessions)
+        return len(failed)
+
     def _check(self, texts: Sequence[str | None]) -> None:
         if isinstance(texts, str) or len(texts) != len(self.sessions):
             found = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
@@ -211,6 +226,16 @@ class SessionBatch:
             if text is not None and session.done:
                 why = "the patient failed" if session.failed else session.ending or "the turn limit"
                 raise EpisodeError(f"session {i} is over ({why}): give None for it, or reset")
+
+    def _begin(self, who: Sequence[tuple[Persona, int]]) -> list[Session]:
+        cues = [
+            Cue(persona=p, transcript=Transcript(), mood=p.mood, move=Move.EXPRESS, seed=_seed(seed, _PATIENT, 0))
+            for p, seed in who
+        ]
+        lines = self._speak(cues) if cues else []
+        readings = self.sensor.read([line.text if line else "" for line in lines])
+        rows = zip(who, lines, readings, strict=True)
+        return [self._open(persona, seed, line, reading) for (persona, seed), line, reading in rows]
 
     def _open(self, persona: Persona, seed: int, line: Line | None, heard: Reading) -> Session:
         latent = begin(persona)
@@ -237,7 +262,9 @@ class SessionBatch:
     def _speak(self, cues: list[Cue]) -> list[Line | None]:
         try:
             lines = list(self.patient.speak(cues))
-        except PatientError:
+        except PatientError as error:
+            if error.lines is not None and len(error.lines) == len(cues):
+                return list(error.lines)
             # One dead call must not take the whole batch along: each session gets its own try, and fails alone.
             return [None] if len(cues) == 1 else [self._speak([cue])[0] for cue in cues]
         if len(lines) != len(cues):
@@ -301,9 +328,11 @@ class SessionBatch:
 def _choose(start: Start) -> Persona:
     require_count("seed", start.seed, 0)
     if start.persona is not None:
-        return find(start.persona)
-    pool = personas(start.split)
-    return pool[int(np.random.default_rng(_sequence(start.seed, _PERSONA, 0)).integers(len(pool)))]
+        chosen = find(start.persona)
+    else:
+        pool = personas(start.split)
+        chosen = pool[int(np.random.default_rng(_sequence(start.seed, _PERSONA, 0)).integers(len(pool)))]
+    return vary(chosen, start.seed) if start.vary else chosen
 
 
 def _cue(session: Session, verdict: Verdict, appraisal: Appraisal, outcome: Outcome) -> Cue:

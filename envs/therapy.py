@@ -63,7 +63,9 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     ``persona``, ``split`` ("train"), ``config`` (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
     ``rubric``, ``observe_state`` (True), ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
     (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
-    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see ``rewards.sensor.open_sensor``).
+    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see ``rewards.sensor.open_sensor``),
+    ``vary`` (False: each session with another variant of a training patient; see ``personas.vary``). ``patient`` is a
+    ``Patient``, or a name: "scripted", "llm", a model or a server; see ``personas.opening.open_patient``.
     ``reset(seed, options={"persona": id, "split": name})`` overrides the first two for one session.
 
     ## References
@@ -81,13 +83,14 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         split: str = "train",
         config: SessionConfig | None = None,
         max_turns: int | None = None,
-        patient: Patient | None = None,
+        patient: Patient | str | None = None,
         sensor: Sensor | None = None,
         rubric: Rubric | None = None,
         observe_state: bool = True,
         render_mode: str | None = None,
         risk_thresholds: RiskThresholds | None = None,
         emotions: str | Path | None = None,
+        vary: bool = False,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(
@@ -96,8 +99,8 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         self.render_mode = render_mode
         self.observe_state = observe_state
         self.risk_thresholds = choose_thresholds(risk_thresholds)
-        self.persona, self.split = persona, split
-        start_of(0, persona, split, None)  # an unknown persona or split is refused here, not at the first reset
+        self.persona, self.split, self.vary = persona, split, vary
+        start_of(0, persona, split, None, vary)  # an unknown persona or split is refused here, not at the first reset
         self.batch = SessionBatch(
             choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric, emotions=emotions
         )
@@ -113,7 +116,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
             PatientError: the patient could not open the session.
         """
         super().reset(seed=seed)
-        start = start_of(int(self.np_random.integers(2**62)), self.persona, self.split, options)
+        start = start_of(int(self.np_random.integers(2**62)), self.persona, self.split, options, self.vary)
         (session,) = self.batch.reset([start])
         if session.failed:
             raise PatientError(f"the patient {session.persona.id!r} could not open the session: reset to try again")
@@ -182,7 +185,9 @@ def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spac
     return gym.spaces.Dict(shown), action
 
 
-def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any] | None) -> Start:
+def start_of(
+    seed: int, persona: str | None, split: str, options: dict[str, Any] | None, vary: bool = False
+) -> Start:
     """The start that the constructor and one reset's options add up to; unknown names are refused."""
     if options is not None and not isinstance(options, Mapping):
         raise ConfigError(f"reset options are {options!r}, expected a dict with 'persona' or 'split'")
@@ -192,10 +197,11 @@ def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any]
         raise ConfigError(f"reset options {sorted(unknown)} are unknown, expected 'persona' or 'split'")
     if "split" in given and "persona" not in given:
         persona = None
-    chosen = Start(seed, given.get("persona", persona), given.get("split", split))
+    chosen = Start(seed, given.get("persona", persona), given.get("split", split), vary)
     personas(chosen.split)
-    if chosen.persona is not None:
-        find(chosen.persona)
+    split_of = chosen.split if chosen.persona is None else find(chosen.persona).split
+    if vary and split_of != "train":
+        raise ConfigError(f"vary is on for patients of {split_of}, expected the train split: no other has variants")
     return chosen
 
 

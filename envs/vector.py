@@ -52,7 +52,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         split: str = "train",
         config: SessionConfig | None = None,
         max_turns: int | None = None,
-        patient: Patient | None = None,
+        patient: Patient | str | None = None,
         sensor: Sensor | None = None,
         rubric: Rubric | None = None,
         observe_state: bool = True,
@@ -60,16 +60,17 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         risk_thresholds: RiskThresholds | None = None,
         emotions: str | Path | None = None,
+        vary: bool = False,
     ) -> None:
         num_envs = require_count("num_envs", num_envs, 1)
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode is {render_mode!r}, expected 'ansi' or None")
-        start_of(0, persona, split, None)
+        start_of(0, persona, split, None, vary)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.observe_state = observe_state
         self.risk_thresholds = choose_thresholds(risk_thresholds)
-        self.persona, self.split = persona, split
+        self.persona, self.split, self.vary = persona, split, vary
         self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.batch = SessionBatch(
@@ -164,7 +165,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         if not len(which):
             return
         starts: list[Start] = [
-            start_of(int(self._rngs[i].integers(2**62)), self.persona, self.split, options) for i in which
+            start_of(int(self._rngs[i].integers(2**62)), self.persona, self.split, options, self.vary) for i in which
         ]
         kept: list[Session | None] = list(self.batch.snapshot()) or [None] * self.num_envs
         for i, session in zip(which, self.batch.reset(starts), strict=True):

@@ -4,6 +4,8 @@ Every message says what was wrong, where, what was found, what was expected, and
 """
 
 import operator
+from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "ActionError",
@@ -41,11 +43,27 @@ class EpisodeError(TherapySimError, RuntimeError):
 
 
 class ModelError(TherapySimError, RuntimeError):
-    """A language model is missing, cannot be read, or gave no answer."""
+    """A language model is missing, cannot be read, or gave no answer.
+
+    Attributes:
+        replies: where only some chats of a call failed, one a chat: its reply, or None; None where all failed.
+    """
+
+    def __init__(self, message: str, replies: Sequence[str | None] | None = None) -> None:
+        super().__init__(message)
+        self.replies = None if replies is None else list(replies)
 
 
 class PatientError(TherapySimError, RuntimeError):
-    """A patient could not word its turn; the session is failed, never scored."""
+    """A patient could not word its turn; the session is failed, never scored.
+
+    Attributes:
+        lines: where only some cues of a call failed, one a cue: its ``Line``, or None; None where all failed.
+    """
+
+    def __init__(self, message: str, lines: Sequence[Any] | None = None) -> None:
+        super().__init__(message)
+        self.lines: list[Any] | None = None if lines is None else list(lines)
 
 
 class PersonaError(TherapySimError, ValueError):

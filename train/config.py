@@ -58,6 +58,7 @@ class GRPOSettings:
     show_state: bool = _setting(True, "show the policy the [USER STATE] header")
     split: str = _setting("train", "personas to practise on: train, dev or test")
     personas: tuple[str, ...] = _setting((), "persona ids, in place of the split's")
+    vary: bool = _setting(False, "practise on a new variant of a training patient in each group")
 
     generations: int = _setting(8, "sessions in a group, all with the same patient and seed")
     groups: int = _setting(1, "groups in a generation")

@@ -24,6 +24,7 @@ from trl import GRPOConfig, GRPOTrainer
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.personas.load import find, personas
+from therapysim.personas.vary import MARK
 from therapysim.train.advantages import by_trajectory, by_turn, mixed, spread_over_tokens
 from therapysim.train.config import GRPOSettings
 from therapysim.train.model import load_policy, lora_config, precision, save_policy
@@ -222,5 +223,6 @@ def group_rows(settings: GRPOSettings, processes: int = 1) -> list[dict[str, Any
     for i in range(settings.groups * math.ceil(sessions / settings.generation_sessions)):
         own, turn = np.random.SeedSequence(settings.seed, spawn_key=(0, i)), i // len(ids)
         order = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(1, turn))).permutation(len(ids))
-        rows.append({"prompt": "", "seed": int(own.generate_state(1)[0]), "persona": ids[order[i % len(ids)]]})
+        seed, who = int(own.generate_state(1)[0]), ids[order[i % len(ids)]]
+        rows.append({"prompt": "", "seed": seed, "persona": f"{who}{MARK}{seed}" if settings.vary else who})
     return rows

