@@ -7,10 +7,11 @@ from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
-from therapysim.checkpoint import load
+from therapysim.checkpoint import adapter_base, load, resolve
 from therapysim.errors import ConfigError, ModelError
+from therapysim.fingerprint import fingerprint
 
-__all__ = ["ChatMessage", "ChatModel", "HuggingFaceChat", "Sampling"]
+__all__ = ["ChatMessage", "ChatModel", "HuggingFaceChat", "Sampling", "check_seeds"]
 
 
 class ChatMessage(TypedDict):
@@ -69,7 +70,7 @@ class HuggingFaceChat:
         source: str | Path,
         *,
         dtype: str = "float32",
-        batch_size: int = 16,
+        batch_size: int | None = None,
         device: str | None = None,
         cache: Path | None = None,
     ) -> None:
@@ -78,7 +79,7 @@ class HuggingFaceChat:
         Args:
             source: whatever ``therapysim.checkpoint.resolve`` accepts.
             dtype: precision of the weights, one of ``therapysim.checkpoint.DTYPES``.
-            batch_size: how many chats are answered at once; more need more memory.
+            batch_size: how many chats are answered at once; more need more memory. None takes 16, or 128 on a GPU.
             device: a PyTorch device name; None takes CUDA where there is one.
             cache: where a GGUF file is kept once converted.
 
@@ -86,14 +87,19 @@ class HuggingFaceChat:
             ConfigError: a setting is out of range.
             ModelError: the model cannot be loaded, or has no chat template.
         """
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ConfigError(f"HuggingFaceChat: batch_size is {batch_size}, expected at least 1")
         self.source = str(source)
-        self.batch_size = batch_size
+        place = resolve(source, cache=cache)
+        base = adapter_base(Path(place)) if (Path(place) / "adapter_config.json").is_file() else ""
+        below = f" on {fingerprint(resolve(base, cache=cache))}" if base else ""
+        #: What the model is, for ``therapysim.replay``.
+        self.identity = f"transformers {fingerprint(place)}{below} in {dtype}"
         self.model, self.tokenizer = load(source, dtype=dtype, cache=cache)
         if not self.tokenizer.chat_template:
             raise ModelError(f"model '{source}': its tokenizer has no chat template; choose an instruction-tuned model")
         self.model.to(device or _best_device())
+        self.batch_size = batch_size or (16 if self.model.device.type == "cpu" else 128)
 
     def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
         """One reply a chat, in order, stripped; it may be empty.
@@ -102,7 +108,7 @@ class HuggingFaceChat:
             ConfigError: the numbers of chats and seeds differ, or a seed is negative.
             ModelError: a chat does not fit the model's context, or PyTorch failed.
         """
-        _check_seeds(chats, seeds)
+        check_seeds(chats, seeds)
         size = self.batch_size
         replies: list[str] = []
         for start in range(0, len(chats), size):
@@ -189,7 +195,12 @@ def _best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _check_seeds(chats: Sequence[Sequence[ChatMessage]], seeds: Sequence[int]) -> None:
+def check_seeds(chats: Sequence[Sequence[ChatMessage]], seeds: Sequence[int]) -> None:
+    """Refuses anything but one seed a chat, each at least 0.
+
+    Raises:
+        ConfigError: says which.
+    """
     if len(chats) != len(seeds):
         raise ConfigError(f"reply: got {len(chats)} chats and {len(seeds)} seeds, expected one seed a chat")
     if any(seed < 0 for seed in seeds):

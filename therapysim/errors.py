@@ -46,7 +46,8 @@ class ModelError(TherapySimError, RuntimeError):
     """A language model is missing, cannot be read, or gave no answer.
 
     Attributes:
-        replies: where only some chats of a call failed, one a chat: its reply, or None; None where all failed.
+        replies: where only some chats of a call failed, one a chat: its reply, or None. None where the
+            call failed as a whole, so that each chat alone may yet succeed.
     """
 
     def __init__(self, message: str, replies: Sequence[str | None] | None = None) -> None:
@@ -58,7 +59,8 @@ class PatientError(TherapySimError, RuntimeError):
     """A patient could not word its turn; the session is failed, never scored.
 
     Attributes:
-        lines: where only some cues of a call failed, one a cue: its ``Line``, or None; None where all failed.
+        lines: where only some cues of a call failed, one a cue: its ``Line``, or None. None where the
+            call failed as a whole, so that each cue alone may yet succeed.
     """
 
     def __init__(self, message: str, lines: Sequence[Any] | None = None) -> None:
