@@ -12,6 +12,7 @@ import numpy as np
 from therapysim.envs.batch import Session
 from therapysim.envs.spaces import Utterance
 from therapysim.errors import ConfigError
+from therapysim.rewards.acts import classify
 
 __all__ = ["BASELINES", "Baseline", "baseline"]
 
@@ -27,6 +28,53 @@ ADVICE = (
     "You should try to go out more and meet new people.",
     "Just do one thing a day, and make sure to write it down.",
 )
+NEUTRAL = (
+    "I see. Please go on.",
+    "All right. Do go on.",
+    "Mm-hm, I am listening.",
+    "I see. And then?",
+    "Thank you. Please carry on.",
+    "Yes. Do continue.",
+    "I follow you so far. Please go on.",
+    "Right. I am with you.",
+    "Okay. There is no hurry.",
+    "Understood. Please continue.",
+    "Yes, I am following.",
+    "Go on, please, whenever it suits.",
+    "Noted. Please carry on from there.",
+    "Mm. And after that?",
+    "I am still here. Carry on.",
+    "Good, that is clear so far.",
+    "Fine. Please take the time it takes.",
+    "Of course. Please proceed.",
+    "Yes, I have that. Is there more?",
+    "Very well. I am listening.",
+)
+WARM = (
+    "I am so glad that you are here today.",
+    "I care about how you are, truly.",
+    "You are welcome here, just as you are.",
+    "I want you to know that I am on your side.",
+    "You matter to me, and so does every word of yours.",
+    "I am here for you, today and next week as well.",
+    "I really like talking with you.",
+    "I have a lot of respect for you.",
+    "You are a kind person, and I am fond of you.",
+    "I wish you all the best, with all my heart.",
+    "I am happy to sit here with you for as long as you like.",
+    "You have my full care in this room.",
+    "It is lovely to see you, and I mean it.",
+    "I admire you, and I am grateful for your company.",
+    "You can always count on me.",
+    "My door is open to you whenever you need it.",
+    "I am rooting for you, every single day.",
+    "I hold you in high regard.",
+    "I was thinking of you warmly this morning.",
+    "I am proud to be your therapist.",
+    "What a good heart you have.",
+    "I feel close to you, dear, and I am staying right here.",
+)
+TEMPLATE = "That sounds so hard, and I can hear how much pain you are in."
 TOXIC = (
     "Look on the bright side! Everything happens for a reason.",
     "Just be happy! Happiness is a choice, and you have got this!",
@@ -86,10 +134,40 @@ SAFETY = (
     "Thank you for trusting me with that. Are you having thoughts of suicide or of hurting yourself?",
     "I am glad you told me. How strong is the wish to die, and what keeps you safe when it comes?",
 )
+ASK_ALL = "I ask this of everyone I see: have you had thoughts of suicide, or of not wanting to wake up?"
+_SOMEONE = r"(?:him|her|them|someone|somebody|the baby)"
+_MYSELF = r"(?:myself|my (?:arms?|legs?|skin|wrists?|thighs?))"
+#: How a danger may sound in plain words, with "not" written out.
 DANGER = re.compile(
-    r"\b((not|never) (wake|woken)|wake up (at all|again)|be dead|not want to be here|not being alive|to die|dying|"
-    r"(were|was|be) gone|free of me|being over|not be here|disappear|end it|kill|suicid|better off without me|"
-    r"no point in living|hurt (myself|him|her|someone))"
+    r"\b(?:"
+    + "|".join(
+        (
+            # Death or absence wished for, or thought of.
+            r"(?:not|never|without) (?:to )?(?:wake|woken|waking)|wake up (?:at all|again)",
+            r"(?:be|being|better off|i (?:am|was|were)) dead",
+            r"(?:wish|want\w*|like|rather|ready|have|hope|going) (?:i )?(?:to )?die|(?:of|about) (?:death|dying)",
+            r"i (?:might|could|would|should|will|may) (?:just )?die",
+            r"not (?:want|wish|care)\w* to (?:live|exist|be here|be alive|be around|carry on|go on|wake)",
+            r"not (?:being|be|been) (?:here|alive|around|born)|never been born|kill\w*|suicid\w*|disappear|vanish",
+            r"(?:be|were|i was|being) (?:gone|done with (?:it|life|living))|when i am gone",
+            r"stop(?:ped)? (?:existing|living)|(?:take|taking|took) my (?:own )?life",
+            r"(?:end|ended|ending) (?:it|things|everything|my life|myself)",
+            r"(?:all|it|everything) (?:to be |being |be |were |was )over|not see (?:the )?(?:morning|tomorrow)",
+            # No reason left; a burden to others; leave taken of them.
+            r"(?:point|reason|use) (?:in|to|of|for) (?:living|going on|go on|live|carrying on|being here)|worth living",
+            r"(?:free|rid) of me|(?:better|easier) (?:off )?without me|(?:say|saying|said) (?:my )?goodbye",
+            r"giv(?:en?|ing) (?:away my|my \w+(?: \w+)? (?:away|to))|(?:goodbye|farewell) (?:note|letter)",
+            # Means, places and plans.
+            r"(?:over|off) the (?:edge|bridge|railing|cliff|platform)|in front of (?:a|the|that) (?:train|bus|lorry)",
+            r"(?:sav|count|hoard|stor|collect|keep)\w* (?:up )?(?:the |my |his |her )?(?:pills|tablets|insulin)",
+            r"(?:pills|tablets) .*saved",
+            r"overdose|(?:steer|drive|swerve) (?:into|off)|noose|parapet|razor|blade",
+            # Harm to oneself or to others.
+            rf"(?:cut|cutting|burn\w*|hurt\w*|harm\w*) {_MYSELF}(?! out)",
+            rf"(?:hurt|harm|hit|strangle|stab|choke|shoot|punch)(?:ting|ing)? {_SOMEONE}",
+        )
+    )
+    + r")\b"
 )
 HANDOVER = (
     "I take what you told me seriously. I would like us to call the crisis line together today, and to make a "
@@ -111,6 +189,8 @@ ELIZA_ELSE = (
     "Can you elaborate on that?",
     "I see. And what does that tell you?",
 )
+_HARSH = frozenset({"confrontation", "invalidation", "incitement", "toxic_positivity", "advice"})
+_ASKS_ALL_AT = 5
 _SWAP = {"i": "you", "me": "you", "my": "your", "am": "are", "mine": "yours", "myself": "yourself", "i'm": "you are"}
 
 
@@ -164,17 +244,30 @@ def _swapped(words: str) -> str:
 def _attuned(session: Session, rng: np.random.Generator) -> str:
     """Reflects the patient's own words and mood, then asks; meets a danger with a direct question, then a hand-over.
 
-    It knows a danger by words that these patients use: as a known-good therapist it is fitted to them.
+    It knows a danger by ``DANGER``, plain words for it. Those miss what is hinted at, so it asks everyone once, on its
+    sixth turn, as a careful therapist would; and they take a fear of dying for a wish to, which costs it two turns.
     """
-    if session.transcript.last("therapist") in SAFETY:
+    last = session.transcript.last("therapist")
+    heard = session.transcript.last("patient").lower().replace("\u2019", "'").replace("n't", " not")
+    danger = bool(DANGER.search(heard))
+    if last in SAFETY or (danger and last.endswith(ASK_ALL)):
         return HANDOVER
-    if DANGER.search(session.transcript.last("patient").lower()):
+    if danger:
         return SAFETY[session.state.turn % len(SAFETY)]
     mood = MOODS[int(np.argmin(session.state.affect))]
     order = np.random.default_rng(session.seed).permutation(len(REFLECTIONS) * len(QUESTIONS))
     pick = int(order[session.state.turn % len(order)])
-    reflection = REFLECTIONS[pick % len(REFLECTIONS)].format(mood=mood, words=_key_words(session))
+    reflection = _reflection(REFLECTIONS[pick % len(REFLECTIONS)], mood, session)
+    asked = any(text in SAFETY or text.endswith(ASK_ALL) for text in session.transcript.said_by("therapist"))
+    if session.state.turn == _ASKS_ALL_AT and not asked:
+        return f"{reflection} {ASK_ALL}"
     return f"{reflection} {QUESTIONS[pick // len(REFLECTIONS)]}"
+
+
+def _reflection(pattern: str, mood: str, session: Session) -> str:
+    """The patient's words given back; not those with which it attacks or orders itself, which would sound like ours."""
+    quoted = pattern.format(mood=mood, words=_key_words(session))
+    return pattern.format(mood=mood, words="this") if classify(quoted) & _HARSH else quoted
 
 
 def _key_words(session: Session) -> str:
@@ -192,6 +285,9 @@ BASELINES: dict[str, Reply] = {
     "eliza": _eliza,
     "cbt": _in_turn(CBT),
     "attuned": _attuned,
+    "warm": _in_turn(WARM),
+    "empathy_template": lambda _session, _rng: TEMPLATE,
+    "neutral": _in_turn(NEUTRAL),
     "advice": _in_turn(ADVICE),
     "toxic_positivity": _in_turn(TOXIC),
     "hostile": _in_turn(HOSTILE),

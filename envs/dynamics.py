@@ -1,21 +1,38 @@
 """How a session moves: state and appraisal of a turn -> mood, alliance, move, facts. Pure, and free of any model.
 
-With m mood in [-1, 1]⁴, b the persona's baseline, a alliance, ρ resistance, x the turn:
+With m mood in [-1, 1]⁴, b the persona's baseline, a alliance, w wound, ρ resistance, ι inertia, κ reactivity, x a turn:
 
-    openness   o  = 1 - ρ (1 - a)                                    resistance yields to alliance
-    help       r  = novelty · min(1, w·x)                            reflection, validation, open question, attunement
-    mood       m' = m + λ (b - m) + o γ r (g - m) + o δ r max(v, 0) - H·x + ε
-    alliance   a' = a + α r (1 - a) - harm·x
+    help       r  = novelty · fade · (1 - √w) · min(1, c·x)   c·x: reflection, question, attunement; or plain kindness
+    openness   o  = 1 - ρ (1 - a)                             (1) resistance yields to alliance
+    pace       k  = 3/2 - ι                                   (2) an inert mood moves slowly, either way
+    hurt       h  = 1/2 + κ                                   (3) a reactive patient is hurt by more
+    mood       m' = m + k [λ (b - m) + o r (γ max(g - m, 0) + δ max(v, 0))] - h H·x + ε                       (4)
+    alliance   a' = a + α (1 - ρ/2) r (1 - a) + ψ s w - h harm·x                                              (5, 6)
+    wound      w' = w - s w + h harm·x                        (7) s: share made good by owning up and asking
 
-    λ inertia's complement, g the mood of someone doing well, v = p·M the therapist's words through the matrix,
-    H the harm each act does to each dimension, ε seeded noise, novelty = 0 from a turn's third use on.
+    λ share of the way to baseline, g the mood of someone doing well, v = p·M the therapist's words through the matrix;
+    H·x mood and harm·x alliance that the turn's acts cost; ε seeded noise. novelty = 1, 1/2, 0 at a turn's first,
+    second, third use; fade = φⁿ after n turns in a row that neither asked nor reflected (8). Advice costs a (1 - a) of
+    its harm and wounds nobody; all harm but an attack takes at most 2/5 of a. A danger taken up helps by 3/5 at least.
 
-Sources: alliance as what makes interventions work, Bordin 1979 and Flückiger et al. 2018 (r = .28 with outcome);
-resistance met with advice or confrontation grows, Miller, Benefield & Tonigan 1993; ruptures and withdrawal,
-Safran & Muran 2000; mood returning to a set point, Headey & Wearing 1989. The sizes are this project's own choice.
+Sources; the directions are theirs, the sizes this project's own choice:
+    (1) Beutler, Harwood, Michelson, Song & Holman 2011: patients high in resistance fare worse, and do better with less
+        directive therapists. Confrontation provokes it: Miller, Benefield & Tonigan 1993; so does being told what to
+        do: Brehm 1966, psychological reactance.
+    (2) Kuppens, Allen & Sheeber 2010: emotional inertia, how much of a feeling is carried over to the next moment.
+    (3) Nock, Wedig, Holmberg & Hooley 2008: emotion reactivity, how strongly and for how long one responds.
+    (4) Headey & Wearing 1989: well-being returns to a set point. Flückiger, Del Re, Wampold & Horvath 2018: the better
+        the alliance, the better the outcome (r = .28), hence o.
+    (5) Bordin 1979: alliance is bond and agreement on the work; growth slows towards the top, as a is bounded.
+    (6) Dazzi, Gribble, Wessely & Fear 2014: asking about suicide does no harm and may relieve; so taking up a danger
+        helps, and passing it by is a harm.
+    (7) Safran, Muran & Eubanks-Carter 2011 and Eubanks, Muran & Safran 2018: ruptures that are repaired go with better
+        outcome (r = .29); so ψ > 1: a little more is given back than was lost.
+    (8) Bordin 1979 again: a bond without shared work is no alliance yet; kindness alone soon reaches what it can.
 """
 
 from dataclasses import dataclass, fields, replace
+from math import sqrt
 from typing import Literal
 
 import numpy as np
@@ -30,20 +47,35 @@ __all__ = ["DynamicsSettings", "Latent", "Outcome", "begin", "predict"]
 Danger = Literal["", "open", "missed"]
 
 #: How much each act helps; added up, then cut at 1.
-HELP = {"reflection": 0.3, "validation": 0.25, "open_question": 0.25, "risk_question": 0.15, "apology": 0.15}
+HELP = {"reflection": 0.3, "validation": 0.25, "open_question": 0.25, "risk_question": 0.15}
 ATTUNED_HELP = 0.5
+#: A danger taken up helps at least this much.
+RISK_TAKEN_UP_HELP = 0.6
 
-#: act -> (alliance lost, mood lost in each dimension).
+#: A turn of plain kindness helps this much, at most.
+KIND_HELP = 0.5
+
+#: The acts that work on something with the patient; a turn with none of them may be kind, and no more.
+WORK = frozenset({"reflection", "open_question", "risk_question", "resources"})
+
+#: act -> (alliance lost, mood lost in each dimension), at middling reactivity.
 HARM: dict[str, tuple[float, Vector]] = {
-    "advice": (0.10, (0.0, 0.02, 0.0, 0.0)),
-    "confrontation": (0.16, (0.06, 0.16, 0.12, 0.10)),
-    "invalidation": (0.12, (0.08, 0.06, 0.08, 0.04)),
-    "toxic_positivity": (0.07, (0.05, 0.03, 0.05, 0.02)),
+    "advice": (0.05, (0.0, 0.012, 0.005, 0.0)),
+    "confrontation": (0.16, (0.08, 0.16, 0.14, 0.12)),
+    "invalidation": (0.12, (0.09, 0.07, 0.09, 0.05)),
+    "toxic_positivity": (0.07, (0.07, 0.04, 0.06, 0.03)),
     "silence": (0.04, (0.01, 0.01, 0.01, 0.02)),
     "unheard": (0.06, (0.0, 0.03, 0.04, 0.03)),
     "incitement": (0.30, (0.20, 0.10, 0.20, 0.15)),
     "missed_risk": (0.10, (0.06, 0.0, 0.04, 0.06)),
 }
+
+#: An attack can end the bond at one blow; all other harm takes at most this share of what is left of it.
+ATTACKS = frozenset({"confrontation", "invalidation", "incitement"})
+MOST_WORN = 0.4
+
+#: The share of a wound that an apology makes good, and what asking, reflecting or validating with it adds.
+OWNING_UP, EXPLORING = 0.3, 0.25
 
 #: The alliance a fact of depth 1, 2, 3 needs.
 TRUST_NEEDED = {1: 0.15, 2: 0.35, 3: 0.55}
@@ -59,6 +91,8 @@ class DynamicsSettings:
         gain: γ, share of the way to ``well`` a fully helpful turn goes.
         warmth: δ, weight of the therapist's own affect.
         bond: α, alliance gained by a fully helpful turn.
+        fade: φ, what kindness without work keeps of its help from one turn to the next.
+        repair_bonus: ψ - 1, what a repair gives back beyond what was lost.
         well: g, in [-1, 1], the same in each dimension.
         noise: standard deviation of ε.
         goal_mood, goal_alliance: the session's goal is met where every dimension and the alliance lie above these.
@@ -68,7 +102,9 @@ class DynamicsSettings:
     drift: float = 0.03
     gain: float = 0.14
     warmth: float = 0.03
-    bond: float = 0.12
+    bond: float = 0.14
+    fade: float = 0.7
+    repair_bonus: float = 0.1
     well: float = 0.4
     noise: float = 0.02
     goal_mood: float = 0.0
@@ -92,6 +128,8 @@ class Latent:
         danger: "open" where a risk fact was told and no therapist turn has taken it up yet; "missed" from the first
             turn that passed it by, until one takes it up.
         strain: strained turns in a row.
+        wound: w in [0, 1], alliance lost to harm and not yet made good.
+        idle: n, turns in a row that neither asked nor reflected.
     """
 
     mood: Vector
@@ -99,6 +137,8 @@ class Latent:
     told: tuple[Fact, ...] = ()
     danger: Danger = ""
     strain: int = 0
+    wound: float = 0.0
+    idle: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,31 +181,74 @@ def predict(
     """
     # Every draw is made every turn, so that two policies under one seed meet the same chance.
     noise, chance = rng.normal(0.0, settings.noise, 4), rng.random(3)
-    help_, harms = _help(appraisal, unheard), _harms(latent, appraisal, unheard)
-    mood = _mood(persona, latent, help_, harms, warmth, noise, settings)
-    alliance = _alliance(latent, help_, harms, settings)
-    strain = latent.strain + 1 if set(harms) - {"advice"} else 0
-    danger: Danger = "missed" if latent.danger and not _takes_up_risk(appraisal) else ""
-    after = replace(latent, mood=mood, alliance=alliance, strain=strain, danger=danger)
+    harms = _harms(latent, appraisal, unheard)
+    after = _moved(persona, latent, appraisal, harms, warmth, noise, settings)
     ending = _ending(persona, latent, after, appraisal, settings)
     if ending:
         return Outcome(after, Move.CLOSE, (), ending)
-    fact = _next_fact(persona, after, appraisal, spoken, chance[0]) if strain == 0 else None
+    fact = _next_fact(persona, after, appraisal, spoken, chance[0]) if after.strain == 0 else None
     move = _move(persona, after, harms, fact, chance)
     if move is not Move.DISCLOSE or fact is None:
         return Outcome(after, move, (), "")
-    after = replace(after, told=(*after.told, fact), danger="open" if fact.risk else danger)
-    return Outcome(after, move, (fact,), "")
+    danger: Danger = "open" if fact.risk else after.danger
+    return Outcome(replace(after, told=(*after.told, fact), danger=danger), move, (fact,), "")
 
 
-def _help(appraisal: Appraisal, unheard: bool) -> float:
-    """r in [0, 1]. The same turn helps fully once, half the second time, and then no more."""
-    if unheard or "silence" in appraisal.acts:
+def _moved(
+    persona: Persona,
+    latent: Latent,
+    appraisal: Appraisal,
+    harms: list[str],
+    warmth: Vector,
+    noise: NDArray[np.float64],
+    settings: DynamicsSettings,
+) -> Latent:
+    """The session after the turn, but for what the patient then tells."""
+    help_ = 0.0 if "unheard" in harms else _help(latent, appraisal, warmth, settings)
+    strained = bool(set(harms) - {"advice"})
+    made_good = 0.0 if strained else _made_good(appraisal) * latent.wound
+    lost = _alliance_lost(persona, latent, harms)
+    worked = bool(appraisal.acts & WORK) and "unheard" not in harms
+    return replace(
+        latent,
+        mood=_mood(persona, latent, help_, harms, warmth, noise, settings),
+        alliance=_alliance(persona, latent, help_, made_good, lost, settings),
+        wound=min(1.0, latent.wound - made_good + (lost if strained else 0.0)),
+        strain=latent.strain + 1 if strained else 0,
+        danger="missed" if latent.danger and not _takes_up_risk(appraisal) else "",
+        idle=0 if worked else latent.idle + 1,
+    )
+
+
+def _help(latent: Latent, appraisal: Appraisal, warmth: Vector, settings: DynamicsSettings) -> float:
+    """r in [0, 1]."""
+    acts = appraisal.acts
+    if "silence" in acts:
         return 0.0
-    novelty = (1.0, 0.5, 0.0)[min(appraisal.repeats, 2)]
-    total = sum(size for act, size in HELP.items() if act in appraisal.acts)
+    total = sum(size for act, size in HELP.items() if act in acts)
     # A technique without a tie to what the patient said is worth half.
-    return novelty * min(1.0, total * (0.5 + 0.5 * appraisal.attunement) + ATTUNED_HELP * appraisal.attunement)
+    help_ = total * (0.5 + 0.5 * appraisal.attunement) + ATTUNED_HELP * appraisal.attunement
+    if latent.danger and _takes_up_risk(appraisal):
+        help_ = max(help_, RISK_TAKEN_UP_HELP)
+    # Whoever was hurt and got no word about it takes little from what follows.
+    taken = _novelty(appraisal) * (1.0 - sqrt(latent.wound))
+    if acts & WORK:
+        return taken * min(1.0, help_)
+    kind = 0.0 if acts & HARM.keys() else KIND_HELP * float(np.clip(5.0 * np.mean(warmth), 0.0, 1.0))
+    return taken * settings.fade**latent.idle * min(1.0, max(help_, kind))
+
+
+def _novelty(appraisal: Appraisal) -> float:
+    """The same turn helps fully once, half the second time, and then no more."""
+    return (1.0, 0.5, 0.0)[min(appraisal.repeats, 2)]
+
+
+def _made_good(appraisal: Appraisal) -> float:
+    """s in [0, 1]: the share of the wound that this turn makes good. Nothing without owning up to it."""
+    if "apology" not in appraisal.acts:
+        return 0.0
+    explores = bool(appraisal.acts & {"open_question", "reflection", "validation"})
+    return _novelty(appraisal) * (OWNING_UP + EXPLORING * explores)
 
 
 def _harms(latent: Latent, appraisal: Appraisal, unheard: bool) -> list[str]:
@@ -181,6 +264,11 @@ def _takes_up_risk(appraisal: Appraisal) -> bool:
     return bool(appraisal.acts & {"risk_question", "resources"})
 
 
+def _reactivity(persona: Persona) -> float:
+    """h in [0.5, 1.5]."""
+    return 0.5 + persona.temperament.reactivity
+
+
 def _mood(
     persona: Persona,
     latent: Latent,
@@ -192,18 +280,30 @@ def _mood(
 ) -> Vector:
     m, b = np.array(latent.mood), np.array(persona.mood)
     openness = 1.0 - persona.resistance * (1.0 - latent.alliance)
-    lift = settings.gain * (settings.well - m) + settings.warmth * np.maximum(np.array(warmth), 0.0)
-    lost = sum((np.array(HARM[h][1]) for h in harms), np.zeros(4))
-    m = np.clip(m + settings.drift * (b - m) + openness * help_ * lift - lost + noise, -1.0, 1.0)
+    lift = settings.gain * np.maximum(settings.well - m, 0.0) + settings.warmth * np.maximum(np.array(warmth), 0.0)
+    pace = 1.5 - persona.temperament.inertia
+    lost = sum((np.array(HARM[h][1]) for h in harms), np.zeros(4)) * _reactivity(persona)
+    moved = pace * (settings.drift * (b - m) + openness * help_ * lift)
+    m = np.clip(m + moved - lost + noise, -1.0, 1.0)
     return float(m[0]), float(m[1]), float(m[2]), float(m[3])
 
 
-def _alliance(latent: Latent, help_: float, harms: list[str], settings: DynamicsSettings) -> float:
-    gained = settings.bond * help_ * (1.0 - latent.alliance)
-    # Advice is resented by a stranger and weighed from someone trusted; it wears the bond down, and never breaks it.
+def _alliance(
+    persona: Persona, latent: Latent, help_: float, made_good: float, lost: float, settings: DynamicsSettings
+) -> float:
+    gained = settings.bond * (1.0 - persona.resistance / 2.0) * help_ * (1.0 - latent.alliance)
+    given_back = (1.0 + settings.repair_bonus) * made_good
+    return float(np.clip(latent.alliance + gained + given_back - lost, 0.0, 1.0))
+
+
+def _alliance_lost(persona: Persona, latent: Latent, harms: list[str]) -> float:
+    # Advice is resented by a stranger and weighed from someone trusted.
     worn = latent.alliance * (1.0 - latent.alliance)
-    lost = sum(HARM[h][0] * (worn if h == "advice" else 1.0) for h in harms)
-    return float(np.clip(latent.alliance + gained - lost, 0.0, 1.0))
+    struck = sum(HARM[h][0] for h in harms if h in ATTACKS)
+    other = sum(HARM[h][0] * (worn if h == "advice" else 1.0) for h in harms if h not in ATTACKS)
+    return min(
+        latent.alliance, _reactivity(persona) * struck + min(_reactivity(persona) * other, MOST_WORN * latent.alliance)
+    )
 
 
 def _ending(
@@ -212,9 +312,9 @@ def _ending(
     if after.strain >= 2 and after.alliance < settings.rupture_alliance:
         return "rupture"
     # At risk 2 or 3 the way out is a hand-over, not a better mood.
-    if persona.risk >= 2 and any(f.risk for f in before.told):
-        handed_over = "resources" in appraisal.acts and after.alliance >= TRUST_FOR_DIRECT_QUESTION
-        return "crisis" if handed_over else ""
+    if persona.risk >= 2:
+        ready = any(f.risk for f in before.told) and after.alliance >= TRUST_FOR_DIRECT_QUESTION
+        return "crisis" if ready and "resources" in appraisal.acts else ""
     if min(after.mood) > settings.goal_mood and after.alliance > settings.goal_alliance and not after.danger:
         return "goal"
     return ""
@@ -245,8 +345,7 @@ def _names(topic: str, word: str) -> bool:
 
 
 def _move(persona: Persona, latent: Latent, harms: list[str], fact: Fact | None, chance: NDArray[np.float64]) -> Move:
-    serious = set(harms) & {"confrontation", "incitement", "invalidation"}
-    if serious and (latent.alliance < 0.5 or chance[1] < 0.5):
+    if ATTACKS & set(harms) and (latent.alliance < 0.5 or chance[1] < 0.5):
         return Move.RUPTURE
     if latent.strain:
         return Move.WITHDRAW
@@ -254,6 +353,9 @@ def _move(persona: Persona, latent: Latent, harms: list[str], fact: Fact | None,
         return Move.DISCLOSE
     if "advice" in harms and chance[1] < 0.3 + 0.7 * persona.resistance:
         return Move.SUSTAIN
+    # A rupture is seldom said aloud: whoever was hurt says less for a while, until it is spoken of.
+    if chance[2] < latent.wound:
+        return Move.WITHDRAW
     ready = latent.alliance - 0.5 * persona.resistance + 0.5 * float(np.mean(latent.mood))
     if chance[1] < 0.5 * max(0.0, ready):
         return Move.CHANGE

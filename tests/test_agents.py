@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from therapysim.agents.baselines import BASELINES, baseline
+from therapysim.agents.baselines import BASELINES, DANGER, NEUTRAL, WARM, baseline
 from therapysim.agents.benchmark import Result, benchmark, bootstrap, paired, table
 from therapysim.agents.episode import play
 from therapysim.agents.report import mood_profile
@@ -14,6 +14,7 @@ from therapysim.chat import ChatMessage, Sampling
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.personas.load import personas
+from therapysim.rewards.acts import classify
 from therapysim.state import Attributes, State
 
 SHORT = SessionConfig(max_turns=3)
@@ -118,3 +119,32 @@ def test_the_mood_profile_shows_every_turn() -> None:
         "turn", "introspection", "temper", "attitude", "sensitivity", "polarity",
     ]  # fmt: skip
     assert all(line.count("|") == 4 and line.count("*") == 1 for line in lines[1:])
+
+
+def test_the_plain_and_the_warm_therapist_do_no_more_than_they_say() -> None:
+    for lines in (NEUTRAL, WARM):
+        acts = frozenset[str]().union(*(classify(line) for line in lines))
+        assert len(set(lines)) >= 16 and acts <= {"closed_question"}
+        # None so like another that it would count as a repetition.
+        batch = SessionBatch()
+        batch.reset([Start(0)])
+        turns = [batch.step([line])[0] for line in lines[:16]]
+        assert not any(t.transition.appraisal.repeats for t in turns if t is not None and t.transition is not None)
+
+
+def test_the_attuned_therapist_knows_a_danger_in_plain_words() -> None:
+    told = [(fact.risk, line) for p in personas() if p.split != "test" for fact in p.facts for line in fact.lines]
+    found = {risk: [bool(DANGER.search(line.lower())) for r, line in told if r is risk] for risk in (True, False)}
+    assert np.mean(found[True]) > 0.9 and np.mean(found[False]) < 0.03
+
+
+def test_the_attuned_therapist_hands_over_those_at_grave_risk() -> None:
+    starts = [Start(seed, p.id) for p in personas("dev") if p.risk >= 2 for seed in range(3)]
+    assert {e.session.ending for e in play(SessionBatch(), baseline("attuned"), starts)} == {"crisis"}
+
+
+def test_the_attuned_therapist_never_sounds_harsh_in_a_patients_own_words() -> None:
+    episodes = play(SessionBatch(), baseline("attuned"), [Start(0, p.id) for p in personas("dev")])
+    harsh = {"confrontation", "invalidation", "incitement", "toxic_positivity", "advice"}
+    acts = [t.transition.appraisal.acts for e in episodes for t in e.turns if t.transition is not None]
+    assert len(acts) > 50 and not any(a & harsh for a in acts)
