@@ -1,30 +1,33 @@
-"""The default patient: it words every cue from written lines, seeded, offline, and with no sensor call once warm.
+"""The default patient: it words every cue from written lines, seeded and offline.
 
-A line is an opener that answers the therapist's act, the content that the move asks for, and mood clauses. Among a
-seeded sample of such compositions, the one is spoken whose clauses, taken together, read closest to the mood that the
-cue commits the patient to. What was said before stands in the transcript, so the patient itself holds nothing.
+A line is an opener that answers the therapist's act, the content that the move asks for, mood clauses, and at times a
+closing question. How long it is to be is drawn by style, after the turns of real help-seekers: see ``Manner``.
+Among a seeded sample of compositions, the sensor reads the few that promise most, and the one that reads closest to
+the mood that the cue commits the patient to is spoken. What was said before stands in the transcript, so the patient
+itself holds nothing.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.errors import ConfigError, PatientError
-from therapysim.personas.bank import load_bank
+from therapysim.errors import PatientError
+from therapysim.personas.bank import NEUTRAL, Felt, felt, load_bank
+from therapysim.personas.compose import FILLERS, Aim, Clauses, Piece, compose, piece_of, sentences
+from therapysim.personas.manner import QUANTILES, Manner, ScriptedSettings
 from therapysim.personas.patient import Cue, Line
-from therapysim.personas.schema import MOODS, Style
-from therapysim.state import Move, Vector
+from therapysim.personas.schema import MOODS
+from therapysim.state import Move
 
-__all__ = ["Manner", "ScriptedPatient", "ScriptedSettings"]
+__all__ = ["QUANTILES", "Manner", "ScriptedPatient", "ScriptedSettings"]
 
 Floats = NDArray[np.float32]
 
 #: One way to word a move: its rank, 0 the patient's own words and 1 the shared ones, and its texts.
-_Content = tuple[int, tuple[str, ...]]
+_Content = tuple[int, tuple[Piece, ...]]
 _Pools = tuple[tuple[str, ...], ...]
 
 #: Where a turn holds several acts, the first of these is the one that the opener answers.
@@ -33,69 +36,21 @@ _ACTS = (
     "farewell", "advice", "validation", "reflection", "open_question", "closed_question",
 )  # fmt: skip
 _HURTFUL = frozenset({"confrontation", "invalidation", "toxic_positivity"})
+_QUESTIONS = frozenset({"open_question", "closed_question", "risk_question"})
+#: Which few words answer which acts; the first that fits is taken.
+_BRIEF = (
+    (_HURTFUL, "doubt"),
+    (frozenset({"open_question", "risk_question"}), "unsure"),
+    (frozenset({"advice", "resources", "apology", "farewell"}), "accept"),
+)
 _FIRM = frozenset({Move.RUPTURE, Move.CLOSE, Move.WITHDRAW})
+_TALK = frozenset({Move.CHANGE, Move.SUSTAIN})
+#: A line meant to have this many words may run on: longer sentences, a second line of the patient's own.
+_LONG = 20
 #: A stage note in place of words, no word at all, or an order to the simulation rather than to the patient.
 _SENSELESS = re.compile(
     r"\s*\(.*\)\s*|[\W\d_]+|.*\b(ignore|disregard|forget)\b.{0,40}\b(instructions?|prompt|persona)\b.*", re.I | re.S
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How a style speaks.
-
-    Attributes:
-        opener: how often a line begins with an answer to the therapist's act, in [0, 1].
-        brief: how often a line is a few words only, in [0, 1].
-        extras: probability of up to 0, 1, 2, 3 mood clauses beside the content; adds up to 1.
-        max_words: no mood clause is added that would make the line longer.
-    """
-
-    opener: float
-    brief: float
-    extras: tuple[float, float, float, float]
-    max_words: int
-
-    def __post_init__(self) -> None:
-        chances = (self.opener, self.brief, *self.extras)
-        if not all(0.0 <= c <= 1.0 for c in chances) or abs(sum(self.extras) - 1.0) > 1e-6 or self.max_words < 1:
-            raise ConfigError(f"{self}: expected chances in [0, 1], extras that add up to 1, max_words of at least 1")
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptedSettings:
-    """Settings of the scripted patient.
-
-    Attributes:
-        options: how many contents of each rank (own lines, shared lines) are weighed a turn.
-        clauses: how many mood clauses are weighed a turn.
-        own_words: how much further from the mood, in L2, an own line may read before a shared one is taken instead.
-        gain: a mood clause is added only where it brings the line closer to the mood by this much, in L2.
-        brief_words: a brief line is at most this long.
-        cache_texts: how many clause readings are kept before the cache is emptied.
-        terse, plain, talkative: the manner of each style.
-    """
-
-    options: int = 4
-    clauses: int = 48
-    own_words: float = 0.15
-    gain: float = 0.1
-    brief_words: int = 5
-    cache_texts: int = 16_384
-    terse: Manner = field(default=Manner(opener=0.15, brief=0.4, extras=(0.3, 0.7, 0.0, 0.0), max_words=16))
-    plain: Manner = field(default=Manner(opener=0.3, brief=0.25, extras=(0.15, 0.45, 0.4, 0.0), max_words=26))
-    talkative: Manner = field(default=Manner(opener=0.4, brief=0.0, extras=(0.0, 0.15, 0.45, 0.4), max_words=50))
-
-    def __post_init__(self) -> None:
-        if (
-            min(self.options, self.clauses, self.brief_words, self.cache_texts) < 1
-            or min(self.own_words, self.gain) < 0
-        ):
-            raise ConfigError(f"{self}: expected counts of at least 1, own_words and gain of at least 0")
-
-    def manner(self, style: Style) -> Manner:
-        """How that style speaks."""
-        return {"terse": self.terse, "plain": self.plain, "talkative": self.talkative}[style]
 
 
 class ScriptedPatient:
@@ -110,7 +65,8 @@ class ScriptedPatient:
         self.feel = feel
         self.settings = settings or ScriptedSettings()
         self._bank = load_bank()
-        self._readings: dict[str, _Reading] = {}
+        self._pieces: dict[str, Piece] = {}
+        self._fits: dict[Felt, Clauses] = {}
 
     def speak(self, cues: Sequence[Cue]) -> list[Line]:
         """One line a cue, in order.
@@ -118,69 +74,154 @@ class ScriptedPatient:
         Raises:
             PatientError: ``feel`` gave something other than four finite numbers a text.
         """
-        self._read(dict.fromkeys([*self._bank.texts, *(text for cue in cues for text in _own_texts(cue))]))
-        return [Line(self._word(cue)) for cue in cues]
+        self._read(cues)
+        drafts = [self._word(cue) for cue in cues]
+        # The likeliest line is read first; the others only where it reads too far from the mood.
+        first = self._off({i: draft[:1] for i, draft in enumerate(drafts) if len(draft) > 1}, cues)
+        doubted = {i: drafts[i][1:] for i, (off,) in first.items() if off > self.settings.content_with}
+        for i, rest in self._off(doubted, cues).items():
+            cost = [off + draft.cost for off, draft in zip([*first[i], *rest], drafts[i], strict=True)]
+            drafts[i] = [drafts[i][int(np.argmin(cost))]]
+        return [Line(draft[0].line) for draft in drafts]
 
-    def _read(self, needed: dict[str, None]) -> None:
+    def _off(self, drafts: "dict[int, list[_Draft]]", cues: Sequence[Cue]) -> dict[int, list[float]]:
+        """How far each draft reads from the mood of its cue, in L2."""
+        rows = iter(self._feel([draft.line for own in drafts.values() for draft in own]))
+        return {
+            i: [float(np.linalg.norm(next(rows) - np.array(cues[i].mood, dtype=np.float32))) for _ in own]
+            for i, own in drafts.items()
+        }
+
+    def _feel(self, texts: list[str]) -> Floats:
+        rows = np.asarray(self.feel(texts), dtype=np.float32) if texts else np.zeros((0, len(MOODS)), dtype=np.float32)
+        if rows.shape != (len(texts), len(MOODS)) or not np.isfinite(rows).all():
+            raise PatientError(f"feel gave shape {rows.shape}, expected {(len(texts), len(MOODS))} finite numbers")
+        return rows
+
+    def _read(self, cues: Sequence[Cue]) -> None:
         """Reads what is not in the cache, in one call; a full cache is emptied, which changes no line."""
-        new = [text for text in needed if text not in self._readings]
+        needed = dict.fromkeys([*self._bank.texts, *(text for cue in cues for text in _own_texts(cue))])
+        new = [text for text in needed if text not in self._pieces]
         if not new:
             return
-        if len(self._readings) + len(new) > self.settings.cache_texts:
-            self._readings, new = {}, list(needed)
-        rows = np.asarray(self.feel(new), dtype=np.float32)
-        if rows.shape != (len(new), len(MOODS)) or not np.isfinite(rows).all():
-            raise PatientError(f"feel gave shape {rows.shape}, expected {(len(new), len(MOODS))} finite numbers")
-        lengths = [len(text.split()) for text in new]
-        self._readings.update({t: _Reading(n, row) for t, n, row in zip(new, lengths, rows, strict=True)})
+        if len(self._pieces) + len(new) > self.settings.cache_texts:
+            self._pieces, self._fits, new = {}, {}, list(needed)
+        kinds = self._bank.kinds
+        for text, row in zip(new, self._feel(new), strict=True):
+            self._pieces[text] = piece_of(text, row, kinds.get(text, NEUTRAL))
 
-    def _word(self, cue: Cue) -> str:
+    def _word(self, cue: Cue) -> "list[_Draft]":
+        """The lines that may be spoken, all new; the likeliest first."""
         rng = np.random.default_rng(cue.seed % 2**64)
-        manner = self.settings.manner(cue.persona.style)
-        earlier = cue.transcript.said_by("patient")
-        said = "\n".join(earlier)
-        brief = bool(rng.random() < manner.brief) and not cue.facts and len(cue.transcript) > 0
-        opener = [] if brief or rng.random() >= manner.opener else self._opener(cue, said, rng)
-        contents = self._contents(cue, said, brief, rng)
-        extras = self._extras(cue.mood, said, rng)
+        manner, earlier = self.settings.manner(cue.persona.style), cue.transcript.said_by("patient")
+        said, words = sentences(earlier), self._length(cue, manner, rng)
+        if brief := self._brief(cue, said, words, rng):
+            return [_Draft(brief, 0.0)]
+        aim = Aim(
+            cue.mood,
+            words,
+            max(words + 2, round(1.2 * words), self.settings.brief_words),
+            self.settings.pace,
+            self.settings.gain,
+        )
         # A danger is told plainly, with nothing behind it that would draw the therapist away from it.
-        plainly = brief or cue.move is Move.WITHDRAW or any(fact.risk for fact in cue.facts)
-        count = 0 if plainly else int(rng.choice(4, p=manner.extras))
-        lines = self._compose(cue, opener, contents, extras, count, manner.max_words)
-        return next((line for line in lines if line not in earlier), None) or self._unheard(cue, earlier, lines[0])
+        plainly = cue.move is Move.WITHDRAW or any(fact.risk for fact in cue.facts)
+        ends = self._ends(cue, said, manner, rng, plainly)
+        contents = self._contents(cue, said, aim.limit, rng)
+        clauses = _NONE if plainly else self._clauses(cue, contents, said, words, rng)
+        fill = 0.0 if plainly or cue.move in _FIRM or not cue.transcript.messages else manner.filler
+        drafts = [_filled(draft, fill, rng) for draft in self._compose(cue, ends, contents, clauses, aim)]
+        new = [draft for draft in drafts if draft.line not in earlier]
+        return new[: self.settings.reads] or [_Draft(self._unheard(cue, earlier, drafts[0].line), 0.0)]
 
-    def _opener(self, cue: Cue, said: str, rng: np.random.Generator) -> list[str]:
-        """At most one unused answer to what the therapist did."""
+    def _length(self, cue: Cue, manner: Manner, rng: np.random.Generator) -> int:
+        """How many words the line is meant to have."""
+        chance = float(rng.random())
+        if cue.move in _TALK:
+            chance = self.settings.talk + (1.0 - self.settings.talk) * chance
+        words = float(np.interp(chance, QUANTILES, manner.words))
+        asked = bool(cue.acts & _QUESTIONS) or not cue.transcript.messages
+        return max(1, round(words if asked else manner.unasked * words))
+
+    def _brief(self, cue: Cue, said: frozenset[str], words: int, rng: np.random.Generator) -> str:
+        """A few words that answer the therapist's act, "" where the turn calls for more."""
+        fits = words <= self.settings.brief_words and cue.move is Move.EXPRESS and not cue.facts
+        plain = not cue.transcript.messages or _silent(cue) or _senseless(cue)
+        if not fits or plain or "risk_question" in cue.acts:  # "A lot." must not answer that
+            return ""
+        if rng.random() < self.settings.brief_mood and (feeling := self._feeling(cue, said, rng)):
+            return feeling
+        pool = self._bank.brief[next((name for acts, name in _BRIEF if acts & cue.acts), "agree")]
+        unused = [text for text in pool if self._new(text, said)]
+        drawn = [text for text in unused if self._pieces[text].words <= words] or unused
+        return drawn[int(rng.integers(len(drawn)))] if drawn else ""
+
+    def _feeling(self, cue: Cue, said: frozenset[str], rng: np.random.Generator) -> str:
+        """The mood in a few words, "" where they are used up."""
+        fits = self._fitting(felt(cue.mood))
+        short = np.flatnonzero((fits.words <= self.settings.brief_words) & (fits.kinds < NEUTRAL))
+        drawn = [i for i in rng.permutation(short) if fits.pieces[i].key not in said][: self.settings.options]
+        off = np.linalg.norm(fits.affects[drawn] - np.array(cue.mood), axis=1)
+        return fits.pieces[drawn[int(off.argmin())]].text if drawn else ""
+
+    def _ends(
+        self, cue: Cue, said: frozenset[str], manner: Manner, rng: np.random.Generator, plainly: bool
+    ) -> tuple[list[Piece], list[Piece]]:
+        """What the line begins with, an answer to what the therapist did, and the question it ends with; if any."""
+        chances = rng.random(2)
+        opener = self._opener(cue, said, rng) if chances[0] < manner.opener else []
+        told = not plainly and cue.move not in (*_FIRM, Move.ASK) and bool(cue.transcript.messages)
+        tags = [text for text in self._bank.tags if self._new(text, said)] if told and chances[1] < manner.tag else []
+        return opener, [self._pieces[tags[int(rng.integers(len(tags)))]]] if tags else []
+
+    def _opener(self, cue: Cue, said: frozenset[str], rng: np.random.Generator) -> list[Piece]:
         acts = cue.acts & _HURTFUL if cue.move in _FIRM else cue.acts
         if not cue.transcript.messages or _senseless(cue):
             return []
         act = next((act for act in _ACTS if act in acts), "")
-        unused = _unused(self._bank.openers.get(act, ()), said)
-        return [unused[int(rng.integers(len(unused)))]] if unused else []
+        unused = [text for text in self._bank.openers.get(act, ()) if self._new(text, said)]
+        return [self._pieces[unused[int(rng.integers(len(unused)))]]] if unused else []
 
-    def _contents(self, cue: Cue, said: str, brief: bool, rng: np.random.Generator) -> list[_Content]:
+    def _contents(self, cue: Cue, said: frozenset[str], limit: int, rng: np.random.Generator) -> list[_Content]:
         """What the move may be worded with; never empty. Where all that fits was said, the least recent comes back."""
         told = [tuple(fact.lines[int(rng.integers(len(fact.lines)))] for fact in cue.facts) for _ in range(4)]
         if cue.facts and cue.move is Move.DISCLOSE:
-            return [(0, texts) for texts in dict.fromkeys(told)]
-        stages = self._stages(cue, rng)
+            return [(0, self._texts(texts)) for texts in dict.fromkeys(told)]
+        stages, first = self._stages(cue, rng), self._texts(told[0])
         for pools in stages:
-            drawn = [(rank, text) for rank, pool in enumerate(pools) for text in self._draw(pool, said, brief, rng)]
-            if drawn:
-                return [(rank, (*told[0], text)) for rank, text in drawn]
-        oldest = sorted((text for pool in stages[0] for text in pool), key=said.rfind)
-        return [(0, (*told[0], text)) for text in oldest[: self.settings.options]]
+            if drawn := self._draw(pools, said, limit, rng):
+                return [(rank, (*first, piece)) for rank, piece in drawn]
+        joined = "\n".join(cue.transcript.said_by("patient"))
+        oldest = sorted((text for pool in stages[0] for text in pool), key=joined.rfind)
+        return [(0, (*first, self._pieces[text])) for text in oldest[: self.settings.options]]
+
+    def _draw(
+        self, pools: _Pools, said: frozenset[str], limit: int, rng: np.random.Generator
+    ) -> list[tuple[int, Piece]]:
+        """Some unused texts of each pool that are no longer than the limit, else the shortest there are."""
+        unused = [[p for p in self._texts(pool) if p.key not in said] for pool in pools]
+        fitting = [[p for p in pool if p.words <= limit] for pool in unused]
+        if not any(fitting):
+            short = sorted(((rank, p) for rank, pool in enumerate(unused) for p in pool), key=lambda row: row[1].words)
+            return short[: self.settings.options]
+        return [
+            (rank, pool[i])
+            for rank, pool in enumerate(fitting)
+            for i in rng.permutation(len(pool))[: self.settings.options]
+        ]
 
     def _stages(self, cue: Cue, rng: np.random.Generator) -> list[_Pools]:
         """Pools that a move draws on, own lines first; a later stage serves where an earlier is used up."""
         if not cue.transcript.messages:
             return [(cue.persona.voice.opening,)]
-        moves, fitting = self._bank.moves, self._bank.fitting(cue.mood)
+        moves, fitting = self._bank.moves, self._bank.fitting(felt(cue.mood))
         if cue.move is Move.CLOSE:
             return [(moves[f"close_{cue.ending}" if cue.ending else "close"],)]
         stages = [self._pools(cue, fitting), (fitting,), (self._bank.neutral,)]
         if _senseless(cue) and cue.move is not Move.RUPTURE:
             return [(moves["dodge"],), *stages]
+        if "risk_question" in cue.acts and not cue.persona.risk and cue.move not in (Move.RUPTURE, Move.WITHDRAW):
+            return [(moves["no_danger"],), *stages]
         return [(moves["silence"],), *stages] if _silent(cue) and rng.random() < 0.5 else stages
 
     def _pools(self, cue: Cue, fitting: tuple[str, ...]) -> _Pools:
@@ -194,108 +235,82 @@ class ScriptedPatient:
         }
         return pools.get(cue.move, (voice.express, fitting))
 
-    def _draw(self, pool: tuple[str, ...], said: str, brief: bool, rng: np.random.Generator) -> list[str]:
-        unused = _unused(pool, said)
-        short = [text for text in unused if self._readings[text].words <= self.settings.brief_words] if brief else []
-        chosen = short or unused
-        return [chosen[i] for i in rng.permutation(len(chosen))[: self.settings.options]]
+    def _clauses(
+        self, cue: Cue, contents: Sequence[_Content], said: frozenset[str], words: int, rng: np.random.Generator
+    ) -> Clauses:
+        """What the line may take in beside its content: clauses of the mood, sentences of none, more of its own."""
+        taken = said.union(piece.key for _, content in contents for piece in content)
+        fits = self._fitting(felt(cue.mood))
+        order = rng.permutation(len(fits.pieces))
+        drawn = [i for i in order if fits.pieces[i].key not in taken][: self.settings.clauses]
+        own = cue.persona.voice.express if words >= _LONG and cue.move not in _FIRM else ()
+        more = [p for p in self._texts((*self._bank.elaborate, *own)) if p.key not in taken] if words >= _LONG else []
+        more = [more[i] for i in rng.permutation(len(more))[: self.settings.options]]
+        return Clauses.of([*(fits.pieces[i] for i in drawn), *more])
 
-    def _extras(self, mood: Vector, said: str, rng: np.random.Generator) -> "_Extras":
-        unused = _unused((*self._bank.fitting(mood), *self._bank.neutral), said)
-        drawn = [unused[i] for i in rng.permutation(len(unused))[: self.settings.clauses]]
-        readings = [self._readings[text] for text in drawn]
-        words = np.array([reading.words for reading in readings], dtype=np.int64)
-        affects = np.array([reading.affect for reading in readings], dtype=np.float32).reshape(-1, len(MOODS))
-        return _Extras(drawn, words, affects, np.array([self._bank.kinds[text] for text in drawn], dtype=np.int64))
+    def _fitting(self, levels: Felt) -> Clauses:
+        if levels not in self._fits:
+            texts = (*self._bank.fitting(levels), *self._bank.neutral)
+            self._fits[levels] = Clauses.of(self._texts(texts))
+        return self._fits[levels]
 
     def _compose(
-        self, cue: Cue, opener: list[str], contents: list[_Content], extras: "_Extras", count: int, limit: int
-    ) -> list[str]:
-        """The lines, one a content, closest to the mood first; each content takes the extras that serve it best."""
-        scored: list[tuple[float, str]] = []
-        for rank, content in contents:
-            mix = _Mix([self._readings[text] for text in (*opener, *content)], cue.mood)
-            spoken_of = {self._bank.kinds[text] for text in content if text in self._bank.kinds}
-            chosen = mix.add(extras, spoken_of, count, limit, self.settings.gain)
-            body = [*chosen, *content] if cue.move in (Move.ASK, Move.CLOSE) else [*content, *chosen]
-            scored.append((mix.distance + self.settings.own_words * rank, " ".join([*opener, *body])))
-        return [line for _, line in sorted(scored, key=lambda pair: pair[0])]
+        self,
+        cue: Cue,
+        ends: tuple[list[Piece], list[Piece]],
+        contents: list[_Content],
+        clauses: Clauses,
+        aim: Aim,
+    ) -> "list[_Draft]":
+        """The lines, one a content, the likeliest to read close to the mood first."""
+        opener, tag = ends
+        drafts = []
+        for (rank, content), made in zip(
+            contents, compose([(*opener, *content, *tag) for _, content in contents], clauses, aim), strict=True
+        ):
+            last = cue.move in (Move.ASK, Move.CLOSE)
+            body = [*made.added, *content] if last else [*content, *made.added]
+            cost = made.short + self.settings.own_words * rank
+            drafts.append((made.off + cost, _Draft(" ".join(p.text for p in (*opener, *body, *tag)), cost)))
+        return [draft for _, draft in sorted(drafts, key=lambda pair: pair[0])]
 
     def _unheard(self, cue: Cue, earlier: list[str], line: str) -> str:
         """A line that was said before, made longer by clauses until it is new; the least recent clause comes first."""
         said = "\n".join(earlier)
-        for clause in sorted((*self._bank.fitting(cue.mood), *self._bank.neutral), key=said.rfind):
+        for clause in sorted((*self._bank.fitting(felt(cue.mood)), *self._bank.neutral), key=said.rfind):
             if (longer := f"{line} {clause}") not in earlier:
                 return longer
         return self._unheard(cue, earlier, f"{line} {self._bank.neutral[0]}")
 
+    def _texts(self, texts: Iterable[str]) -> tuple[Piece, ...]:
+        return tuple(self._pieces[text] for text in texts)
 
-class _Reading(NamedTuple):
-    """A text's length in words, and its affect, shape (4,)."""
-
-    words: int
-    affect: Floats
-
-
-class _Extras(NamedTuple):
-    """The mood clauses that a line may take: texts, words (n,), affects (n, 4), dimensions (n,)."""
-
-    texts: list[str]
-    words: NDArray[np.int64]
-    affects: Floats
-    kinds: NDArray[np.int64]
+    def _new(self, text: str, said: frozenset[str]) -> bool:
+        return self._pieces[text].key not in said
 
 
-class _Mix:
-    """A line in the making, and how far from a mood it is going to read.
+class _Draft(NamedTuple):
+    """A line, and what it costs beside its distance from the mood, in L2."""
 
-    A line of n texts is taken to read as the sum of their readings over the square root of n. Against the shipped
-    sensor that errs by 0.20, 0.25 and 0.34 (mean L2) for lines of 2, 3 and 4 texts; the mean of the readings, weighted
-    by words, errs by 0.24, 0.33 and 0.42 (``python tests/measure.py mood``): a sentence without feeling hides its
-    neighbour's feeling only in part.
-    """
+    line: str
+    cost: float
 
-    def __init__(self, readings: list[_Reading], mood: Vector) -> None:
-        self.mood = np.array(mood, dtype=np.float32)
-        self.count = len(readings)
-        self.words = sum(reading.words for reading in readings)
-        self.total = sum((reading.affect for reading in readings), np.zeros(len(MOODS), dtype=np.float32))
 
-    @property
-    def distance(self) -> float:
-        """L2 distance between the estimated reading and the mood."""
-        return float(np.linalg.norm(np.clip(self.total / np.sqrt(max(1, self.count)), -1, 1) - self.mood))
+_NONE = Clauses.of([])
 
-    def add(self, extras: _Extras, spoken_of: set[int], count: int, limit: int, gain: float) -> list[str]:
-        """Takes up to ``count`` extras, each the one that serves the mood best and by ``gain`` or more.
 
-        One a dimension: two sentences on one feeling, a mild and a strong one at that, would sound like two patients.
-        """
-        closed = np.zeros(len(extras.texts), dtype=np.bool_)
-        for kind in spoken_of:
-            closed |= extras.kinds == kind
-        chosen: list[str] = []
-        while len(chosen) < count and not (shut := closed | (self.words + extras.words > limit)).all():
-            off = np.clip((self.total + extras.affects) / np.sqrt(self.count + 1), -1, 1) - self.mood
-            distances = np.where(shut, np.inf, np.sqrt((off * off).sum(axis=1)))
-            best = int(np.argmin(distances))
-            if distances[best] > self.distance - gain:
-                break
-            chosen.append(extras.texts[best])
-            closed |= extras.kinds == extras.kinds[best]
-            self.total, self.count = self.total + extras.affects[best], self.count + 1
-            self.words += int(extras.words[best])
-        return chosen
+def _filled(draft: _Draft, chance: float, rng: np.random.Generator) -> _Draft:
+    """The line led in by a filler where it begins with "I", by that chance."""
+    draws = rng.random(2)
+    if draws[0] >= chance or not draft.line.startswith(("I ", "I'")):
+        return draft
+    return draft._replace(line=FILLERS[int(draws[1] * len(FILLERS))] + draft.line)
 
 
 def _own_texts(cue: Cue) -> Iterable[str]:
     voice = cue.persona.voice
     told = (line for fact in cue.facts for line in fact.lines)
     return (*voice.opening, *voice.express, *voice.change, *voice.sustain, *voice.ask, *told)
-
-
-def _unused(texts: Iterable[str], said: str) -> list[str]:
-    return [text for text in texts if text not in said]
 
 
 def _silent(cue: Cue) -> bool:
