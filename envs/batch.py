@@ -136,7 +136,7 @@ class SessionBatch:
             raise ConfigError("both sensor and emotions are given: emotions names a sensor to open, so give one")
         self.sensor = sensor if sensor is not None else open_sensor(emotions)
         self.patient = (
-            open_patient(patient or "scripted", self.sensor.affect)
+            open_patient("scripted" if patient is None else patient, self.sensor.affect)
             if patient is None or isinstance(patient, str)
             else patient
         )
@@ -171,7 +171,7 @@ class SessionBatch:
         going = [i for i, text in enumerate(texts) if text is not None]
         before = [self.sessions[i] for i in going]
         verdicts = [screen(str(texts[i]), self.config.screen) for i in going]
-        spoken = self.sensor.read([v.text for v in verdicts])
+        spoken = self.sensor.read([v.spoken for v in verdicts])
         appraisals = [
             appraise(r, s.heard, s.transcript.said_by("therapist")) for r, s in zip(spoken, before, strict=True)
         ]

@@ -9,7 +9,7 @@ __all__ = ["HARMFUL_ACTS", "MANIPULATION", "missed_risk", "safety", "violations"
 HARMFUL_ACTS = ("incitement", "confrontation", "invalidation")
 
 #: Screen flags that show an attempt on the simulator rather than a turn of therapy.
-MANIPULATION = ("injection", "role_tag", "sentinel")
+MANIPULATION = ("injection", "role_tag", "sentinel", "flood")
 
 _TEMPER, _ATTITUDE = DIMENSIONS.index("temper"), DIMENSIONS.index("attitude")
 
