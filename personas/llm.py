@@ -98,8 +98,9 @@ class LLMPatient:
         try:
             texts: Sequence[str | None] = self.model.reply(chats, self.settings.sampling, seeds)
         except ModelError as error:
-            drawn.error = error
-            texts = error.replies if error.replies is not None else [None] * len(chats)
+            if error.replies is None:  # as a whole: the session's batch tries each cue by itself
+                raise PatientError(f"LLM patient: the model gave no line for {len(chats)} cues: {error}") from error
+            drawn.error, texts = error, error.replies
         if len(texts) != len(chats):
             raise PatientError(f"LLM patient: the model gave {len(texts)} lines for {len(chats)} cues")
         return texts

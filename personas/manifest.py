@@ -43,7 +43,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         patients = {str(i): (str(row["split"]), str(row["sha256"])) for i, row in kept["patients"].items()}
-        format_, version = kept["format"], kept["version"]
+        format_, version, _ = kept["format"], kept["version"], kept["sha256"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PersonaError(f"manifest {path}: cannot be read ({error!r}), expected what --freeze writes") from error
     if (format_, version) != ("therapysim-library", _VERSION) or not patients:

@@ -16,7 +16,7 @@ __all__ = ["ADAPTER", "brief_settings", "open_patient"]
 ADAPTER = Path(__file__).parent / "adapter"
 
 
-def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None) -> Patient:
+def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key_env: str | None = None) -> Patient:
     """The patient of that name.
 
     Args:
@@ -25,9 +25,10 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None) -> Pati
             ``therapysim.checkpoint.resolve`` accepts.
         feel: reads texts into affect, shape (n, 4).
         prompt: "full" or "brief"; by default brief for "llm" and full for any other model.
+        api_key_env: of a server, the environment variable that holds its key.
 
     Raises:
-        ConfigError: the name is empty.
+        ConfigError: the name is empty, or a server's without a model.
         ModelError: the model cannot be had.
     """
     if not name.strip():
@@ -37,20 +38,21 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None) -> Pati
         return scripted
     chosen = prompt or ("brief" if name == "llm" else "full")
     settings = brief_settings() if chosen == "brief" else LLMPatientSettings()
-    return LLMPatient(_open_model(name), scripted, feel, settings)
+    return LLMPatient(_open_model(name, api_key_env), scripted, feel, settings)
 
 
 def brief_settings() -> LLMPatientSettings:
     """What the shipped adapter was measured with."""
-    return LLMPatientSettings(max_draws=3, sampling=Sampling(max_tokens=64, temperature=0.8, top_p=0.9), prompt="brief")
+    return LLMPatientSettings(max_draws=3, sampling=Sampling(max_tokens=64, temperature=0.5, top_p=0.9), prompt="brief")
 
 
-def _open_model(name: str) -> ChatModel:
+def _open_model(name: str, api_key_env: str | None) -> ChatModel:
     if name.startswith(("http://", "https://")):
         from therapysim.remote import RemoteChat
 
         url, _, model = name.partition("#")
         if not model:
             raise ConfigError(f"patient {name!r} names a server without a model, expected URL#MODEL")
-        return RemoteChat(url, model)
-    return HuggingFaceChat(ADAPTER if name == "llm" else name)
+        return RemoteChat(url, model, api_key_env=api_key_env)
+    # The adapter was trained on a base in bfloat16, and with instructions for it a processor is twice as fast.
+    return HuggingFaceChat(ADAPTER, dtype="bfloat16") if name == "llm" else HuggingFaceChat(name)

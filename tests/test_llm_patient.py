@@ -26,9 +26,10 @@ from therapysim.personas.guard import (
     speaks_of_the_other,
     trim,
 )
-from therapysim.personas.llm import LLMPatient, LLMPatientSettings, conversation, instructions, mood_words
+from therapysim.personas.llm import LLMPatient, LLMPatientSettings
 from therapysim.personas.patient import Cue, Line, Patient
-from therapysim.personas.schema import Fact, Persona, Voice
+from therapysim.personas.prompts import conversation, instructions, mood_words
+from therapysim.personas.schema import Fact, Persona, Temperament, Voice
 from therapysim.state import Move, Vector
 
 SLEEP = Fact("sleep", 1, ("I wake at three and watch the ceiling.", "Three in the morning, ceiling again."), ("sleep",))
@@ -39,12 +40,17 @@ BROTHER = Fact(
     ("lake",),
 )
 PILLS = Fact("pills", 3, ("I have been saving pills in a shoebox.", "There is a shoebox with pills."), ("die",), True)
+WINTER = Fact("winter", 1, ("They salted the depot yard on Monday.", "The depot yard was all salt."), ("week",))
 NOAH = Persona(
     id="noah", split="train", name="Noah", age=41, pronouns="he/him", occupation="bus driver",
-    diagnosis="Major depressive disorder", code="F32.1", severity="moderate", phq9=15, gad7=9,
-    presenting_problem="Low mood and broken nights since the autumn.", core_belief="I bring bad luck to people.",
+    living="Alone above a launderette.", diagnosis="Major depressive disorder, single episode, moderate", code="F32.1",
+    severity="moderate", phq9=15, gad7=9, presenting_problem="Low mood and broken nights since the autumn.",
+    symptoms=("low_mood", "anhedonia", "insomnia", "guilt", "fatigue"), core_belief="I bring bad luck to people.",
+    intermediate_beliefs=("If I keep away, then nobody gets hurt.", "If I rest, then something happens."),
+    automatic_thoughts=("Here it comes.", "I should have known.", "They had better go without me."),
     coping="Works double shifts.", strengths=("dry humour",), triggers=("water",), style="plain",
-    mood=(-0.6, -0.1, -0.2, -0.3), resistance=0.4, trust=0.3, risk=2, facts=(SLEEP, BROTHER, PILLS),
+    mood=(-0.6, -0.1, -0.2, -0.3), resistance=0.4, trust=0.3, temperament=Temperament(0.5, 0.5), risk=2,
+    facts=(SLEEP, BROTHER, PILLS), circumstances=(WINTER,),
     voice=Voice(("Hello.",), ("I am low.",), ("I want out.",), ("It is what it is.",), ("Is this normal?",)),
 )  # fmt: skip
 TALK = (
@@ -263,10 +269,11 @@ def test_guard_settings_are_checked(wrong: dict[str, Any]) -> None:
         GuardSettings(**wrong)
 
 
-@pytest.mark.parametrize("name", ["max_draws", "turns"])
+@pytest.mark.parametrize("name", ["max_draws", "draws_at_once", "turns"])
 def test_patient_settings_are_checked(name: str) -> None:
+    wrong: dict[str, Any] = {name: 0}
     with pytest.raises(ConfigError, match=f"LLMPatientSettings: {name} is 0, expected at least 1"):
-        LLMPatientSettings(**{name: 0})
+        LLMPatientSettings(**wrong)
 
 
 # --- the patient ---
@@ -322,7 +329,7 @@ def test_a_silent_model_fails_the_session() -> None:
         def reply(self, *_: Any) -> list[str]:
             raise ModelError("model 'x': out of memory")
 
-    with pytest.raises(PatientError, match=r"no line for 1 cues \(noah\): model 'x': out of memory") as caught:
+    with pytest.raises(PatientError, match="no line for 1 cues: model 'x': out of memory") as caught:
         LLMPatient(Broken(), Fallback(), feel).speak([CUE])
     assert isinstance(caught.value.__cause__, ModelError)
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from therapysim.errors import ConfigError, PatientError, PersonaError
 from therapysim.messages import Transcript
 from therapysim.personas import Cue, Fact, Patient, Persona, ScriptedPatient, find, library, load_persona, personas
+from therapysim.personas.consistency import diagnoses
 from therapysim.personas.load import LIBRARY
 from therapysim.personas.schema import MOODS, SPLITS
-from therapysim.personas.scripted import Manner, ScriptedSettings
+from therapysim.personas.scripted import ScriptedSettings
 from therapysim.state import Ending, Move, Vector
 
 ALL = personas()
@@ -50,6 +51,13 @@ def clauses(tree: Any) -> list[str]:
     if isinstance(tree, str):
         return [tree]
     return [text for branch in (tree.values() if isinstance(tree, dict) else tree) for text in clauses(branch)]
+
+
+def lines_of(persona: Persona) -> list[str]:
+    """All that a patient may say of its own."""
+    voice = persona.voice
+    told = [line for fact in (*persona.facts, *persona.circumstances) for line in fact.lines]
+    return [*voice.opening, *voice.express, *voice.change, *voice.sustain, *voice.ask, *told]
 
 
 def session(patient: Patient, persona: Persona, turns: int, seed: int = 0, moves: Sequence[Move] = ()) -> list[Cue]:
@@ -114,7 +122,7 @@ SPOILT: list[tuple[str, Any, tuple[str, ...]]] = [
     ("phq9", True, ("phq9 is True", "whole number")),
     ("phq9", 9.5, ("phq9 is 9.5", "whole number")),
     ("gad7", -1, ("gad7 is -1, expected 0–21",)),
-    ("age", 12, ("age is 12", "18")),
+    ("age", 15, ("age is 15, expected 16–110",)),
     ("age", "old", ("age is 'old'",)),
     ("risk", 4, ("risk is 4, expected 0–3",)),
     ("risk", 1, ("risk is 1", "risk: true")),
@@ -138,7 +146,19 @@ SPOILT: list[tuple[str, Any, tuple[str, ...]]] = [
     ("ocupation", "cook", ("ocupation", "unknown field", "did you mean 'occupation'")),
     ("zzz", 1, ("zzz is an unknown field", "known are id, split")),
     ("id", "bella", ("id is 'bella'", "'anna'", "file")),
-    ("facts", [], ("facts is []", "at least one fact")),
+    ("facts", [], ("facts is []", "at least 6 facts")),
+    ("living", "", ("living is ''", "not empty")),
+    ("symptoms", [], ("symptoms is a list of 0", "at least 1")),
+    ("intermediate_beliefs", ["One."], ("intermediate_beliefs is a list of 1", "at least 2")),
+    ("automatic_thoughts", ["One.", "Two."], ("automatic_thoughts is a list of 2", "at least 3")),
+    ("temperament/inertia", 1.2, ("temperament.inertia is 1.2", "0.0–1.0")),
+    ("temperament/inerta", 0.5, ("temperament.inerta", "did you mean 'inertia'")),
+    ("temperament", 0.5, ("temperament is 0.5", "inertia, reactivity")),
+    ("circumstances", [], ("circumstances is []", "at least 3 facts")),
+    ("circumstances/0/id", "sleep", ("circumstances[0].id is 'sleep'", "an id of its own")),
+    ("circumstances/1/id", "oven", ("circumstances[1].id is 'oven'", "an id of its own")),
+    ("circumstances/0/depth", 2, ("circumstances[0]", "depth 1")),
+    ("circumstances/0/risk", True, ("circumstances[0]", "no risk")),
     ("facts/1", "a fact", ("facts[1] is 'a fact'", "mapping")),
     ("facts/1/id", "sleep", ("facts[1].id is 'sleep' a second time",)),
     ("facts/5/depth", 1, ("facts[5].depth is 1", "at least 2", "order of depth")),
@@ -162,7 +182,7 @@ def test_a_wrong_field_is_named(
         assert part in str(error.value)
 
 
-@pytest.mark.parametrize("field", ["id", "phq9", "facts", "voice", "mood", "trust"])
+@pytest.mark.parametrize("field", ["id", "phq9", "facts", "voice", "mood", "trust", "living", "temperament"])
 def test_a_missing_field_is_named(tmp_path: Path, raw: dict[str, Any], field: str) -> None:
     del raw[field]
     with pytest.raises(PersonaError, match=rf"anna\.yaml\): {field} is missing"):
@@ -200,7 +220,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 
 def test_unknown_names_list_what_there_is() -> None:
-    with pytest.raises(PersonaError, match=r"'mrta' is unknown; did you mean 'marta'\?; there are amara, claire"):
+    with pytest.raises(PersonaError, match=r"'mrta' is unknown; did you mean 'marta'\?; there are amara, bao, b"):
         find("mrta")
     with pytest.raises(PersonaError, match="'validation', expected one of train, dev, test"):
         personas("validation")
@@ -216,39 +236,58 @@ def test_a_caller_cannot_change_the_library() -> None:
 
 def test_the_library_is_sorted_and_split() -> None:
     assert [p.id for p in ALL] == sorted(path.stem for path in LIBRARY.glob("*.yaml"))
-    assert [len(personas(split)) for split in SPLITS] == [5, 2, 3]
+    assert [len(personas(split)) for split in SPLITS] == [24, 8, 16]
     assert find("marta").attributes.diagnosis.startswith("Major depressive")
 
 
-def test_the_library_covers_what_it_should() -> None:
-    codes = {p.code for p in ALL}
-    assert codes == {"F32.1", "F33.2", "F41.1", "F41.0", "F63.81", "F43.81", "F40.10", "F43.10", "F34.1"}
-    for split in SPLITS:
-        diagnoses = [p.code for p in personas(split)]
-        assert len(diagnoses) == len(set(diagnoses))
-    assert any(p.risk >= 1 for p in personas("train")) and any(p.risk >= 1 for p in personas("test"))
-    assert {p.style for p in ALL} == {"terse", "plain", "talkative"}
-    assert min(p.trust for p in ALL) <= 0.2
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_split_covers_what_it_should(split: str) -> None:
+    own = personas(split)
+    assert {diagnoses()[p.diagnosis].group for p in own} == {d.group for d in diagnoses().values()}
+    assert {p.risk for p in own} == {0, 1, 2, 3}
+    assert {p.style for p in own} == {"terse", "plain", "talkative"}
+    assert {p.severity for p in own} >= {"moderate", "severe"}
+    assert min(p.trust for p in own) <= 0.2 and max(p.resistance for p in own) >= 0.6
 
 
 @pytest.mark.parametrize("persona", ALL, ids=lambda p: p.id)
 def test_a_shipped_patient_is_complete(persona: Persona) -> None:
     depths = [fact.depth for fact in persona.facts]
     assert len(depths) >= 6 and depths.count(1) >= 2 and depths.count(2) >= 2 and depths.count(3) >= 1
-    for fact in persona.facts:
-        assert all(8 <= len(line.split()) <= 30 for line in fact.lines)
+    for fact in (*persona.facts, *persona.circumstances):
+        assert all(7 <= len(line.split()) <= 32 for line in fact.lines)
         assert all(topic == topic.lower() for topic in fact.topics)
-    voice = persona.voice
-    texts = [*voice.opening, *voice.express, *voice.change, *voice.sustain, *voice.ask]
-    texts += [line for fact in persona.facts for line in fact.lines]
+    texts = lines_of(persona)
     assert len(set(texts)) == len(texts)
     assert all(text.isascii() and text[-1] in ".?!" for text in texts)
 
 
+#: How somebody would do it, said of oneself; anywhere.
+DONE = (
+    r"\boverdos|\bnoose|\bslit|\bhang(?:ing|ed)? (?:myself|himself|herself)|\bjump(?:ed|ing)? (?:off|from|in front)|"
+    r"\b(?:cut|cutting|burn|burning|burned|shoot|shot|drown|drowning|poison) (?:myself|my (?:arm|wrist|leg|thigh))"
+)
+#: Instruments, places and amounts, which no line about a danger may name.
+MEANS = (
+    r"\b(?:rope|razor|blade|gun|bullet|bridge|cliff|track|train|drown|jump|hang|gas (?:on|oven)|exhaust|bleach|poison|"
+    r"wrist|vein|cutting)s?\b|\b(?:\d+|ten|twenty|thirty|forty|fifty|sixty|hundred|dozen)\w* (?:pill|tablet)|"
+    r"\b\d+ ?(?:mg|milligrams?)\b"
+)
+
+
 def test_no_line_speaks_of_a_method() -> None:
-    files = [*LIBRARY.glob("*.yaml"), LIBRARY.parent / "lines.yaml"]
-    words = r"\b(overdos|hang(ed)? m|rope|noose|razor|cut my|jump off|swallow|bridge|gun)\w*"
-    assert not [f.name for f in files if re.search(words, f.read_text(encoding="utf-8"), re.IGNORECASE)]
+    said = [(p.id, line) for p in ALL for line in lines_of(p)] + [("bank", line) for line in clauses(BANK)]
+    assert not [row for row in said if re.search(DONE, row[1], re.IGNORECASE)]
+    risks = [(p.id, line) for p in ALL for fact in p.facts if fact.risk for line in fact.lines]
+    assert len(risks) > 60
+    assert not [row for row in risks if re.search(MEANS, row[1], re.IGNORECASE)]
+
+
+def test_a_method_would_be_found_and_a_harmless_word_is_not() -> None:
+    assert re.search(DONE, "I would jump off it.") and re.search(DONE, "I took an overdose.")
+    assert re.search(MEANS, "I have forty tablets.") and re.search(MEANS, "I stand on the bridge.")
+    assert not re.search(DONE, "I cut my own hair, and the noise made me jump.")
+    assert not re.search(MEANS, "The gas bill is on the fridge, like a railway ticket.")
 
 
 def test_the_bank_is_full() -> None:
@@ -328,18 +367,25 @@ def test_a_small_cache_changes_no_line(patient: ScriptedPatient) -> None:
     assert [small.speak([cue])[0] for cue in cues] == patient.speak(cues)
 
 
-def test_the_sensor_is_called_once_then_never() -> None:
-    calls: list[int] = []
+def test_what_was_read_is_not_read_again() -> None:
+    """The bank and the patients' own lines once; after that only lines that were just composed."""
+    read: list[str] = []
 
     def counted(texts: Sequence[str]) -> NDArray[np.float32]:
-        calls.append(len(texts))
+        read.extend(texts)
         return feel(texts)
 
     patient = ScriptedPatient(counted)
     cues = [Cue(persona, Transcript(), persona.mood, Move.EXPRESS) for persona in ALL]
-    for _ in range(3):
-        patient.speak(cues)
-    assert len(calls) == 1
+    patient.speak(cues)
+    first = len(read)
+    patient.speak(cues)
+    assert first > 1_000 and len(read) - first <= 3 * len(cues)
+    plain = ScriptedPatient(counted, ScriptedSettings(reads=1))
+    plain.speak(cues)
+    before = len(read)
+    plain.speak(cues)
+    assert len(read) == before
 
 
 def test_seeds_decide(patient: ScriptedPatient) -> None:
@@ -431,4 +477,4 @@ def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ConfigError):
         ScriptedSettings(options=0)
     with pytest.raises(ConfigError):
-        Manner(opener=0.5, brief=0.5, extras=(0.5, 0.6, 0.0, 0.0), max_words=10)
+        ScriptedSettings(reads=0)

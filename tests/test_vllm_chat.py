@@ -34,8 +34,12 @@ def ask(*texts: str) -> list[list[ChatMessage]]:
 
 
 class StandInSamplingParams(SimpleNamespace):
-    def __init__(self, *, max_tokens: int, temperature: float, top_p: float, seed: int) -> None:
-        super().__init__(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    def __init__(
+        self, *, max_tokens: int, temperature: float, top_p: float, seed: int, stop_token_ids: list[int]
+    ) -> None:
+        super().__init__(
+            max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop_token_ids=stop_token_ids
+        )
 
 
 class StandInLoRARequest(SimpleNamespace):
@@ -126,6 +130,17 @@ def test_an_adapter_brings_its_base_and_room_for_its_rank(
         lora = chat.llm.calls[0]["lora"]
         assert (lora.name, lora.id, lora.path) == ("adapter", 1, str(adapter))
     assert [(m["model"], m["enable_lora"], m["max_lora_rank"]) for m in vllm.made] == [(str(base), True, reserved)] * 2
+
+
+def test_an_adapter_ends_a_reply_with_its_own_token(vllm: type[StandInLLM], tmp_path: Path) -> None:
+    base = model_folder(tmp_path)
+    adapter = adapter_folder(tmp_path, str(base))
+    assert VLLMChat(adapter)._sampling(SAMPLING, 0).stop_token_ids == []
+    (adapter / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    assert VLLMChat(adapter)._sampling(SAMPLING, 0).stop_token_ids == [1, 2]
+    (adapter / "generation_config.json").write_text("[")
+    with pytest.raises(ModelError, match=r"generation_config\.json cannot be read"):
+        VLLMChat(adapter)
 
 
 def test_a_broken_adapter_says_what_is_wrong(vllm: type[StandInLLM], tmp_path: Path) -> None:

@@ -98,6 +98,10 @@ class HuggingFaceChat:
         self.model, self.tokenizer = load(source, dtype=dtype, cache=cache)
         if not self.tokenizer.chat_template:
             raise ModelError(f"model '{source}': its tokenizer has no chat template; choose an instruction-tuned model")
+        if hasattr(self.model, "merge_and_unload"):  # an adapter costs several times the model on a CPU, merged nothing
+            ends = self.model.generation_config
+            self.model = self.model.merge_and_unload()
+            self.model.generation_config = ends
         self.model.to(device or _best_device())
         self.batch_size = batch_size or (16 if self.model.device.type == "cpu" else 128)
 

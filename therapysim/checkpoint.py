@@ -215,8 +215,11 @@ def _load_adapter(folder: Path, dtype: str, cache: Path | None) -> tuple[Any, An
         ) from error
     try:
         from peft import PeftModel
+        from transformers import GenerationConfig
 
         model = PeftModel.from_pretrained(model, str(folder))
+        if (folder / "generation_config.json").is_file():  # an adapter may have learnt an end token of its own
+            model.generation_config = GenerationConfig.from_pretrained(str(folder))
     except ImportError as error:
         raise ModelError(f"adapter '{folder}': loading it needs peft; {INSTALL}: {error}") from error
     except Exception as error:

@@ -67,6 +67,8 @@ class VLLMChat:
         # Some tokenizers lay out chats without a template, and have no such attribute.
         if not getattr(self.llm.get_tokenizer(), "chat_template", "none needed"):
             raise ModelError(f"model '{source}': its tokenizer has no chat template; choose an instruction-tuned model")
+        # vLLM knows the base model's end tokens; an adapter may have learnt one of its own.
+        self._ends = _end_tokens(self.adapter)
         added = f" with adapter {fingerprint(self.adapter)}" if self.adapter else ""
         #: What a recorded reply hangs on besides chat, sampling and seed: the files and the precision, not the place.
         self.identity = f"vllm {fingerprint(self.base)}{added} in {dtype}"
@@ -101,6 +103,7 @@ class VLLMChat:
             temperature=float(sampling.temperature),
             top_p=float(sampling.top_p),
             seed=int(seed) % _SEEDS,
+            stop_token_ids=self._ends,
         )
 
     def _lora_request(self) -> Any:
@@ -139,6 +142,18 @@ def _places(source: str | Path, adapter: str | Path | None, cache: Path | None) 
             f"adapter '{source}': its base '{base}' is an adapter itself; vLLM takes one; merge them first"
         )
     return under, place
+
+
+def _end_tokens(adapter: str | None) -> list[int]:
+    """What ends a reply beside the base's own end tokens, from the adapter's ``generation_config.json``, if any."""
+    file = Path(adapter or "") / "generation_config.json"
+    if adapter is None or not file.is_file():
+        return []
+    try:
+        ends = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+        return [int(end) for end in (ends if isinstance(ends, list) else [ends]) if end is not None]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"adapter '{adapter}': generation_config.json cannot be read: {error!r}") from error
 
 
 def _is_adapter(place: str | Path) -> bool:

@@ -12,6 +12,9 @@ from typing import Any
 
 from therapysim import __version__
 from therapysim.errors import CalibrationError, ConfigError, TherapySimError
+from therapysim.train.attack_cli import add_attack_command
+from therapysim.train.patient_cli import add_patient_commands, add_patient_training
+from therapysim.train.realism_cli import add_realism_command
 from therapysim.train.sensor_cli import add_sensor_commands
 
 __all__ = ["build_parser", "main"]
@@ -20,7 +23,8 @@ __all__ = ["build_parser", "main"]
 _EXTRAS = {
     **dict.fromkeys(("accelerate", "datasets", "gguf", "peft", "torch", "tqdm", "transformers", "trl"), "train"),
     **dict.fromkeys(("onnx", "onnxscript"), "sensor"),
-    **dict.fromkeys(("matplotlib", "scipy"), "report"),
+    "aiohttp": "remote",
+    **dict.fromkeys(("matplotlib", "scipy", "vaderSentiment"), "report"),
     "vllm": "vllm",
     "wandb": "wandb",
 }
@@ -56,6 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_benchmark(commands)
     add_profile(commands)
     add_calibrate(commands)
+    add_patient_commands(commands)
+    add_realism_command(commands)
+    add_attack_command(commands)
     add_train(commands)
     return parser
 
@@ -196,6 +203,7 @@ def add_train(commands: Any) -> None:
     kinds = parser.add_subparsers(title="what to train", metavar="KIND", required=True)
     add_train_grpo(kinds)
     add_sensor_commands(kinds)
+    add_patient_training(kinds)
 
 
 def add_train_grpo(kinds: Any) -> None:
