@@ -185,9 +185,7 @@ def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spac
     return gym.spaces.Dict(shown), action
 
 
-def start_of(
-    seed: int, persona: str | None, split: str, options: dict[str, Any] | None, vary: bool = False
-) -> Start:
+def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any] | None, vary: bool = False) -> Start:
     """The start that the constructor and one reset's options add up to; unknown names are refused."""
     if options is not None and not isinstance(options, Mapping):
         raise ConfigError(f"reset options are {options!r}, expected a dict with 'persona' or 'split'")

@@ -3,15 +3,14 @@
 python tests/measure.py mood        how close the scripted patient's words read to the mood it was given
 python tests/measure.py seeds       digests of the transcripts of two runs with one seed, and of a third seed
 python tests/measure.py baselines   every baseline with every held-out patient, mean and 95 % interval
-python tests/measure.py patient     SmolLM2-135M as the patient: how often the guard redraws and replaces
-    python tests/measure.py grpo        seconds of a GRPO update with SmolLM2-135M, and the share that is generation
+python tests/measure.py transcripts ten sessions with the shipped language-model patient, to be read
+python tests/measure.py grpo        seconds of a GRPO update with SmolLM2-135M, and the share that is generation
 """
 
 import argparse
 import hashlib
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def main() -> None:
         "mood": mood,
         "seeds": seeds,
         "baselines": baselines,
-        "patient": patient,
+        "transcripts": transcripts,
         "grpo": grpo,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,27 +121,25 @@ def seeds() -> None:
 
 
 def baselines() -> None:
-    """Five dev and test patients, eight seeds each."""
+    """Every dev and test patient, eight seeds each."""
     who = [p.id for split in ("dev", "test") for p in personas(split)]
     print(table(benchmark(SessionBatch(), {n: baseline(n) for n in BASELINES}, who, range(8))))
 
 
-def patient() -> None:
-    """Eight sessions of four turns with a language model as the patient."""
-    from therapysim.chat import HuggingFaceChat
-    from therapysim.personas.llm import LLMPatient
-
-    feel = shipped_sensor().affect
-    speaker = LLMPatient(HuggingFaceChat("smollm2"), ScriptedPatient(feel), feel)
-    batch = SessionBatch(SessionConfig(max_turns=4), patient=speaker)
-    starts = [Start(i, p.id) for i, p in enumerate(personas("train") + personas("test"))]
-    episodes = play(batch, baseline("attuned"), starts)
-    lines = [turn.line for e in episodes for turn in e.turns if turn.line]
-    first = sum(not line.rejected and line.source == "llm" for line in lines)
-    replaced = sum(line.source == "replaced" for line in lines)
-    reasons = Counter(reason for line in lines for reason in line.rejected)
-    print(f"{len(lines)} lines: {first / len(lines):.0%} passed at once, {replaced / len(lines):.0%} were replaced")
-    print("draws refused, by reason: " + ", ".join(f"{name} {n}" for name, n in reasons.most_common()))
+def transcripts() -> None:
+    """Ten test patients, worded by the shipped adapter, with the attuned therapist: to be read, as Markdown."""
+    batch = SessionBatch(SessionConfig(max_turns=5), patient="llm")
+    episodes = play(batch, baseline("attuned"), [Start(7, p.id) for p in personas("test")[:10]])
+    print("Ten test patients worded by the adapter, seed 7, with the attuned therapist: "
+          "`python tests/measure.py transcripts`.\nA line in [brackets] is the scripted patient's, put in where the "
+          "guard refused every draw; the opening is not marked.")  # fmt: skip
+    for episode in episodes:
+        who = episode.session.persona
+        print(f"\n## {who.name}, {who.age}, {who.occupation}: {who.diagnosis}\n")
+        replaced = [turn.line.text for turn in episode.turns if turn.line and turn.line.source == "replaced"]
+        for message in episode.session.transcript:
+            text = f"[{message.text}]" if message.text in replaced else message.text
+            print(f"- **{message.speaker.capitalize()}:** {text}")
 
 
 def grpo() -> None:

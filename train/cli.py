@@ -92,6 +92,7 @@ def add_benchmark(commands: Any) -> None:
     )
     parser.add_argument("--split", default="test", help="patients: train, dev or test (default)")
     parser.add_argument("--seeds", type=int, default=8, help="sessions with each patient, default 8")
+    parser.add_argument("--patient", default="scripted", help="scripted (default), llm, a model, or URL#MODEL")
     parser.add_argument("--turns", type=int, default=20, help="therapist turns in a session at most, default 20")
     parser.add_argument("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64")
     parser.add_argument(
@@ -111,7 +112,7 @@ def run_benchmark(chosen: argparse.Namespace) -> None:
     from therapysim.personas.load import personas
 
     who, sampling = [p.id for p in personas(chosen.split)], Sampling(max_tokens=chosen.max_tokens)
-    batch = SessionBatch(SessionConfig(max_turns=chosen.turns))
+    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=chosen.patient)
     policies: dict[str, Therapist] = {
         name: baseline(name) if name in BASELINES else ChatTherapist(HuggingFaceChat(name), sampling)
         for name in chosen.policies
