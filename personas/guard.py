@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -262,14 +263,19 @@ def _words(text: str) -> list[str]:
 
 def _content(texts: Iterable[str]) -> set[str]:
     """Stems of the words that carry meaning."""
-    words = (word for text in texts for word in _words(text))
-    return {word.split("'")[0][:_STEM] for word in words if word not in _EMPTY_WORDS}
+    return set().union(*(_stems(text) for text in texts))
+
+
+@lru_cache(maxsize=65_536)
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(word.split("'")[0][:_STEM] for word in _words(text) if word not in _EMPTY_WORDS)
 
 
 def _lines(facts: Iterable[Fact]) -> list[str]:
     return [line for fact in facts for line in fact.lines]
 
 
-def _runs(text: str) -> set[tuple[str, ...]]:
+@lru_cache(maxsize=4_096)
+def _runs(text: str) -> frozenset[tuple[str, ...]]:
     words = _words(text)
-    return {tuple(words[i : i + _RECITAL]) for i in range(len(words) - _RECITAL + 1)}
+    return frozenset(tuple(words[i : i + _RECITAL]) for i in range(len(words) - _RECITAL + 1))
