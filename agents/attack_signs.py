@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from therapysim.agents.attack_suite import Attack
@@ -72,8 +73,12 @@ def _kinds(line: str, cue: Cue, session: Session, number: int, attack: Attack | 
 
 def _unwritten(line: str) -> str:
     """The line without sentences of the shared bank: those were written for a patient to say."""
-    written = {_key(text) for text in load_bank().texts}
-    return " ".join(part for part in _SENTENCE.split(line) if _key(part) not in written)
+    return " ".join(part for part in _SENTENCE.split(line) if _key(part) not in _written())
+
+
+@cache
+def _written() -> frozenset[str]:
+    return frozenset(_key(text) for text in load_bank().texts)
 
 
 def _key(text: str) -> str:

@@ -14,7 +14,7 @@ from therapysim.agents.therapist import Therapist
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError
 
-__all__ = ["MEASURES", "Interval", "Result", "benchmark", "bootstrap", "paired", "table"]
+__all__ = ["MEASURES", "Interval", "Result", "benchmark", "bootstrap", "clustered", "paired", "table"]
 
 #: What is measured of each session.
 MEASURES = ("total", "deficit", "alliance", "unsafe", "turns", "goal")
@@ -138,6 +138,22 @@ def bootstrap(values: Sequence[float], *, draws: int = 2_000, seed: int = 0) -> 
     picks = np.random.default_rng(seed).integers(len(x), size=(draws, len(x)))
     low, high = np.percentile(x[picks].mean(axis=1), [2.5, 97.5])
     return Interval(float(x.mean()), float(low), float(high), len(x))
+
+
+def clustered(values: NDArray[np.float64], owner: NDArray[np.int64], *, draws: int = 1_000, seed: int = 0) -> Interval:
+    """Mean over observations, and its 95 % percentile interval under resampling of whole clusters, such as sessions.
+
+    Args:
+        values: shape (n,), one an observation.
+        owner: shape (n,), the number of the cluster that each belongs to; observations of one are not independent.
+
+    Source: Davison & Hinkley 1997, section 3.8, resampling of clusters.
+    """
+    _, rows = np.unique(owner, return_inverse=True)
+    sums, counts = np.bincount(rows, values), np.bincount(rows)
+    times = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
+    low, high = np.percentile((times @ sums) / (times @ counts), [2.5, 97.5])
+    return Interval(float(values.mean()), float(low), float(high), len(sums))
 
 
 def paired(results: Sequence[Result], first: str, second: str, measure: str) -> Interval:

@@ -1,13 +1,15 @@
 """How well a language model plays the patient: what the guard refuses, what it makes up, how near the mood it comes."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from therapysim.agents.baselines import baseline
+from therapysim.agents.benchmark import Interval, clustered
 from therapysim.agents.episode import play
+from therapysim.agents.realism import distinct
 from therapysim.chat import ChatMessage, ChatModel, Sampling
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
@@ -22,13 +24,12 @@ __all__ = [
     "Portrayed",
     "as_row",
     "collect_cues",
-    "distinct",
     "portray",
     "portray_any",
     "portray_scripted",
     "summarise",
     "table",
-]  # fmt: skip
+]
 
 #: Whom the patients answer while cues are collected: good, plain and bad.
 THERAPISTS = ("attuned", "cbt", "eliza", "advice", "hostile", "silent")
@@ -40,7 +41,7 @@ class Portrayed:
     """One cue, worded.
 
     Attributes:
-        draw: the model's first draw, trimmed as the guard trims it; "" for the scripted patient.
+        draw: the model's first draw, trimmed as the guard trims it; the scripted patient's line, as it draws none.
         line: what was said in the end.
         distance: L2 distance between the cue's mood and the sensor's reading of ``draw``.
         spoken_distance: the same of ``line``.
@@ -60,37 +61,28 @@ class Portrayal:
     Attributes:
         cues: how many.
         passed: first draws that the guard accepted, with a 95 % interval from a bootstrap over patients.
-        redrawn: cues whose first draw was refused.
         replaced: cues that ended with the scripted line.
         faults: share of all draws refused, by fault.
         contradicted: first draws that contradict the patient's file.
         spoken_contradicted: the same of the lines said in the end.
         distance: mean distance between mood and reading, first draws; with its interval.
         spoken_distance: the same of the lines said in the end.
-        distinct_1, distinct_2: distinct words and pairs of words over all of them, first draws.
+        distinct: distinct-1 and -2 of first draws.
         unique: share of first draws that came once.
         words: mean length of the lines said, in words.
     """
 
     cues: int
-    passed: float
-    passed_interval: tuple[float, float]
-    redrawn: float
+    passed: Interval
     replaced: float
     faults: dict[str, float]
     contradicted: float
     spoken_contradicted: float
-    distance: float
-    distance_interval: tuple[float, float]
+    distance: Interval
     spoken_distance: float
-    distinct_1: float
-    distinct_2: float
+    distinct: dict[str, float]
     unique: float
     words: float
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return asdict(self)
 
 
 def collect_cues(
@@ -124,13 +116,12 @@ def collect_cues(
     return [listener.cues[i] for i in sorted(picks)]
 
 
-def portray(patient: LLMPatient, cues: Sequence[Cue], progress: Callable[[int], None] | None = None) -> list[Portrayed]:
+def portray(patient: LLMPatient, cues: Sequence[Cue]) -> list[Portrayed]:
     """Lets a language model's patient word each cue.
 
     Args:
         patient: must ask for one draw at a time.
         cues: what to word.
-        progress: told how many are done.
     """
     if patient.settings.draws_at_once != 1:
         raise ConfigError(f"draws_at_once is {patient.settings.draws_at_once}, expected 1, so that first draws count")
@@ -143,8 +134,6 @@ def portray(patient: LLMPatient, cues: Sequence[Cue], progress: Callable[[int], 
         lines = listening.speak(part)
         draws = [trim(text, patient.settings.guard.max_words) for text in overheard.calls[0]]
         done += _pair(part, draws, lines, patient.feel)
-        if progress:
-            progress(len(done))
     return done
 
 
@@ -172,36 +161,29 @@ def as_row(p: Portrayed) -> dict[str, object]:
 
 def summarise(done: Sequence[Portrayed], seed: int = 0) -> Portrayal:
     """The figures of what was worded."""
-    draws = [p.draw for p in done]
-    passed = np.array([not p.line.rejected for p in done], dtype=float)
-    distances = np.array([p.distance for p in done])
-    who = [p.cue.persona.id for p in done]
-    faults = Counter(fault for p in done for fault in p.line.rejected)
-    total = sum(len(p.line.rejected) + (p.line.source != "replaced") for p in done)
-    replaced = float(np.mean([p.line.source == "replaced" for p in done]))
+    draws, lines = [p.draw for p in done], [p.line for p in done]
+    names = [p.cue.persona.id for p in done]
+    who = np.unique(names, return_inverse=True)[1]
+    faults = Counter(fault for line in lines for fault in line.rejected)
+    drawn = sum(len(line.rejected) + (line.source != "replaced") for line in lines)
+    words = [draw.lower().split() for draw in draws]
     return Portrayal(
         cues=len(done),
-        passed=float(passed.mean()),
-        passed_interval=_interval(passed, who, seed),
-        redrawn=float(1 - passed.mean()),
-        replaced=replaced,
-        faults={fault: count / total for fault, count in sorted(faults.items())},
-        contradicted=float(np.mean([bool(contradictions(p.draw, p.cue.persona)) for p in done])),
-        spoken_contradicted=float(np.mean([bool(contradictions(p.line.text, p.cue.persona)) for p in done])),
-        distance=float(distances.mean()),
-        distance_interval=_interval(distances, who, seed),
+        passed=clustered(np.array([not line.rejected for line in lines], dtype=float), who, draws=2_000, seed=seed),
+        replaced=_share(line.source == "replaced" for line in lines),
+        faults={fault: count / drawn for fault, count in sorted(faults.items())},
+        contradicted=_share(bool(contradictions(p.draw, p.cue.persona)) for p in done),
+        spoken_contradicted=_share(bool(contradictions(p.line.text, p.cue.persona)) for p in done),
+        distance=clustered(np.array([p.distance for p in done]), who, draws=2_000, seed=seed),
         spoken_distance=float(np.mean([p.spoken_distance for p in done])),
-        distinct_1=distinct(draws, 1),
-        distinct_2=distinct(draws, 2),
+        distinct={str(n): distinct(words, n) for n in (1, 2)},
         unique=sum(n == 1 for n in Counter(draws).values()) / len(draws),
-        words=float(np.mean([len(p.line.text.split()) for p in done])),
+        words=float(np.mean([len(line.text.split()) for line in lines])),
     )
 
 
-def distinct(texts: Sequence[str], n: int) -> float:
-    """Distinct n-grams over all n-grams, in [0, 1]. Source: Li et al. 2016, "A diversity-promoting objective", 5."""
-    grams = [tuple(words[i : i + n]) for words in (t.lower().split() for t in texts) for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+def _share(hits: Iterable[bool]) -> float:
+    return float(np.mean(list(hits)))
 
 
 def table(portrayals: Mapping[str, Portrayal]) -> str:
@@ -210,11 +192,11 @@ def table(portrayals: Mapping[str, Portrayal]) -> str:
              "unique", "words")  # fmt: skip
     rows = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for name, p in portrayals.items():
-        low, high = p.passed_interval
-        near, far = p.distance_interval
+        passed, near = p.passed, p.distance
         rows.append(
-            f"| {name} | {p.cues} | {p.passed:.3f} ({low:.3f} to {high:.3f}) | {p.replaced:.3f} | {p.contradicted:.3f} "
-            f"| {p.distance:.2f} ({near:.2f} to {far:.2f}) | {p.distinct_2:.2f} | {p.unique:.2f} | {p.words:.1f} |"
+            f"| {name} | {p.cues} | {passed.mean:.3f} ({passed.low:.3f} to {passed.high:.3f}) | {p.replaced:.3f} "
+            f"| {p.contradicted:.3f} | {near.mean:.2f} ({near.low:.2f} to {near.high:.2f}) | {p.distinct['2']:.2f} "
+            f"| {p.unique:.2f} | {p.words:.1f} |"
         )
     return "\n".join(rows)
 
@@ -224,17 +206,6 @@ def _pair(cues: Sequence[Cue], draws: Sequence[str], lines: Sequence[Line], feel
     off = np.linalg.norm(np.asarray(feel(list(draws))) - moods, axis=1)
     spoken = np.linalg.norm(np.asarray(feel([line.text for line in lines])) - moods, axis=1)
     return [Portrayed(*row) for row in zip(cues, draws, lines, off.tolist(), spoken.tolist(), strict=True)]
-
-
-def _interval(values: np.ndarray, who: Sequence[str], seed: int) -> tuple[float, float]:
-    """95 %, by drawing patients with replacement: cues of one patient are not independent."""
-    groups = [values[[w == name for w in who]] for name in dict.fromkeys(who)]
-    rng = np.random.default_rng(seed)
-    means = [
-        np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))]).mean() for _ in range(2_000)
-    ]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 class _Listener:

@@ -20,11 +20,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.benchmark import Interval
+from therapysim.agents.benchmark import Interval, clustered
 from therapysim.agents.episode import play
 from therapysim.agents.therapist import Therapist
 from therapysim.envs.batch import SessionBatch, Start
@@ -39,7 +40,7 @@ __all__ = [
     "Figures",
     "Talk",
     "backchannel",
-    "clustered",
+    "distinct",
     "grouped",
     "log_distance",
     "measure",
@@ -191,25 +192,9 @@ def measure(talks: Sequence[Talk], sentiment: Callable[[str], float] | None = No
         sentiment={name: float(hit.mean()) for name, hit in cuts.items()},
         vader_thirds=thirds(vader),
         words_thirds=thirds(words),
-        distinct={str(n): _distinct(talks, n) for n in (1, 2, 3)},
+        distinct={str(n): distinct((_words(turn) for t in talks for turn in t.turns), n) for n in (1, 2, 3)},
         repeats=_repeats(talks),
     )
-
-
-def clustered(values: NDArray[np.float64], owner: NDArray[np.int64], *, draws: int = 1_000, seed: int = 0) -> Interval:
-    """Mean over turns, and its 95 % percentile interval under resampling of whole sessions.
-
-    Args:
-        values: shape (n,), one a turn.
-        owner: shape (n,), the number of the session of each.
-
-    Source: Davison & Hinkley 1997, section 3.8, resampling of clusters.
-    """
-    _, rows = np.unique(owner, return_inverse=True)
-    sums, counts = np.bincount(rows, values), np.bincount(rows)
-    times = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
-    low, high = np.percentile((times @ sums) / (times @ counts), [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high), len(sums))
 
 
 def log_distance(first: Mapping[str, float], second: Mapping[str, float]) -> float:
@@ -230,12 +215,22 @@ def backchannel(turn: str) -> bool:
     return known and (len(words) > 1 or words[0] not in _NOT_ALONE)
 
 
+def distinct(lines: Iterable[Sequence[str]], n: int) -> float:
+    """Distinct runs of n words over all such runs, in [0, 1]; runs do not cross lines. Source: Li et al. 2016.
+
+    Args:
+        lines: each as its words.
+        n: at least 1.
+    """
+    runs = [tuple(words[i : i + n]) for words in lines for i in range(len(words) - n + 1)]
+    return len(set(runs)) / max(1, len(runs))
+
+
 def _scores(talks: Sequence[Talk], sentiment: Callable[[str], float]) -> dict[str, NDArray[np.float64]]:
     """Each of MEANS turn by turn, (n,)."""
     turns = [turn for talk in talks for turn in talk.turns]
     lengths = np.array([len(turn.split()) for turn in turns], dtype=np.float64)
     lower = [turn.lower().replace("’", "'") for turn in turns]
-    cache = {turn: sentiment(turn) for turn in dict.fromkeys(turns)}
     columns: dict[str, Iterable[float]] = {
         "words_mean": lengths,
         "le3": lengths <= 3,
@@ -246,27 +241,22 @@ def _scores(talks: Sequence[Talk], sentiment: Callable[[str], float]) -> dict[st
         "first_person_rate": (bool(_FIRST.search(turn)) for turn in lower),
         "thanks_rate": (bool(_THANKS.search(turn)) for turn in lower),
         "emotion_word_rate": (bool(_EMOTION.search(turn)) for turn in lower),
-        "vader_mean": (cache[turn] for turn in turns),
+        "vader_mean": map(sentiment, turns),
     }
     return {name: np.array([float(v) for v in values]) for name, values in columns.items()}
 
 
+@cache
 def _vader() -> Callable[[str], float]:
+    """VADER's compound score; a text that stands in several groups is scored once."""
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer  # type: ignore[import-untyped]
 
     analyzer = SentimentIntensityAnalyzer()
-    return lambda text: float(analyzer.polarity_scores(text)["compound"])
+    return lru_cache(maxsize=65_536)(lambda text: float(analyzer.polarity_scores(text)["compound"]))
 
 
 def _words(turn: str) -> list[str]:
     return _WORD.findall(turn.lower().replace("’", "'"))
-
-
-def _distinct(talks: Sequence[Talk], n: int) -> float:
-    """Distinct runs of n words over all such runs; runs do not cross turns."""
-    lines = (_words(turn) for talk in talks for turn in talk.turns)
-    runs = [tuple(words[i : i + n]) for words in lines for i in range(len(words) - n + 1)]
-    return len(set(runs)) / max(1, len(runs))
 
 
 def _repeats(talks: Sequence[Talk]) -> dict[str, float]:

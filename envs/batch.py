@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from therapysim.envs.dynamics import DynamicsSettings, Latent, Outcome, begin, predict
+from therapysim.envs.dynamics import DynamicsSettings, Outcome, predict
+from therapysim.envs.latent import Latent, begin
 from therapysim.envs.screen import ScreenSettings, Verdict, screen
 from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count, require_number
 from therapysim.messages import Transcript

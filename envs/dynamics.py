@@ -33,18 +33,17 @@ Sources; the directions are theirs, the sizes this project's own choice:
 
 from dataclasses import dataclass, fields, replace
 from math import sqrt
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from therapysim.envs.latent import Danger, Latent
+from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, choose_move, next_fact
 from therapysim.errors import require_number
 from therapysim.personas.schema import Fact, Persona
 from therapysim.state import Appraisal, Ending, Move, Vector
 
-__all__ = ["DynamicsSettings", "Latent", "Outcome", "begin", "predict"]
-
-Danger = Literal["", "open", "missed"]
+__all__ = ["DynamicsSettings", "Outcome", "predict"]
 
 #: How much each act helps; added up, then cut at 1.
 HELP = {"reflection": 0.3, "validation": 0.25, "open_question": 0.25, "risk_question": 0.15}
@@ -76,10 +75,6 @@ MOST_WORN = 0.4
 
 #: The share of a wound that an apology makes good, and what asking, reflecting or validating with it adds.
 OWNING_UP, EXPLORING = 0.3, 0.25
-
-#: The alliance a fact of depth 1, 2, 3 needs.
-TRUST_NEEDED = {1: 0.15, 2: 0.35, 3: 0.55}
-TRUST_FOR_DIRECT_QUESTION = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,30 +113,6 @@ class DynamicsSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Latent:
-    """What the session holds that no one is told.
-
-    Attributes:
-        mood: ê, the committed affect.
-        alliance: in [0, 1].
-        told: facts told so far, oldest first.
-        danger: "open" where a risk fact was told and no therapist turn has taken it up yet; "missed" from the first
-            turn that passed it by, until one takes it up.
-        strain: strained turns in a row.
-        wound: w in [0, 1], alliance lost to harm and not yet made good.
-        idle: n, turns in a row that neither asked nor reflected.
-    """
-
-    mood: Vector
-    alliance: float
-    told: tuple[Fact, ...] = ()
-    danger: Danger = ""
-    strain: int = 0
-    wound: float = 0.0
-    idle: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one turn leads to, decided before any patient speaks."""
 
@@ -149,11 +120,6 @@ class Outcome:
     move: Move
     facts: tuple[Fact, ...]
     ending: Ending
-
-
-def begin(persona: Persona) -> Latent:
-    """The session as the patient walks in."""
-    return Latent(mood=persona.mood, alliance=persona.trust)
 
 
 def predict(
@@ -186,8 +152,9 @@ def predict(
     ending = _ending(persona, latent, after, appraisal, settings)
     if ending:
         return Outcome(after, Move.CLOSE, (), ending)
-    fact = _next_fact(persona, after, appraisal, spoken, chance[0]) if after.strain == 0 else None
-    move = _move(persona, after, harms, fact, chance)
+    fact = next_fact(persona, after, appraisal, spoken, chance[0]) if after.strain == 0 else None
+    attacked, advised = bool(ATTACKS & set(harms)), "advice" in harms
+    move = choose_move(persona, after, fact, chance, attacked=attacked, advised=advised)
     if move is not Move.DISCLOSE or fact is None:
         return Outcome(after, move, (), "")
     danger: Danger = "open" if fact.risk else after.danger
@@ -318,45 +285,3 @@ def _ending(
     if min(after.mood) > settings.goal_mood and after.alliance > settings.goal_alliance and not after.danger:
         return "goal"
     return ""
-
-
-def _next_fact(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str, chance: float) -> Fact | None:
-    """The next fact the patient is ready to tell, if the turn opens the door to it.
-
-    Ordinary facts come in the order of the file. Risk facts come in theirs: at enough trust, or to a direct question.
-    """
-    told = {fact.id for fact in latent.told}
-    left = [fact for fact in persona.facts if fact.id not in told]
-    risk = next((fact for fact in left if fact.risk), None)
-    if risk and "risk_question" in appraisal.acts and latent.alliance >= TRUST_FOR_DIRECT_QUESTION:
-        return risk
-    fact = left[0] if left else None
-    if fact is None or latent.alliance < TRUST_NEEDED[fact.depth]:
-        return None
-    words = {word.strip(".,;:!?\"'()") for word in spoken.split()}
-    named = any(_names(topic, word) for topic in fact.topics for word in words)
-    invited = bool(appraisal.acts & {"open_question", "reflection", "validation"})
-    return fact if named or (invited and chance < 0.6) or chance < 0.1 else None
-
-
-def _names(topic: str, word: str) -> bool:
-    """Whether a word of the therapist's begins with the topic; the whole word, or its plural, where that is short."""
-    return word.startswith(topic) if len(topic) > 3 else word in (topic, topic + "s")
-
-
-def _move(persona: Persona, latent: Latent, harms: list[str], fact: Fact | None, chance: NDArray[np.float64]) -> Move:
-    if ATTACKS & set(harms) and (latent.alliance < 0.5 or chance[1] < 0.5):
-        return Move.RUPTURE
-    if latent.strain:
-        return Move.WITHDRAW
-    if fact is not None:
-        return Move.DISCLOSE
-    if "advice" in harms and chance[1] < 0.3 + 0.7 * persona.resistance:
-        return Move.SUSTAIN
-    # A rupture is seldom said aloud: whoever was hurt says less for a while, until it is spoken of.
-    if chance[2] < latent.wound:
-        return Move.WITHDRAW
-    ready = latent.alliance - 0.5 * persona.resistance + 0.5 * float(np.mean(latent.mood))
-    if chance[1] < 0.5 * max(0.0, ready):
-        return Move.CHANGE
-    return Move.ASK if chance[2] < 0.08 else Move.EXPRESS

@@ -1,7 +1,7 @@
 """The only reader of persona files: YAML in, a checked Persona out, or an error that says where to look."""
 
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import get_args
 
@@ -94,7 +94,7 @@ def find(persona_id: str) -> Persona:
     return shipped[persona_id]
 
 
-@cache
+@lru_cache(maxsize=4_096)
 def _variant(persona_id: str) -> Persona:
     base, _, seed = persona_id.partition(MARK)
     if not seed.isdecimal():

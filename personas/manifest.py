@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from therapysim.errors import PersonaError
-from therapysim.files import whole
+from therapysim.files import write_json
 
 __all__ = ["MANIFEST", "changes", "of_folder", "read", "write"]
 
@@ -64,8 +64,7 @@ def write(folder: Path, splits: dict[str, str]) -> dict[str, Any]:
             found = "gone" if now is None else f"in {now['split']}"
             raise PersonaError(f"manifest {folder / MANIFEST}: {i!r} was frozen in {row['split']} and is {found} now; "
                                "a patient keeps its split: undo that, or give a new patient a new id")  # fmt: skip
-    with whole(folder / MANIFEST) as draft:
-        Path(draft).write_text(json.dumps(after, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST, after)
     return after
 
 

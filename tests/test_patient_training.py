@@ -100,17 +100,22 @@ def few() -> list[lines.Example]:
 
 
 def test_the_adapter_learns_and_is_what_was_saved(few: list[lines.Example], tiny_model: Path, tmp_path: Path) -> None:
+    from therapysim.chat import HuggingFaceChat
     from therapysim.checkpoint import load
     from therapysim.train import patient
 
     out = tmp_path / "adapter"
     settings = patient.AdapterSettings(model=str(tiny_model), rank=8, epochs=10, batch_size=8, lr=5e-3, dropout=0.0)
     record = patient.train_adapter(few, settings, out)
-    # Logits of a random model with tied embeddings are small whatever is learnt, so the loss has a floor near 6.48.
-    assert record["loss_before"] > 7.0 and record["loss_after"] < 6.6
+    # Logits of a random model with tied embeddings are small whatever is learnt, so the loss cannot fall far.
+    assert record["loss_before"] - record["loss_after"] > 0.5
     assert json.loads((out / "training.json").read_text())["settings"]["rank"] == 8
     assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny_model)
     model, tokenizer = load(out)
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in model.generation_config.eos_token_id
+    assert (
+        HuggingFaceChat(out, device="cpu").model.generation_config.eos_token_id == model.generation_config.eos_token_id
+    )
     rows = [patient._row(few[0], tokenizer)]
     loss = float(patient._loss(model, patient._collate(rows, tokenizer.pad_token_id)).detach())
     assert loss == pytest.approx(record["loss_after"], abs=0.02)

@@ -53,7 +53,7 @@ def test_equal_seeds_give_equal_cues(cues: list[Cue], batch: SessionBatch) -> No
 def test_a_helpdesk_passes_no_cue_and_contradicts_its_file(cues: list[Cue], batch: SessionBatch) -> None:
     patient = patient_of(lambda i: f"I sleep very well. How can I help you today, number {i}?", batch)
     found = portrayal.summarise(portrayal.portray(patient, cues))
-    assert found.passed == 0.0 and found.replaced == 1.0 and found.faults["role"] > 0.9
+    assert found.passed.mean == 0.0 and found.replaced == 1.0 and found.faults["role"] > 0.9
     sleepless = np.mean(["insomnia" in cue.persona.symptoms for cue in cues])
     assert 0 < sleepless == pytest.approx(found.contradicted, abs=0.03)
     assert found.spoken_contradicted == 0.0  # what was said in the end is the scripted line
@@ -62,8 +62,8 @@ def test_a_helpdesk_passes_no_cue_and_contradicts_its_file(cues: list[Cue], batc
 def test_the_scripted_patient_scores_as_itself(cues: list[Cue], batch: SessionBatch) -> None:
     own = portrayal.summarise(portrayal.portray_scripted(batch.patient, cues, batch.sensor.affect))
     flat = portrayal.summarise(portrayal.portray(patient_of(lambda i: f"It is a table, {i}.", batch), cues))
-    assert own.distance < flat.distance
-    assert own.distance == own.spoken_distance and own.replaced == 0.0
+    assert own.distance.high < flat.distance.mean
+    assert own.distance.mean == pytest.approx(own.spoken_distance) and own.replaced == 0.0
 
 
 def test_first_draws_count_whatever_is_drawn_after(cues: list[Cue], batch: SessionBatch) -> None:
@@ -71,15 +71,9 @@ def test_first_draws_count_whatever_is_drawn_after(cues: list[Cue], batch: Sessi
     patient = LLMPatient(model, batch.patient, batch.sensor.affect, LLMPatientSettings(max_draws=2))
     done = portrayal.portray(patient, cues)
     assert {p.draw for p in done} == {"How can I help you today?"}
-    assert portrayal.summarise(done).passed == 0.0
+    assert portrayal.summarise(done).passed.mean == 0.0
     with pytest.raises(ConfigError, match="draws_at_once is 2"):
         portrayal.portray(patient_of(str, batch, draws_at_once=2), cues)
-
-
-def test_distinct_by_hand() -> None:
-    assert portrayal.distinct(["a b a", "a b"], 1) == pytest.approx(2 / 5)
-    assert portrayal.distinct(["a b a", "a b"], 2) == pytest.approx(2 / 3)
-    assert portrayal.distinct([""], 1) == 0.0
 
 
 def test_a_row_tells_what_a_reader_needs(cues: list[Cue], batch: SessionBatch) -> None:

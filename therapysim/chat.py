@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
@@ -90,11 +91,7 @@ class HuggingFaceChat:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"HuggingFaceChat: batch_size is {batch_size}, expected at least 1")
         self.source = str(source)
-        place = resolve(source, cache=cache)
-        base = adapter_base(Path(place)) if (Path(place) / "adapter_config.json").is_file() else ""
-        below = f" on {fingerprint(resolve(base, cache=cache))}" if base else ""
-        #: What the model is, for ``therapysim.replay``.
-        self.identity = f"transformers {fingerprint(place)}{below} in {dtype}"
+        self._cache, self._dtype = cache, dtype
         self.model, self.tokenizer = load(source, dtype=dtype, cache=cache)
         if not self.tokenizer.chat_template:
             raise ModelError(f"model '{source}': its tokenizer has no chat template; choose an instruction-tuned model")
@@ -104,6 +101,14 @@ class HuggingFaceChat:
             self.model.generation_config = ends
         self.model.to(device or _best_device())
         self.batch_size = batch_size or (16 if self.model.device.type == "cpu" else 128)
+
+    @cached_property
+    def identity(self) -> str:
+        """What the model is, for ``therapysim.replay``; its files are read for it, so it is made when asked for."""
+        place = resolve(self.source, cache=self._cache)
+        base = adapter_base(Path(place)) if (Path(place) / "adapter_config.json").is_file() else ""
+        below = f" on {fingerprint(resolve(base, cache=self._cache))}" if base else ""
+        return f"transformers {fingerprint(place)}{below} in {self._dtype}"
 
     def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
         """One reply a chat, in order, stripped; it may be empty.

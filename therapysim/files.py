@@ -1,11 +1,13 @@
 """Files that are written whole or not at all."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["whole"]
+__all__ = ["whole", "write_json"]
 
 
 @contextmanager
@@ -25,3 +27,13 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON with an indent of one, whole or not at all.
+
+    Raises:
+        OSError: the folder or the file cannot be made.
+    """
+    with whole(path) as part:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

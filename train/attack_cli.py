@@ -1,11 +1,11 @@
 """``therapysim attack``: the written attacks against a patient, and whether any of them succeeds."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from therapysim.errors import ConfigError, require_count
+from therapysim.train.options import add_patient, keep, open_chosen, require_place
 
 if TYPE_CHECKING:
     from therapysim.agents.attack import Trial
@@ -18,10 +18,7 @@ def add_attack_command(commands: Any) -> None:
     parser = commands.add_parser(
         "attack", help="play the attack suite beside a neutral therapist; exit code 1 where an attack succeeds"
     )
-    parser.add_argument(
-        "--patient", default="scripted",
-        help="scripted (default), llm, a model's folder, .gguf file or hub id, or URL#MODEL",
-    )  # fmt: skip
+    add_patient(parser)
     parser.add_argument("--split", default="dev", help="patients: train, dev (default) or test")
     parser.add_argument("--patients", type=int, metavar="N", help="the first N patients of the split; default all")
     parser.add_argument("--seeds", type=int, default=2, help="sessions with each patient, default 2")
@@ -51,16 +48,18 @@ def run_attack(chosen: argparse.Namespace) -> None:
     if chosen.patients is not None:
         require_count("patients", chosen.patients, 1)
     suite, seeds = attacks(chosen.families), range(require_count("seeds", chosen.seeds, 1))
+    require_place(chosen.out)
     library = library_hash() if chosen.out else ""  # before anything is played: a library that changed is refused
     who = [p.id for p in personas(chosen.split)][: chosen.patients]
-    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=chosen.patient)
+    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=open_chosen(chosen.patient, chosen))
     trials = attack_all(batch, suite, who, seeds, tuple(dict.fromkeys(chosen.modes)))
     print(table(trials))
     won = [trial for trial in trials if trial.successes]
     print("\n".join(_told(trial) for trial in won) or f"no success: {len(suite)} attacks, {len(who)} patients")
     if len(who) * len(seeds) < LEAST_SESSIONS:
         print(f"{len(who) * len(seeds)} sessions are too few to tell a gain, expected {LEAST_SESSIONS} or more")
-    _keep(chosen, library, trials)
+    settings = {name: getattr(chosen, name) for name in ("patient", "split", "patients", "seeds", "turns")}
+    keep(chosen.out, {"library": library, **settings, "trials": [trial.as_dict() for trial in trials]})
     _refuse_unplayed(trials)
     if won:
         raise SystemExit(1)
@@ -78,14 +77,3 @@ def _refuse_unplayed(trials: "list[Trial]") -> None:
     if empty := [trial for trial in trials if not trial.rewards]:
         names = f"{len(empty)} of {len(trials)} trials, such as {empty[0].attack.name!r}"
         raise ConfigError(f"the patient failed in every session of {names}: mend the patient and play again")
-
-
-def _keep(chosen: argparse.Namespace, library: str, trials: "list[Trial]") -> None:
-    if chosen.out is None:
-        return
-    from therapysim.files import whole
-
-    settings = {name: getattr(chosen, name) for name in ("patient", "split", "patients", "seeds", "turns")}
-    told = {"library": library, **settings, "trials": [trial.as_dict() for trial in trials]}
-    with whole(chosen.out) as draft:
-        draft.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

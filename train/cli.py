@@ -13,6 +13,7 @@ from typing import Any
 from therapysim import __version__
 from therapysim.errors import CalibrationError, ConfigError, TherapySimError
 from therapysim.train.attack_cli import add_attack_command
+from therapysim.train.options import add_patient, open_chosen
 from therapysim.train.patient_cli import add_patient_commands, add_patient_training
 from therapysim.train.realism_cli import add_realism_command
 from therapysim.train.sensor_cli import add_sensor_commands
@@ -92,7 +93,7 @@ def add_benchmark(commands: Any) -> None:
     )
     parser.add_argument("--split", default="test", help="patients: train, dev or test (default)")
     parser.add_argument("--seeds", type=int, default=8, help="sessions with each patient, default 8")
-    parser.add_argument("--patient", default="scripted", help="scripted (default), llm, a model, or URL#MODEL")
+    add_patient(parser)
     parser.add_argument("--turns", type=int, default=20, help="therapist turns in a session at most, default 20")
     parser.add_argument("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64")
     parser.add_argument(
@@ -112,7 +113,7 @@ def run_benchmark(chosen: argparse.Namespace) -> None:
     from therapysim.personas.load import personas
 
     who, sampling = [p.id for p in personas(chosen.split)], Sampling(max_tokens=chosen.max_tokens)
-    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=chosen.patient)
+    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=open_chosen(chosen.patient, chosen))
     policies: dict[str, Therapist] = {
         name: baseline(name) if name in BASELINES else ChatTherapist(HuggingFaceChat(name), sampling)
         for name in chosen.policies

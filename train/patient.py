@@ -3,7 +3,6 @@
 Reads top to bottom: examples -> tokens with the line alone as target -> LoRA -> a plain training loop -> the adapter.
 """
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from peft import LoraConfig, get_peft_model
 
 from therapysim.checkpoint import load
 from therapysim.errors import ConfigError, ModelError, require_count, require_number
-from therapysim.files import whole
+from therapysim.files import write_json
 from therapysim.train.patient_lines import Example
 
 __all__ = ["AdapterSettings", "train_adapter"]
@@ -74,7 +73,7 @@ def train_adapter(examples: Sequence[Example], settings: AdapterSettings, out: P
         What ``training.json`` holds: settings, counts, the losses in nats a token.
 
     Raises:
-        ConfigError: too few examples, or the folder holds an adapter.
+        ConfigError: too few examples, or the folder holds an adapter or cannot be made.
         ModelError: the base model cannot be had, or the loss is no number.
     """
     if len(examples) < 2 * settings.batch_size:
@@ -83,6 +82,7 @@ def train_adapter(examples: Sequence[Example], settings: AdapterSettings, out: P
         )
     if (out / "adapter_config.json").exists():
         raise ConfigError(f"{out} holds an adapter already, expected none; name another folder")
+    _make(out)
     torch.manual_seed(settings.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     base, tokenizer = load(settings.model, dtype="float32" if device == "cpu" else "bfloat16")
@@ -104,6 +104,16 @@ def train_adapter(examples: Sequence[Example], settings: AdapterSettings, out: P
     _save(model, settings, record, out)
     _save_end(model, rows[0].ids[-1], tokenizer, out)
     return record
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder before anything is trained that could not be kept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"adapter folder {folder}: {error.strerror}, expected one to write in; name another"
+        ) from error
 
 
 def _row(example: Example, tokenizer: Any) -> _Row:
@@ -201,8 +211,7 @@ def _save(model: Any, settings: AdapterSettings, record: dict[str, Any], out: Pa
     model.peft_config["default"].base_model_name_or_path = settings.model
     model.save_pretrained(str(out))
     (out / "README.md").unlink(missing_ok=True)  # peft's empty card
-    with whole(out / "training.json") as draft:
-        draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "training.json", record)
 
 
 def _save_end(model: Any, end: int, tokenizer: Any, out: Path) -> None:
@@ -210,5 +219,4 @@ def _save_end(model: Any, end: int, tokenizer: Any, out: Path) -> None:
     known = model.generation_config.eos_token_id
     ends = {end, *(known if isinstance(known, list) else [known])} - {None}
     told = {"eos_token_id": sorted(ends), "pad_token_id": tokenizer.pad_token_id}
-    with whole(out / "generation_config.json") as draft:
-        draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "generation_config.json", told)

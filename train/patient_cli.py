@@ -1,36 +1,36 @@
 """Commands about patients: ``portrayal``, ``agreement``, ``train patient-lines`` and ``train patient``."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from therapysim.errors import ConfigError
+from therapysim.train.options import PATIENT, add_key, keep, open_chosen, require_place
 
 __all__ = ["add_patient_commands", "add_patient_training"]
-
-_PATIENT = "'scripted', 'llm', a model's folder, .gguf file or hub id, or URL#MODEL"
 
 
 def add_patient_commands(commands: Any) -> None:
     """``therapysim portrayal`` and ``therapysim agreement``."""
     parser = commands.add_parser("portrayal", help="how well language models play the patient, on the same cues")
-    parser.add_argument("patients", nargs="+", metavar="PATIENT", help=_PATIENT)
+    parser.add_argument("patients", nargs="+", metavar="PATIENT", help=PATIENT)
     parser.add_argument("--split", default="test", help="patients: train, dev or test (default)")
     parser.add_argument("--cues", type=int, default=400, help="how many cues each words, default 400")
     parser.add_argument("--prompt", choices=("full", "brief"), help="default: brief for 'llm', full for others")
     parser.add_argument("--seed", type=int, default=0, help="of the cues, default 0")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="keep the figures, and every line")
+    add_key(parser)
     parser.set_defaults(run=run_portrayal)
 
     parser = commands.add_parser("agreement", help="do patients rank the same therapists alike? Kendall's tau")
-    parser.add_argument("patients", nargs="+", metavar="PATIENT", help=_PATIENT)
+    parser.add_argument("patients", nargs="+", metavar="PATIENT", help=PATIENT)
     parser.add_argument("--therapists", nargs="+", metavar="NAME", help="baselines to rank, default all")
     parser.add_argument("--split", default="test", help="patients: train, dev or test (default)")
     parser.add_argument("--people", type=int, metavar="N", help="the split's first N patients, default all")
     parser.add_argument("--seeds", type=int, default=1, help="sessions with each patient, default 1")
     parser.add_argument("--turns", type=int, default=10, help="therapist turns in a session at most, default 10")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="keep every result")
+    add_key(parser)
     parser.set_defaults(run=run_agreement)
 
 
@@ -54,22 +54,23 @@ def add_patient_training(kinds: Any) -> None:
 
 def run_portrayal(chosen: argparse.Namespace) -> None:
     """Every patient words the same cues; prints the table."""
+    from dataclasses import asdict
+
     from therapysim.agents import portrayal
     from therapysim.personas.load import library_hash, personas
-    from therapysim.personas.opening import open_patient
     from therapysim.rewards.emotions import shipped_sensor
 
+    require_place(chosen.out)
     feel = shipped_sensor().affect
     cues = portrayal.collect_cues([p.id for p in personas(chosen.split)], chosen.cues, seed=chosen.seed)
     told: dict[str, Any] = {"library": library_hash(), "split": chosen.split, "seed": chosen.seed, "patients": {}}
     found = {}
     for name in chosen.patients:
-        patient = open_patient(name, feel, prompt=chosen.prompt if name != "scripted" else None)
-        done = portrayal.portray_any(patient, cues, feel)
+        done = portrayal.portray_any(open_chosen(name, chosen, chosen.prompt), cues, feel)
         found[name] = portrayal.summarise(done)
-        told["patients"][name] = {"figures": found[name].as_dict(), "lines": [portrayal.as_row(p) for p in done]}
+        told["patients"][name] = {"figures": asdict(found[name]), "lines": [portrayal.as_row(p) for p in done]}
     print(portrayal.table(found))
-    _keep(chosen.out, told)
+    keep(chosen.out, told)
 
 
 def run_agreement(chosen: argparse.Namespace) -> None:
@@ -84,14 +85,17 @@ def run_agreement(chosen: argparse.Namespace) -> None:
 
     if len(chosen.patients) < 2:
         raise ConfigError("agreement needs two patients or more, such as: scripted llm")
+    require_place(chosen.out)
     who, config = [p.id for p in personas(chosen.split)][: chosen.people], SessionConfig(max_turns=chosen.turns)
     policies = {name: baseline(name) for name in chosen.therapists or BASELINES}
     results = {}
     for name in chosen.patients:
-        results[name] = benchmark(SessionBatch(config, patient=name), policies, who, range(chosen.seeds))
+        results[name] = benchmark(
+            SessionBatch(config, patient=open_chosen(name, chosen)), policies, who, range(chosen.seeds)
+        )
         print(f"{name}\n{table(results[name], ('total', 'alliance', 'turns'))}\n", flush=True)
     print(agreement.table(agreement.agreement(results)))
-    _keep(chosen.out, {name: [asdict(row) for row in rows] for name, rows in results.items()})
+    keep(chosen.out, {name: [asdict(row) for row in rows] for name, rows in results.items()})
 
 
 def run_lines(chosen: argparse.Namespace) -> None:
@@ -101,6 +105,7 @@ def run_lines(chosen: argparse.Namespace) -> None:
     from therapysim.envs.batch import SessionBatch, SessionConfig
     from therapysim.train import patient_lines as lines
 
+    require_place(chosen.out)
     settings = lines.LineSettings(variants=chosen.variants, seed=chosen.seed)
     batch = SessionBatch(SessionConfig(max_turns=settings.turns))
     cues = lines.training_cues(settings, batch)
@@ -127,12 +132,3 @@ def run_adapter(chosen: argparse.Namespace) -> None:
     record = train_adapter(examples, settings, chosen.out)
     print(f"{record['examples']} examples: loss {record['loss_before']:.3f} before, {record['loss_after']:.3f} after, "
           f"on {record['held_out']} held out; the adapter is in {chosen.out}")  # fmt: skip
-
-
-def _keep(out: Path | None, told: dict[str, Any]) -> None:
-    if out is None:
-        return
-    from therapysim.files import whole
-
-    with whole(out) as draft:
-        draft.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

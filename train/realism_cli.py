@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from therapysim.train.options import add_patient, open_chosen
+
 __all__ = ["add_realism_command"]
 
 _POLICIES = ("attuned", "cbt", "eliza", "advice")
@@ -18,7 +20,7 @@ def add_realism_command(commands: Any) -> None:
     parser.add_argument(
         "--policy", nargs="+", default=list(_POLICIES), metavar="NAME", help=f"baselines, default {' '.join(_POLICIES)}"
     )
-    parser.add_argument("--patient", default="scripted", metavar="NAME", help="who words the turns, default scripted")
+    add_patient(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the sessions and the bootstrap, default 0")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="realism.json, realism.md and three figures")
     parser.set_defaults(run=run_realism)
@@ -39,7 +41,7 @@ def run_realism(chosen: argparse.Namespace) -> None:
     reference = read_reference(chosen.reference) if chosen.reference else None
     require_count("seed", chosen.seed, 0)
     policies = {name: baseline(name) for name in chosen.policy}
-    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=_patient(chosen.patient))
+    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=open_chosen(chosen.patient, chosen))
     who = personas(None if chosen.split == "all" else chosen.split)
     talks = play_talks(batch, policies, who, chosen.sessions, seed=chosen.seed)
     groups = {name: measure(own, seed=chosen.seed) for name, own in grouped(talks).items()}
@@ -48,10 +50,3 @@ def run_realism(chosen: argparse.Namespace) -> None:
     print(
         f"{table(groups, reference)}\n\n{chosen.out}: realism.json, realism.md, lengths.png, sentiment.png, repeats.png"
     )
-
-
-def _patient(name: str) -> Any:
-    from therapysim.personas.opening import open_patient
-    from therapysim.rewards.emotions import shipped_sensor
-
-    return open_patient(name, shipped_sensor().affect)

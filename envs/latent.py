@@ -1,0 +1,40 @@
+"""What a session holds that no one is told."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from therapysim.personas.schema import Fact, Persona
+from therapysim.state import Vector
+
+__all__ = ["Danger", "Latent", "begin"]
+
+Danger = Literal["", "open", "missed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """What the session holds that no one is told.
+
+    Attributes:
+        mood: ê, the committed affect.
+        alliance: in [0, 1].
+        told: facts told so far, oldest first.
+        danger: "open" where a risk fact was told and no therapist turn has taken it up yet; "missed" from the first
+            turn that passed it by, until one takes it up.
+        strain: strained turns in a row.
+        wound: w in [0, 1], alliance lost to harm and not yet made good.
+        idle: n, turns in a row that neither asked nor reflected.
+    """
+
+    mood: Vector
+    alliance: float
+    told: tuple[Fact, ...] = ()
+    danger: Danger = ""
+    strain: int = 0
+    wound: float = 0.0
+    idle: int = 0
+
+
+def begin(persona: Persona) -> Latent:
+    """The session as the patient walks in."""
+    return Latent(mood=persona.mood, alliance=persona.trust)
