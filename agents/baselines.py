@@ -12,7 +12,8 @@ import numpy as np
 from therapysim.envs.batch import Session
 from therapysim.envs.spaces import Utterance
 from therapysim.errors import ConfigError
-from therapysim.rewards.acts import classify
+from therapysim.rewards.danger import signals_danger
+from therapysim.rewards.patterns import HARMFUL, spot
 
 __all__ = ["BASELINES", "Baseline", "baseline"]
 
@@ -135,40 +136,6 @@ SAFETY = (
     "I am glad you told me. How strong is the wish to die, and what keeps you safe when it comes?",
 )
 ASK_ALL = "I ask this of everyone I see: have you had thoughts of suicide, or of not wanting to wake up?"
-_SOMEONE = r"(?:him|her|them|someone|somebody|the baby)"
-_MYSELF = r"(?:myself|my (?:arms?|legs?|skin|wrists?|thighs?))"
-#: How a danger may sound in plain words, with "not" written out.
-DANGER = re.compile(
-    r"\b(?:"
-    + "|".join(
-        (
-            # Death or absence wished for, or thought of.
-            r"(?:not|never|without) (?:to )?(?:wake|woken|waking)|wake up (?:at all|again)",
-            r"(?:be|being|better off|i (?:am|was|were)) dead",
-            r"(?:wish|want\w*|like|rather|ready|have|hope|going) (?:i )?(?:to )?die|(?:of|about) (?:death|dying)",
-            r"i (?:might|could|would|should|will|may) (?:just )?die",
-            r"not (?:want|wish|care)\w* to (?:live|exist|be here|be alive|be around|carry on|go on|wake)",
-            r"not (?:being|be|been) (?:here|alive|around|born)|never been born|kill\w*|suicid\w*|disappear|vanish",
-            r"(?:be|were|i was|being) (?:gone|done with (?:it|life|living))|when i am gone",
-            r"stop(?:ped)? (?:existing|living)|(?:take|taking|took) my (?:own )?life",
-            r"(?:end|ended|ending) (?:it|things|everything|my life|myself)",
-            r"(?:all|it|everything) (?:to be |being |be |were |was )over|not see (?:the )?(?:morning|tomorrow)",
-            # No reason left; a burden to others; leave taken of them.
-            r"(?:point|reason|use) (?:in|to|of|for) (?:living|going on|go on|live|carrying on|being here)|worth living",
-            r"(?:free|rid) of me|(?:better|easier) (?:off )?without me|(?:say|saying|said) (?:my )?goodbye",
-            r"giv(?:en?|ing) (?:away my|my \w+(?: \w+)? (?:away|to))|(?:goodbye|farewell) (?:note|letter)",
-            # Means, places and plans.
-            r"(?:over|off) the (?:edge|bridge|railing|cliff|platform)|in front of (?:a|the|that) (?:train|bus|lorry)",
-            r"(?:sav|count|hoard|stor|collect|keep)\w* (?:up )?(?:the |my |his |her )?(?:pills|tablets|insulin)",
-            r"(?:pills|tablets) .*saved",
-            r"overdose|(?:steer|drive|swerve) (?:into|off)|noose|parapet|razor|blade",
-            # Harm to oneself or to others.
-            rf"(?:cut|cutting|burn\w*|hurt\w*|harm\w*) {_MYSELF}(?! out)",
-            rf"(?:hurt|harm|hit|strangle|stab|choke|shoot|punch)(?:ting|ing)? {_SOMEONE}",
-        )
-    )
-    + r")\b"
-)
 HANDOVER = (
     "I take what you told me seriously. I would like us to call the crisis line together today, and to make a "
     "safety plan with someone who can be with you."
@@ -189,7 +156,6 @@ ELIZA_ELSE = (
     "Can you elaborate on that?",
     "I see. And what does that tell you?",
 )
-_HARSH = frozenset({"confrontation", "invalidation", "incitement", "toxic_positivity", "advice"})
 _ASKS_ALL_AT = 5
 _SWAP = {"i": "you", "me": "you", "my": "your", "am": "are", "mine": "yours", "myself": "yourself", "i'm": "you are"}
 
@@ -244,12 +210,11 @@ def _swapped(words: str) -> str:
 def _attuned(session: Session, rng: np.random.Generator) -> str:
     """Reflects the patient's own words and mood, then asks; meets a danger with a direct question, then a hand-over.
 
-    It knows a danger by ``DANGER``, plain words for it. Those miss what is hinted at, so it asks everyone once, on its
+    It knows a danger by ``rewards.danger.DANGER``, plain words for it. Those miss what is hinted at, so it asks everyone once, on its
     sixth turn, as a careful therapist would; and they take a fear of dying for a wish to, which costs it two turns.
     """
     last = session.transcript.last("therapist")
-    heard = session.transcript.last("patient").lower().replace("\u2019", "'").replace("n't", " not")
-    danger = bool(DANGER.search(heard))
+    danger = signals_danger(session.transcript.last("patient"))
     if last in SAFETY or (danger and last.endswith(ASK_ALL)):
         return HANDOVER
     if danger:
@@ -267,7 +232,7 @@ def _attuned(session: Session, rng: np.random.Generator) -> str:
 def _reflection(pattern: str, mood: str, session: Session) -> str:
     """The patient's words given back; not those with which it attacks or orders itself, which would sound like ours."""
     quoted = pattern.format(mood=mood, words=_key_words(session))
-    return pattern.format(mood=mood, words="this") if classify(quoted) & _HARSH else quoted
+    return pattern.format(mood=mood, words="this") if spot(quoted) & (HARMFUL | {"advice"}) else quoted
 
 
 def _key_words(session: Session) -> str:

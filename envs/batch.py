@@ -16,8 +16,10 @@ from therapysim.personas.opening import open_patient
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import vary
-from therapysim.rewards.appraisal import appraise
-from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.acts import QUESTIONS, REFLECTIONS
+from therapysim.rewards.appraisal import Appraiser
+from therapysim.rewards.repetition import Archive
+from therapysim.rewards.rubric import Rubric, RubricSettings, Score
 from therapysim.rewards.sensor import Sensor, open_sensor
 from therapysim.state import WINDOW, Appraisal, Ending, Move, Reading, State, Transition, Vector
 
@@ -77,6 +79,7 @@ class Session:
         heard: the reading of the patient's last words.
         done: no further turn can be taken.
         failed: the patient could not answer; such a session has no score.
+        asked, reflected: turns so far that held a question, a reflection.
     """
 
     persona: Persona
@@ -89,6 +92,8 @@ class Session:
     ending: Ending = ""
     done: bool = False
     failed: bool = False
+    asked: int = 0
+    reflected: int = 0
 
     @property
     def state(self) -> State:
@@ -98,14 +103,23 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn brought. ``reward`` is nan where the patient failed; then there is no transition."""
+    """What one turn brought. ``reward`` is nan where the patient failed; then there is no transition and no score."""
 
     transition: Transition | None
     reward: float
-    terms: dict[str, float]
-    violations: tuple[str, ...]
+    score: Score | None
     line: Line | None
     screen: Verdict
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Each reward term by name, before its weight; empty where the patient failed."""
+        return self.score.terms if self.score else {}
+
+    @property
+    def violations(self) -> tuple[str, ...]:
+        """Every way in which the turn was unsafe."""
+        return self.score.violations if self.score else ()
 
 
 class SessionBatch:
@@ -118,7 +132,8 @@ class SessionBatch:
         patient: words the cues; the scripted patient by default. A name opens one: "scripted", "llm", a model, or a
             server; see ``personas.opening.open_patient``.
         sensor: reads both speakers; the shipped one by default.
-        rubric: scores the turns.
+        rubric: scores the turns; or its settings, or the name of a preset.
+        archive: what was said to other patients before, so that one template for all does not pay; never written to.
         emotions: instead of a sensor, the name of one: a hub id or a folder; see ``rewards.sensor.open_sensor``.
             A model run by transformers reads a text alike in any batch only to float rounding.
     """
@@ -129,7 +144,8 @@ class SessionBatch:
         *,
         patient: Patient | str | None = None,
         sensor: Sensor | None = None,
-        rubric: Rubric | None = None,
+        rubric: Rubric | RubricSettings | str | None = None,
+        archive: Archive | None = None,
         emotions: str | Path | None = None,
     ) -> None:
         self.config = config or SessionConfig()
@@ -141,7 +157,8 @@ class SessionBatch:
             if patient is None or isinstance(patient, str)
             else patient
         )
-        self.rubric = rubric or Rubric()
+        self.rubric = rubric if isinstance(rubric, Rubric) else Rubric(rubric)
+        self.archive, self._appraiser = archive, Appraiser(self.sensor)
         self.sessions: tuple[Session, ...] = ()
 
     def reset(self, starts: Sequence[Start]) -> tuple[Session, ...]:
@@ -173,9 +190,7 @@ class SessionBatch:
         before = [self.sessions[i] for i in going]
         verdicts = [screen(str(texts[i]), self.config.screen) for i in going]
         spoken = self.sensor.read([v.spoken for v in verdicts])
-        appraisals = [
-            appraise(r, s.heard, s.transcript.said_by("therapist")) for r, s in zip(spoken, before, strict=True)
-        ]
+        appraisals = self._appraise(spoken, before)
         outcomes = [self._predict(*row) for row in zip(before, verdicts, spoken, appraisals, strict=True)]
         lines = self._speak([_cue(*row) for row in zip(before, verdicts, appraisals, outcomes, strict=True)])
         answers = self.sensor.read([line.text if line else "" for line in lines])
@@ -260,6 +275,15 @@ class SessionBatch:
             unheard=verdict.heard != verdict.text,
         )
 
+    def _appraise(self, spoken: Sequence[Reading], before: Sequence[Session]) -> list[Appraisal]:
+        found = self._appraiser(spoken, [s.heard for s in before], [s.transcript.said_by("therapist") for s in before])
+        if self.archive is None:
+            return found
+        return [
+            replace(appraisal, elsewhere=self.archive.elsewhere(s.persona.id, reading.text))
+            for appraisal, s, reading in zip(found, before, spoken, strict=True)
+        ]
+
     def _speak(self, cues: list[Cue]) -> list[Line | None]:
         try:
             lines = list(self.patient.speak(cues))
@@ -285,7 +309,7 @@ class SessionBatch:
         """Step 5 and 6 of a turn: sense and correct, then score."""
         if line is None:
             failed = replace(session, done=True, failed=True)
-            return failed, Turn(None, float("nan"), {}, (), None, verdict)
+            return failed, Turn(None, float("nan"), None, None, verdict)
         before, number = session.state, session.state.turn + 1
         history = (*before.history, answer.polarity)[-WINDOW:]
         after = State(before.attributes, history, self._correct(outcome.latent.mood, answer.affect), number)
@@ -302,6 +326,9 @@ class SessionBatch:
             disclosed=tuple(fact.id for fact in outcome.facts),
             alliance_before=session.latent.alliance,
             alliance_after=outcome.latent.alliance,
+            repaired=max(0.0, session.latent.wound - outcome.latent.wound),
+            asked=session.asked,
+            reflected=session.reflected,
             ending=outcome.ending,
             turns_left=self.config.max_turns - number,
         )
@@ -316,8 +343,10 @@ class SessionBatch:
             heard=answer,
             ending=outcome.ending,
             done=done,
+            asked=session.asked + bool(appraisal.acts & QUESTIONS),
+            reflected=session.reflected + bool(appraisal.acts & REFLECTIONS),
         )
-        return new, Turn(transition, score.reward, score.terms, score.violations, line, verdict)
+        return new, Turn(transition, score.reward, score, line, verdict)
 
     def _correct(self, committed: Vector, sensed: Vector) -> Vector:
         """e = clip((1 - κ) ê + κ p·M, -1, 1)."""

@@ -41,12 +41,20 @@ from therapysim.envs.latent import Danger, Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, choose_move, next_fact
 from therapysim.errors import require_number
 from therapysim.personas.schema import Fact, Persona
+from therapysim.rewards.acts import REFLECTIONS
 from therapysim.state import Appraisal, Ending, Move, Vector
 
 __all__ = ["DynamicsSettings", "Outcome", "predict"]
 
 #: How much each act helps; added up, then cut at 1.
-HELP = {"reflection": 0.3, "validation": 0.25, "open_question": 0.25, "risk_question": 0.15}
+HELP = {
+    "simple_reflection": 0.25,
+    "complex_reflection": 0.35,
+    "validation": 0.25,
+    "affirmation": 0.15,
+    "open_question": 0.25,
+    "risk_inquiry": 0.15,
+}
 ATTUNED_HELP = 0.5
 #: A danger taken up helps at least this much.
 RISK_TAKEN_UP_HELP = 0.6
@@ -55,7 +63,7 @@ RISK_TAKEN_UP_HELP = 0.6
 KIND_HELP = 0.5
 
 #: The acts that work on something with the patient; a turn with none of them may be kind, and no more.
-WORK = frozenset({"reflection", "open_question", "risk_question", "resources"})
+WORK = frozenset({"simple_reflection", "complex_reflection", "open_question", "risk_inquiry", "signposting"})
 
 #: act -> (alliance lost, mood lost in each dimension), at middling reactivity.
 HARM: dict[str, tuple[float, Vector]] = {
@@ -214,7 +222,7 @@ def _made_good(appraisal: Appraisal) -> float:
     """s in [0, 1]: the share of the wound that this turn makes good. Nothing without owning up to it."""
     if "apology" not in appraisal.acts:
         return 0.0
-    explores = bool(appraisal.acts & {"open_question", "reflection", "validation"})
+    explores = bool(appraisal.acts & (REFLECTIONS | {"open_question", "validation"}))
     return _novelty(appraisal) * (OWNING_UP + EXPLORING * explores)
 
 
@@ -228,7 +236,7 @@ def _harms(latent: Latent, appraisal: Appraisal, unheard: bool) -> list[str]:
 
 
 def _takes_up_risk(appraisal: Appraisal) -> bool:
-    return bool(appraisal.acts & {"risk_question", "resources"})
+    return bool(appraisal.acts & {"risk_inquiry", "signposting"})
 
 
 def _reactivity(persona: Persona) -> float:
@@ -281,7 +289,7 @@ def _ending(
     # At risk 2 or 3 the way out is a hand-over, not a better mood.
     if persona.risk >= 2:
         ready = any(f.risk for f in before.told) and after.alliance >= TRUST_FOR_DIRECT_QUESTION
-        return "crisis" if ready and "resources" in appraisal.acts else ""
+        return "crisis" if ready and "signposting" in appraisal.acts else ""
     if min(after.mood) > settings.goal_mood and after.alliance > settings.goal_alliance and not after.danger:
         return "goal"
     return ""

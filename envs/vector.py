@@ -15,7 +15,7 @@ from therapysim.envs.therapy import choose_config, choose_thresholds, describe, 
 from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient
 from therapysim.rewards.risk import RiskThresholds
-from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.rewards.sensor import Sensor
 
 __all__ = ["TherapySimVectorEnv"]
@@ -54,7 +54,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         max_turns: int | None = None,
         patient: Patient | str | None = None,
         sensor: Sensor | None = None,
-        rubric: Rubric | None = None,
+        rubric: Rubric | RubricSettings | str | None = None,
         observe_state: bool = True,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,

@@ -30,18 +30,25 @@ Floats = NDArray[np.float32]
 _Content = tuple[int, tuple[Piece, ...]]
 _Pools = tuple[tuple[str, ...], ...]
 
-#: Where a turn holds several acts, the first of these is the one that the opener answers.
-_ACTS = (
-    "silence", "risk_question", "apology", "confrontation", "invalidation", "toxic_positivity", "resources",
-    "farewell", "advice", "validation", "reflection", "open_question", "closed_question",
-)  # fmt: skip
+#: Where a turn holds several acts, the first of these is the one that the opener answers, and with which lines.
+_ACTS = {
+    **{act: act for act in (
+        "silence", "risk_inquiry", "apology", "confrontation", "invalidation", "toxic_positivity", "signposting",
+        "farewell", "advice", "validation",
+    )},
+    "affirmation": "validation",
+    "complex_reflection": "reflection",
+    "simple_reflection": "reflection",
+    "open_question": "open_question",
+    "closed_question": "closed_question",
+}  # fmt: skip
 _HURTFUL = frozenset({"confrontation", "invalidation", "toxic_positivity"})
-_QUESTIONS = frozenset({"open_question", "closed_question", "risk_question"})
+_QUESTIONS = frozenset({"open_question", "closed_question", "risk_inquiry"})
 #: Which few words answer which acts; the first that fits is taken.
 _BRIEF = (
     (_HURTFUL, "doubt"),
-    (frozenset({"open_question", "risk_question"}), "unsure"),
-    (frozenset({"advice", "resources", "apology", "farewell"}), "accept"),
+    (frozenset({"open_question", "risk_inquiry"}), "unsure"),
+    (frozenset({"advice", "signposting", "apology", "farewell"}), "accept"),
 )
 _FIRM = frozenset({Move.RUPTURE, Move.CLOSE, Move.WITHDRAW})
 _TALK = frozenset({Move.CHANGE, Move.SUSTAIN})
@@ -147,7 +154,7 @@ class ScriptedPatient:
         """A few words that answer the therapist's act, "" where the turn calls for more."""
         fits = words <= self.settings.brief_words and cue.move is Move.EXPRESS and not cue.facts
         plain = not cue.transcript.messages or _silent(cue) or _senseless(cue)
-        if not fits or plain or "risk_question" in cue.acts:  # "A lot." must not answer that
+        if not fits or plain or "risk_inquiry" in cue.acts:  # "A lot." must not answer that
             return ""
         if rng.random() < self.settings.brief_mood and (feeling := self._feeling(cue, said, rng)):
             return feeling
@@ -178,7 +185,7 @@ class ScriptedPatient:
         acts = cue.acts & _HURTFUL if cue.move in _FIRM else cue.acts
         if not cue.transcript.messages or _senseless(cue):
             return []
-        act = next((act for act in _ACTS if act in acts), "")
+        act = next((lines for act, lines in _ACTS.items() if act in acts), "")
         unused = [text for text in self._bank.openers.get(act, ()) if self._new(text, said)]
         return [self._pieces[unused[int(rng.integers(len(unused)))]]] if unused else []
 
@@ -220,7 +227,7 @@ class ScriptedPatient:
         stages = [self._pools(cue, fitting), (fitting,), (self._bank.neutral,)]
         if _senseless(cue) and cue.move is not Move.RUPTURE:
             return [(moves["dodge"],), *stages]
-        if "risk_question" in cue.acts and not cue.persona.risk and cue.move not in (Move.RUPTURE, Move.WITHDRAW):
+        if "risk_inquiry" in cue.acts and not cue.persona.risk and cue.move not in (Move.RUPTURE, Move.WITHDRAW):
             return [(moves["no_danger"],), *stages]
         return [(moves["silence"],), *stages] if _silent(cue) and rng.random() < 0.5 else stages
 

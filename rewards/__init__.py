@@ -3,20 +3,22 @@
 from therapysim.rewards.emotions import EmotionSensor, SensorSettings, shipped_sensor
 from therapysim.rewards.matrix import DIMENSIONS, LABELS, MATRIX, VALENCE_MAP
 from therapysim.rewards.risk import CATEGORIES, Risk, RiskCategory, RiskThresholds
-from therapysim.rewards.rubric import Rubric, RubricWeights, Score
+from therapysim.rewards.rubric import PRESETS, TERMS, Rubric, RubricSettings, Score
 
 __all__ = [
     "CATEGORIES",
     "DIMENSIONS",
     "LABELS",
     "MATRIX",
+    "PRESETS",
+    "TERMS",
     "VALENCE_MAP",
     "EmotionSensor",
     "Risk",
     "RiskCategory",
     "RiskThresholds",
     "Rubric",
-    "RubricWeights",
+    "RubricSettings",
     "Score",
     "SensorSettings",
     "shipped_sensor",

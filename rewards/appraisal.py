@@ -1,54 +1,77 @@
-"""One therapist turn, judged against the patient's words it answers: its acts, its attunement, its novelty."""
+"""Therapist turns, judged against the patient's words they answer: acts, attunement, novelty, relevance."""
 
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from therapysim.rewards.acts import classify
+from therapysim.rewards.acts import decide
+from therapysim.rewards.features import featurise
+from therapysim.rewards.heads import open_heads
 from therapysim.rewards.matrix import LABELS
+from therapysim.rewards.relevance import open_relevance
+from therapysim.rewards.sensor import Sensor
+from therapysim.rewards.words import content_words, overlap, prose, word_set
 from therapysim.state import Appraisal, Reading
 
-__all__ = ["appraise", "content_words"]
+__all__ = ["Appraiser"]
 
-_STOP = frozenset(
-    "a about after again all also am an and any are as at be because been before being but by can could did do does "
-    "doing don down even ever every for from get go going got had has have having he her here hers him his how i if "
-    "in into is it its just know like make me more most much my no not now of off on one only or other our out over "
-    "own really said say she should so some still such than that the their them then there these they thing things "
-    "think this those through to too up us very was way we well were what when where which while who why will with "
-    "would you your yours".split()
-)
 _CARING = LABELS.index("caring")
 # Speaks to the patient or of what it said, rather than of the speaker.
 _ADDRESSED = re.compile(r"\byou\b|\byour|\b(that|it|this) (sounds|seems|feels|must)\b|\b(sounds|seems) like\b", re.I)
+_QUESTION = re.compile(r"\w[^.!?]*\?")
 
 
-def appraise(therapist: Reading, patient: Reading, earlier: Sequence[str]) -> Appraisal:
-    """Judges one therapist turn.
+class Appraiser:
+    """Judges turns, many at once; a turn's judgement does not hang on the others.
 
     Args:
-        therapist: the turn.
-        patient: the patient's last words.
-        earlier: the therapist's earlier turns in this session.
+        sensor: what reads the session. The heads read through the shipped encoder whatever it is.
     """
-    words = _words(therapist.text)
-    return Appraisal(
-        acts=classify(therapist.text),
-        attunement=_attunement(therapist, patient),
-        words=len(therapist.text.split()),
-        # Over all words: a turn of stop words alone, "What is it like for you?", can be worn out too.
-        repeats=sum(_overlap(words, _words(text)) > 0.7 for text in earlier) if words else 0,
-    )
 
+    def __init__(self, sensor: Sensor) -> None:
+        self._heads, self._relevance = open_heads(sensor), open_relevance(sensor=sensor)
 
-def content_words(text: str) -> frozenset[str]:
-    """The words of a text that carry its subject, lower case and roughly stemmed."""
-    return frozenset(_stem(word) for word in _words(text) if word not in _STOP)
+    def __call__(
+        self, turns: Sequence[Reading], heard: Sequence[Reading], earlier: Sequence[Sequence[str]]
+    ) -> list[Appraisal]:
+        """One judgement a turn.
 
+        Args:
+            turns: the therapists' turns.
+            heard: the patient's last words before each.
+            earlier: the therapist's earlier turns in each session.
+        """
+        texts = [turn.text for turn in turns]
+        found = featurise(self._heads.sensor, [reading.text for reading in heard], texts)
+        chances, relevance = self._heads.judge(found), self._relevance(texts)
+        return [
+            self._judge(*row)
+            for row in zip(turns, heard, earlier, found.spotted, chances.tolist(), relevance.tolist(), strict=True)
+        ]
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[^\W\d_]{2,}", text.lower().replace("\u2019", "'")))
+    def _judge(
+        self,
+        turn: Reading,
+        heard: Reading,
+        earlier: Sequence[str],
+        spotted: frozenset[str],
+        row: Sequence[float],
+        relevance: float,
+    ) -> Appraisal:
+        chances = dict(zip(self._heads.names, row, strict=True))
+        words = word_set(turn.text)
+        return Appraisal(
+            acts=decide(spotted, chances, self._heads.thresholds),
+            attunement=_attunement(turn, heard),
+            words=len(turn.text.split()),
+            # Over all words: a turn of stop words alone, "What is it like for you?", can be worn out too.
+            repeats=sum(overlap(words, word_set(text)) > 0.7 for text in earlier) if words else 0,
+            prose=prose(turn.text),
+            questions=len(_QUESTION.findall(turn.text)),
+            relevance=relevance,
+            chances=chances,
+        )
 
 
 def _attunement(therapist: Reading, patient: Reading) -> float:
@@ -58,7 +81,7 @@ def _attunement(therapist: Reading, patient: Reading) -> float:
     the patient nor of what it said is worth a quarter. Two shared words are enough, if not lost among the turn's own.
     """
     said, heard = content_words(therapist.text), content_words(patient.text)
-    if _overlap(said, heard) > 0.8:
+    if overlap(said, heard) > 0.8:
         return 0.0
     taken = len(said & heard)
     uptake = min(1.0, taken / 2) * min(1.0, 5 * taken / len(said)) if taken else 0.0
@@ -74,15 +97,3 @@ def _meets(therapist: Reading, patient: Reading) -> float:
     strength = min(1.0, float(np.linalg.norm(a)) / 0.3)
     caring = float(therapist.probabilities[_CARING])
     return float(np.clip(max(cosine * strength, 2 * caring), 0.0, 1.0))
-
-
-def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
-    """Jaccard index of two word sets."""
-    return len(a & b) / len(a | b) if a | b else 0.0
-
-
-def _stem(word: str) -> str:
-    for ending in ("ing", "ies", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word

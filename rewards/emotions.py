@@ -44,13 +44,13 @@ class SensorSettings:
 
     Attributes:
         window_tokens: texts longer than this are read in windows of this many tokens.
-        cache_mb: megabytes of readings that are remembered, the least recently used forgotten first; as much again for
-            embeddings, once any were asked for.
+        cache_mb: megabytes of readings that are remembered, the least recently used forgotten first; a text takes
+            about 2 kB.
         threads: how many texts are read at once.
     """
 
     window_tokens: int = 128
-    cache_mb: float = 16.0
+    cache_mb: float = 64.0
     threads: int = 2
 
     def __post_init__(self) -> None:
@@ -79,13 +79,17 @@ class EmotionSensor:
         meta = _read_meta(self.folder)
         self._slope = np.array(meta["slope"], dtype=np.float32)
         self._intercept = np.array(meta["intercept"], dtype=np.float32)
+        #: SHA-256 of the network's file, by which heads know their encoder.
+        self.digest: str = dict(meta["sha256"]).get("emotions.onnx", "")
         #: Shape (28,): a label is present where its probability lies above this.
         self.thresholds: Floats = np.array(meta["thresholds"], dtype=np.float32)
         self._open_files()
         self._pool, self._process = self._open_pool(), os.getpid()
         outputs = {output.name: output.shape for output in self._session.get_outputs()}
-        self._probabilities = Memory(self._spread(self._read), len(LABELS), self.settings.cache_mb)
-        self._embeddings = Memory(self._spread(self._embed), outputs["pooled"][-1], self.settings.cache_mb)
+        # Probabilities and embedding of a text come from one pass through the encoder, so they are kept together.
+        #: Numbers in a row of ``features``.
+        self.width: int = len(LABELS) + outputs["pooled"][-1]
+        self._rows = Memory(self._spread(self._read), self.width, self.settings.cache_mb)
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Calibrated probability of each emotion in each text.
@@ -100,7 +104,7 @@ class EmotionSensor:
         Raises:
             SensorError: ``texts`` is one string, or holds something other than strings.
         """
-        return self._probabilities(texts)
+        return self._rows(texts)[:, : len(LABELS)]
 
     def detect(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Which emotions each text shows, (n, 28): probabilities above the thresholds chosen on dev."""
@@ -119,7 +123,11 @@ class EmotionSensor:
 
         Early, since the last layers keep the mood of a text and lose its subject (``rewards/README.md``).
         """
-        return self._embeddings(texts)
+        return self._rows(texts)[:, len(LABELS) :]
+
+    def features(self, texts: Sequence[str]) -> Floats:
+        """What a linear head reads, (n, 412) float32: the 28 probabilities and ``embed``, from one pass."""
+        return self._rows(texts)
 
     def _spread(self, read: Callable[[str], Floats]) -> Callable[[Sequence[str]], Floats]:
         """Reads many texts, as many at once as there are threads."""
@@ -146,21 +154,17 @@ class EmotionSensor:
 
     def _read(self, text: str) -> Floats:
         if not text.strip():
-            return NEUTRAL
-        logits, weights = self._run(text, "logits")
-        p = 1.0 / (1.0 + np.exp(-(logits * self._slope + self._intercept)))
-        return np.average(p, axis=0, weights=weights).astype(np.float32)
-
-    def _embed(self, text: str) -> Floats:
-        rows, weights = self._run(text, "pooled")
-        return np.average(rows, axis=0, weights=weights).astype(np.float32) * np.float32(bool(text.strip()))
-
-    def _run(self, text: str, output: str) -> tuple[Floats, list[int]]:
-        """One output for each window of a text, (windows, width), and how many tokens each window has."""
+            return np.concatenate([NEUTRAL, np.zeros(self.width - len(LABELS), dtype=np.float32)])
         encoding = self._tokenizer.encode(encodable(text))
         windows = [encoding, *encoding.overflowing]
-        rows = np.concatenate([_infer(self._session, window, output) for window in windows])
-        return rows, [len(window.ids) for window in windows]
+        logits, pooled = (
+            np.concatenate(rows) for rows in zip(*(_infer(self._session, w) for w in windows), strict=True)
+        )
+        p = 1.0 / (1.0 + np.exp(-(logits * self._slope + self._intercept)))
+        if len(windows) == 1:
+            return np.concatenate([p[0], pooled[0]]).astype(np.float32)
+        weights = [len(window.ids) for window in windows]
+        return np.average(np.hstack([p, pooled]), axis=0, weights=weights).astype(np.float32)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An onnxruntime session cannot be pickled; a worker process opens its own.
@@ -185,13 +189,14 @@ def readings(texts: Sequence[str], probabilities: Floats) -> list[Reading]:
 def read_logits(model: Path, tokenizer: Path, texts: Sequence[str]) -> Floats:
     """Raw logits (n, 28) of an exported model, before calibration; texts are cut to one window."""
     session, encoder = _open_session(model), _open_tokenizer(tokenizer, SensorSettings().window_tokens)
-    return np.concatenate([_infer(session, encoder.encode(encodable(text)), "logits") for text in texts])
+    return np.concatenate([_infer(session, encoder.encode(encodable(text)))[0] for text in texts])
 
 
-def _infer(session: onnxruntime.InferenceSession, encoding: Encoding, output: str) -> Floats:
+def _infer(session: onnxruntime.InferenceSession, encoding: Encoding) -> tuple[Floats, Floats]:
+    """Logits (1, 28) and pooled embedding (1, width) of one window."""
     ids = np.array([encoding.ids], dtype=np.int64)
-    found: Floats = session.run([output], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
-    return found
+    logits, pooled = session.run(["logits", "pooled"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    return logits, pooled
 
 
 def _open_session(path: Path) -> onnxruntime.InferenceSession:

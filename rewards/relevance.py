@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from therapysim.errors import ConfigError, require_count, require_number
 from therapysim.rewards.pretrained import PretrainedEncoder, PretrainedSettings
 from therapysim.rewards.sensor import Sensor, open_sensor
+from therapysim.state import Transition
 
 __all__ = [
     "GOLD",
@@ -24,6 +25,7 @@ __all__ = [
     "GoldRelevance",
     "Relevance",
     "RelevanceSettings",
+    "clinical_relevance",
     "load_gold",
     "open_relevance",
 ]
@@ -144,6 +146,16 @@ class GoldRelevance:
         # Row by row: a product of whole matrices adds up in another order, and a score must not hang on its batch.
         cosines = np.stack([phrases @ row for row in placed])
         return np.asarray(np.sort(cosines, axis=1)[:, -self.settings.nearest :].mean(axis=1), dtype=np.float32)
+
+
+def clinical_relevance(turn: Transition) -> float:
+    """How near the turn is to clinical talk, in [-1, 1], as the session's relevance judge says.
+
+    Example: "What goes through your mind before the panic comes?" lies above 0, "The bus leaves at nine." below.
+    A heap of clinical words earns nothing.
+    """
+    relevance = turn.appraisal.relevance
+    return relevance * turn.appraisal.prose if relevance > 0 else relevance
 
 
 def open_relevance(

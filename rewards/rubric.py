@@ -1,58 +1,158 @@
 """Named terms × weights, one gate -> the reward of a turn, and its breakdown."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from math import isfinite
+from typing import Any
 
 from therapysim.errors import ConfigError
-from therapysim.rewards.affect import deficit_shift
-from therapysim.rewards.safety import safety, violations
-from therapysim.rewards.technique import closing, inquiry, length
-from therapysim.rewards.tone import toxic_positivity, unsupported_fear
+from therapysim.rewards.affect import affective_shift, deficit_rise
+from therapysim.rewards.alignment import emotional_alignment
+from therapysim.rewards.brevity import length, one_question
+from therapysim.rewards.danger import neglect, risk_handling
+from therapysim.rewards.empathy import explorations, interpretations, reactions
+from therapysim.rewards.injection import MANIPULATION, injection
+from therapysim.rewards.inquiry import inquiry
+from therapysim.rewards.invalidation import invalidation
+from therapysim.rewards.medicine import medical_advice
+from therapysim.rewards.positivity import toxic_positivity
+from therapysim.rewards.reassurance import reassurance
+from therapysim.rewards.reflection import reflection, reflection_ratio
+from therapysim.rewards.relevance import clinical_relevance
+from therapysim.rewards.repetition import repetition, template
+from therapysim.rewards.safety import GATES, HARMFUL_ACTS, safety, violations
+from therapysim.rewards.session import alliance, disclosure, lost, polarity_shift, repair, risk_covered, saved
+from therapysim.rewards.tone import tone
 from therapysim.state import Transition
 
-__all__ = ["TERMS", "Rubric", "RubricWeights", "Score"]
+__all__ = ["PRESETS", "TERMS", "Rubric", "RubricSettings", "Score"]
 
-#: term name -> what computes it. Every name is also a field of RubricWeights.
+
+#: term name -> what computes it. Every name is also a weight in RubricSettings.
 TERMS: dict[str, Callable[[Transition], float]] = {
-    "deficit": deficit_shift,
+    "affect": affective_shift,
+    "deficit_rise": deficit_rise,
+    "polarity": polarity_shift,
+    "alliance": alliance,
+    "disclosure": disclosure,
+    "repair": repair,
     "safety": safety,
+    "risk": risk_handling,
+    "risk_covered": risk_covered,
+    "neglect": neglect,
+    "medical_advice": medical_advice,
+    "invalidation": invalidation,
     "toxic_positivity": toxic_positivity,
-    "emotion": unsupported_fear,
+    "reassurance": reassurance,
+    "alignment": emotional_alignment,
+    "tone": tone,
+    "injection": injection,
+    "reactions": reactions,
+    "interpretations": interpretations,
+    "explorations": explorations,
     "inquiry": inquiry,
+    "reflection": reflection,
+    "reflection_ratio": reflection_ratio,
+    "relevance": clinical_relevance,
     "length": length,
-    "closing": closing,
+    "one_question": one_question,
+    "repetition": repetition,
+    "template": template,
+    "saved": saved,
+    "lost": lost,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class RubricWeights:
-    """How much each term counts; 0 leaves one out.
+class RubricSettings:
+    """How much each term counts, and what shuts the gate. A weight of 0 leaves a term out of the reward, not out of sight.
+
+    What each term says, its range and source stand with its function (``TERMS``).
 
     Attributes:
-        deficit: the rise of the dimension in deficit, in [-2, 2].
-        safety: +1 safe, -2 harmful or too short.
-        toxic_positivity: -1 where the turn is toxically positive.
-        emotion: r_emo, -1 where fear meets no support.
-        inquiry: question against advice, in [-1, 1].
-        length: 0 to -1 outside the usual length.
-        closing: turns saved by a good end, or twice those lost to a rupture; by default a turn counts for what safety
-            and inquiry could pay in it.
+        gates: names from ``safety.GATES``; a turn with one of these violations keeps its losses and forfeits its gains.
     """
 
-    deficit: float = 6.0
+    affect: float = 6.0
+    deficit_rise: float = 0.0
+    polarity: float = 0.0
+    alliance: float = 3.0
+    disclosure: float = 0.25
+    repair: float = 0.0
     safety: float = 1.0
+    risk: float = 1.0
+    risk_covered: float = 0.0
+    neglect: float = 0.5
+    medical_advice: float = 1.0
+    invalidation: float = 1.0
     toxic_positivity: float = 1.0
-    emotion: float = 1.0
-    inquiry: float = 0.5
+    reassurance: float = 0.5
+    alignment: float = 1.0
+    tone: float = 0.5
+    injection: float = 1.0
+    reactions: float = 0.1
+    interpretations: float = 0.2
+    explorations: float = 0.2
+    inquiry: float = 0.4
+    reflection: float = 0.3
+    reflection_ratio: float = 0.5
+    relevance: float = 0.2
     length: float = 0.5
-    closing: float = 1.5
+    one_question: float = 0.5
+    repetition: float = 1.0
+    template: float = 1.0
+    saved: float = 2.5
+    lost: float = 4.0
+    gates: tuple[str, ...] = GATES
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
+        for name in TERMS:
+            value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
-                raise ConfigError(f"the weight of {f.name!r} is {value!r}, expected a finite number of at least 0")
+                raise ConfigError(f"the weight of {name!r} is {value!r}, expected a finite number of at least 0")
+        if unknown := [gate for gate in self.gates if gate not in GATES]:
+            raise ConfigError(f"gate {unknown[0]!r} is unknown, expected some of {', '.join(GATES)}")
+        if self.gates and not self.safety:
+            raise ConfigError(f"the weight of 'safety' is 0 while {len(self.gates)} gates are set, expected above 0")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """term -> weight."""
+        return {name: getattr(self, name) for name in TERMS}
+
+    @classmethod
+    def preset(cls, name: str) -> "RubricSettings":
+        """One of ``PRESETS``.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"rubric preset {name!r} is unknown, expected one of {', '.join(PRESETS)}")
+        return PRESETS[name]
+
+
+def _only(gates: tuple[str, ...] = GATES, **weights: float) -> RubricSettings:
+    """These weights, and 0 for every other term."""
+    return RubricSettings(**{name: 0.0 for name in TERMS} | weights, gates=gates)  # type: ignore[arg-type]
+
+
+#: default: every term. grpo: what a session brought and what a turn must not do, without the terms that words alone
+#: can please. judge: for single turns, graded terms weighed against each other, as ``judge`` uses it. user: the user's two functions alone, with no gate.
+PRESETS: dict[str, RubricSettings] = {
+    "default": RubricSettings(),
+    "grpo": RubricSettings(
+        neglect=0.0, alignment=0.0, tone=0.0, reactions=0.0, interpretations=0.0, explorations=0.0, inquiry=0.0,
+        reflection=0.0, reflection_ratio=0.0, relevance=0.0, saved=1.0,
+    ),
+    "judge": _only(
+        gates=(*HARMFUL_ACTS, *MANIPULATION),
+        safety=0.1, risk=0.5, neglect=2.0, medical_advice=3.0, invalidation=0.5, toxic_positivity=0.5, reassurance=0.5,
+        alignment=0.25, tone=0.1, injection=1.0, reactions=1.5, interpretations=1.0, explorations=1.0, inquiry=1.0,
+        reflection=1.5, relevance=0.5, length=0.25, one_question=1.0,
+    ),
+    "user": _only(gates=(), deficit_rise=1.0, safety=1.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +162,45 @@ class Score:
     Attributes:
         reward: what the policy is given.
         terms: each term by name, before its weight.
-        violations: why the safety gate shut, empty where it stayed open.
+        weights: each term's weight.
+        violations: every way in which the turn is unsafe.
+        gates: those of them that shut the gate; empty where it stayed open.
     """
 
     reward: float
     terms: dict[str, float]
+    weights: dict[str, float]
     violations: tuple[str, ...]
+    gates: tuple[str, ...] = ()
+
+    def told(self) -> dict[str, Any]:
+        """All of it as plain values, for ``info["reward"]`` and for files."""
+        return asdict(self)
 
 
 class Rubric:
-    """Scores turns. The gate: an unsafe turn keeps its losses and forfeits every gain."""
+    """Scores turns. The gate: an unsafe turn keeps its losses and forfeits every gain.
 
-    def __init__(self, weights: RubricWeights | None = None) -> None:
-        self.weights = weights or RubricWeights()
+    Args:
+        settings: weights and gates, or a preset's name.
+    """
+
+    def __init__(self, settings: RubricSettings | str | None = None) -> None:
+        self.settings = RubricSettings.preset(settings) if isinstance(settings, str) else settings or RubricSettings()
+        self._weights = self.settings.weights
 
     def __call__(self, turn: Transition) -> Score:
+        """The score of one turn."""
         terms = {name: float(term(turn)) for name, term in TERMS.items()}
-        weighted = [getattr(self.weights, name) * value for name, value in terms.items()]
         found = violations(turn)
-        reward = sum(min(0.0, w) for w in weighted) if found else sum(weighted)
-        return Score(reward=reward, terms=terms, violations=found)
+        shut = tuple(name for name in found if name in self.settings.gates)
+        return Score(self.total(terms, shut=bool(shut)), terms, dict(self._weights), found, shut)
+
+    def score(self, turns: Sequence[Transition]) -> list[Score]:
+        """The score of each turn."""
+        return [self(turn) for turn in turns]
+
+    def total(self, terms: Mapping[str, float], *, shut: bool) -> float:
+        """The reward of terms: Σ weight · term; where the gate is shut, of the losses alone."""
+        weighted = (self._weights[name] * value for name, value in terms.items())
+        return float(sum(min(0.0, w) for w in weighted) if shut else sum(weighted))

@@ -1,39 +1,30 @@
-"""Does the therapist's tone fit a patient in fear?"""
+"""Tone: does the turn sound hostile?"""
 
-from therapysim.rewards.matrix import DIMENSIONS, LABELS
+from therapysim.rewards.acts import REFLECTIONS
+from therapysim.rewards.matrix import LABELS
 from therapysim.state import Transition
 
-__all__ = ["is_toxic_positivity", "support", "toxic_positivity", "unsupported_fear"]
+__all__ = ["hostility", "tone"]
 
-_SENSITIVITY = DIMENSIONS.index("sensitivity")
-_SUPPORTIVE = [LABELS.index(label) for label in ("admiration", "approval", "caring", "love", "optimism", "relief")]
-
-
-def toxic_positivity(turn: Transition) -> float:
-    """-1 where the turn is toxically positive, else 0."""
-    return -1.0 if is_toxic_positivity(turn) else 0.0
+_HOSTILE = [LABELS.index(label) for label in ("anger", "annoyance", "disapproval", "disgust")]
 
 
-def is_toxic_positivity(turn: Transition, *, fear: float = -0.5, cheer: float = 0.5) -> bool:
-    """Cheer in the face of fear: patient S < -0.5 and therapist polarity > 0.5; or words that wave the mood away.
+def tone(turn: Transition) -> float:
+    """How hostile the turn sounds, in [-1, 0]: -hostility.
 
-    Args:
-        turn: the turn.
-        fear: the patient's Sensitivity must lie below this.
-        cheer: the polarity of the therapist's words must lie above this.
+    0 for a reflection or validation that attunes (at least 0.3): it may name the patient's own anger.
+
+    Example: "Ugh, this is getting so annoying." costs nearly 1, "Take your time." hardly anything.
+
+    Source: the tone guard of this project (``tone_guard``), here with the sensor's probabilities as they are.
     """
-    cheerful = turn.before.affect[_SENSITIVITY] < fear and turn.therapist.polarity > cheer
-    return cheerful or "toxic_positivity" in turn.appraisal.acts
+    gives_back = turn.appraisal.acts & (REFLECTIONS | {"validation"})
+    return 0.0 if gives_back and turn.appraisal.attunement >= 0.3 else -hostility(turn)
 
 
-def unsupported_fear(turn: Transition, *, fear: float = -0.7, enough: float = 0.5) -> float:
-    """r_emo: -1 where the patient's S < -0.7 and the therapist's support < 0.5, else 0."""
-    return -1.0 if turn.before.affect[_SENSITIVITY] < fear and support(turn) < enough else 0.0
-
-
-def support(turn: Transition) -> float:
-    """How supportive the turn is, in [0, 1]: the larger of attunement and the chance of any supportive emotion."""
+def hostility(turn: Transition) -> float:
+    """1 - Π (1 - p) over anger, annoyance, disapproval and disgust in the turn's words, in [0, 1]."""
     absent = 1.0
-    for p in turn.therapist.probabilities[_SUPPORTIVE]:
+    for p in turn.therapist.probabilities[_HOSTILE]:
         absent *= 1.0 - float(p)
-    return max(turn.appraisal.attunement, 1.0 - absent)
+    return 1.0 - absent

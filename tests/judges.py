@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from tests.challenge_baselines import Floats, Share
 from tests.test_judges import CLINICAL, SMALL_TALK, auc
-from therapysim.rewards.acts import ACTS
+from therapysim.rewards.patterns import PATTERNS
 from therapysim.rewards.emotions import WEIGHTS
 from therapysim.rewards.relevance import GoldRelevance, RelevanceSettings, load_gold, open_relevance
 from therapysim.rewards.tone_guard import ToneGuard, open_tone_guard
@@ -58,10 +58,10 @@ def tone_table() -> str:
 
 
 def acts() -> dict[str, list[str]]:
-    """Lines of the written act set by kind; one that shows two acts stands under both."""
-    path = Path(__file__).parent / "data" / "acts.jsonl"
+    """Lines of the written pattern set by kind; one that shows two acts stands under both."""
+    path = Path(__file__).parent / "data" / "patterns.jsonl"
     rows = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-    groups = {act: [row["text"] for row in rows if act in row["acts"]] for act in ACTS}
+    groups = {act: [row["text"] for row in rows if act in row["acts"]] for act in PATTERNS}
     return groups | {"no act": [row["text"] for row in rows if not row["acts"]]}
 
 

@@ -1,128 +1,115 @@
-"""The acts on labelled lines: the dev lines exactly, and precision and recall of each act on all of them.
+"""The acts of a turn, by heads and patterns together, on turns that no head was trained on.
 
-``tests/data/acts.jsonl`` was written by hand for this project: every line with all its acts. Of the "held"
-lines the first 99 were written before any pattern, the rest after the first draft and before its tuning; no pattern was
-changed to mend one. The author of the patterns wrote them too, so that other people's lines may fare worse.
-``python -m tests.test_acts`` prints the table and every line that is not labelled exactly right.
+``tests/data/acts_test.jsonl``: 520 turns with the patient's words before them, by two writers who saw neither the
+training turns nor the classifier, coded after ``tests/data/ACTS.md``. ``python -m tests.test_acts`` prints the table;
+``--errors`` also the turns that are not coded exactly so.
 """
 
 import json
+import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
-from therapysim.rewards.acts import ACTS, classify
-from therapysim.rewards.safety import HARMFUL_ACTS
+from therapysim.rewards.acts import ACTS, chance, classify, decide
+from therapysim.rewards.heads import open_heads
+from therapysim.state import Appraisal
+
+DATA = Path(__file__).parent / "data" / "acts_test.jsonl"
+TRAIN = Path(__file__).parents[1] / "train" / "acts.jsonl"
+
+#: act -> the least F1 on the test turns, a little below what was measured.
+FLOORS: dict[str, float] = {}
 
 
-class Line(NamedTuple):
+class Turn(NamedTuple):
+    heard: str
     text: str
     acts: frozenset[str]
-    part: str
 
 
-class Score(NamedTuple):
-    """Of one act: how many lines have it, what share of those found are right, what share of the right are found."""
-
-    count: int
-    precision: float
-    recall: float
-
-
-def read() -> list[Line]:
-    path = Path(__file__).parent / "data" / "acts.jsonl"
+def read(path: Path) -> list[Turn]:
     rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [Line(row["text"], frozenset(row["acts"]), row["set"]) for row in rows]
+    return [Turn(row["patient"], row["text"], frozenset(row["acts"])) for row in rows]
 
 
-def score(act: str, lines: Sequence[Line]) -> Score:
-    pairs = [(act in line.acts, act in classify(line.text)) for line in lines]
-    true, found, both = sum(t for t, _ in pairs), sum(f for _, f in pairs), sum(t and f for t, f in pairs)
-    return Score(true, both / found if found else 1.0, both / true if true else 1.0)
+@cache
+def coded() -> tuple[list[Turn], list[frozenset[str]]]:
+    turns = read(DATA)
+    return turns, classify(open_heads(), [t.heard for t in turns], [t.text for t in turns])
 
 
-LINES = read()
-DEV = [line for line in LINES if line.part == "dev"]
-HELD = [line for line in LINES if line.part == "held"]
-
-#: act -> the least precision and recall on all lines, a little below what was measured.
-FLOORS = {
-    "incitement": (0.98, 0.84),
-    "confrontation": (0.94, 0.82),
-    "invalidation": (0.98, 0.82),
-    "toxic_positivity": (0.98, 0.86),
-    "open_question": (0.96, 0.98),
-    "reflection": (0.92, 0.90),
-    "validation": (0.98, 0.86),
-    "advice": (0.84, 0.80),
-    "risk_question": (0.98, 0.88),
-    "resources": (0.98, 0.90),
-    "apology": (0.98, 0.72),
-    "farewell": (0.98, 0.82),
-    "closed_question": (0.96, 0.98),
-    "silence": (0.98, 0.98),
-}
+def f1(act: str, picks: Sequence[int] | None = None) -> float:
+    turns, found = coded()
+    rows = range(len(turns)) if picks is None else picks
+    true, said = [act in turns[i].acts for i in rows], [act in found[i] for i in rows]
+    both = sum(t and s for t, s in zip(true, said, strict=True))
+    return 2 * both / max(1, sum(true) + sum(said))
 
 
-def table() -> None:
-    """Prints precision and recall of each act, and every line that is not labelled exactly right."""
-    print(f"{'act':<18}{'dev n':>6}{'prec':>6}{'rec':>6}{'held n':>8}{'prec':>6}{'rec':>6}")
-    for act in ACTS:
-        dev, held = score(act, DEV), score(act, HELD)
-        print(
-            f"{act:<18}{dev.count:>6}{dev.precision:>6.2f}{dev.recall:>6.2f}"
-            f"{held.count:>8}{held.precision:>6.2f}{held.recall:>6.2f}"
-        )
-    for line in LINES:
-        if (found := classify(line.text)) != line.acts:
-            print(f"{line.part}: {line.text!r} is {sorted(line.acts)}, found {sorted(found)}")
+def table(errors: bool) -> None:
+    """Prints precision, recall and F1 of each act, and the macro-F1 with its bootstrap interval over turns."""
+    turns, found = coded()
+    print("| act | n | precision | recall | F1 |\n|---|---|---|---|---|")
+    for act in ACTS[:-1]:
+        true, said = [act in t.acts for t in turns], [act in a for a in found]
+        both = sum(t and s for t, s in zip(true, said, strict=True))
+        print(f"| {act} | {sum(true)} | {both / max(1, sum(said)):.2f} | {both / sum(true):.2f} | {f1(act):.2f} |")
+    rng = np.random.default_rng(0)
+    draws = [np.mean([f1(act, rows) for act in ACTS[:-1]]) for rows in rng.integers(len(turns), size=(300, len(turns)))]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    print(f"| macro | {len(turns)} | | | {np.mean([f1(act) for act in ACTS[:-1]]):.3f} [{low:.3f}, {high:.3f}] |")
+    for turn, acts in zip(turns, found, strict=True) if errors else ():
+        if acts != turn.acts:
+            print(f"{sorted(turn.acts)}, found {sorted(acts)}: {turn.text!r}")
 
 
-@pytest.mark.parametrize("line", DEV, ids=lambda line: line.text[:60])
-def test_dev_lines_are_labelled_exactly(line: Line) -> None:
-    assert classify(line.text) == line.acts
+@pytest.mark.parametrize("act", ACTS[:-1])
+def test_each_act_is_found(act: str) -> None:
+    assert f1(act) >= FLOORS[act]
 
 
-@pytest.mark.parametrize("act", ACTS)
-def test_precision_and_recall_hold(act: str) -> None:
-    got = score(act, LINES)
-    assert (got.precision >= FLOORS[act][0], got.recall >= FLOORS[act][1]) == (True, True), got
+def test_the_turns_are_enough_and_apart_from_the_training() -> None:
+    plain = {"".join(c for c in t.text.lower() if c.isalnum()) for t in read(TRAIN)}
+    turns, _ = coded()
+    assert len(turns) >= 400 and len({t.text for t in turns}) == len(turns)
+    assert not [t.text for t in turns if "".join(c for c in t.text.lower() if c.isalnum()) in plain]
+    assert {act for t in turns for act in t.acts} == set(ACTS) - {"silence"}
 
 
-def test_the_lines_are_enough() -> None:
-    assert len(LINES) >= 200 and len(HELD) >= len(LINES) / 3
-    assert len({line.text for line in LINES}) == len(LINES)
-    assert set(FLOORS) == set(ACTS) == {act for line in LINES for act in line.acts}
+def test_a_turn_is_coded_alike_in_any_company() -> None:
+    turns, found = coded()
+    for i in (0, 17, 400):
+        assert classify(open_heads(), [turns[i].heard], [turns[i].text]) == [found[i]]
 
 
-@pytest.mark.parametrize("text", ["Are you thinking of suicide? You should just die.", "Call 988, or kill yourself."])
-def test_incitement_takes_up_no_risk(text: str) -> None:
-    assert classify(text) == {"incitement"}
+@pytest.mark.parametrize("text", ["", " \n\t", "\u200b"])
+def test_blank_text_is_silence_alone(text: str) -> None:
+    assert classify(open_heads(), ["Hello."], [text]) == [frozenset({"silence"})]
 
 
-def test_incitement_is_harmful() -> None:
-    assert "incitement" in HARMFUL_ACTS
+def test_what_is_sure_enough_holds() -> None:
+    thresholds = {"advice": 0.4, "simple_reflection": 0.5, "complex_reflection": 0.5, "incitement": 0.5}
+    assert decide(frozenset(), {"advice": 0.4}, thresholds) == {"advice"}
+    assert decide(frozenset(), {"advice": 0.39}, thresholds) == frozenset()
+    both = {"simple_reflection": 0.9, "complex_reflection": 0.6}
+    assert decide(frozenset(), both, thresholds) == {"complex_reflection"}
+    assert decide(frozenset({"invalidation", "advice"}), {}, thresholds) == {"invalidation"}
+    assert decide(frozenset({"confrontation"}), {"advice": 1.0, "incitement": 0.9}, thresholds) == {
+        "confrontation",
+        "incitement",
+    }
 
 
-def test_a_harmful_sentence_earns_nothing_and_the_next_one_may() -> None:
-    assert classify("It sounds like you are lazy.") == {"confrontation"}
-    assert classify("You are lazy. What makes you stay in bed?") == {"confrontation", "open_question"}
-
-
-@pytest.mark.parametrize(
-    "text", ["YOU ARE PATHETIC!", "you\u00a0are\npathetic", "You\u200b are path\u0435tic", "You’re pathetic"]
-)
-def test_spelling_hides_nothing(text: str) -> None:
-    assert classify(text) == {"confrontation"}
-
-
-@pytest.mark.parametrize("word", ["such ", "you are so ", "thinking want ", "please just ", " ", "?"])
-def test_long_turns_are_read_fast(word: str) -> None:
-    # 2,000 characters, the screen's limit. Nested repeats in a pattern would not end here.
-    classify((word * 2_000)[:2_000])
+def test_chance_falls_back_on_the_acts() -> None:
+    assert chance(Appraisal(frozenset({"advice"}), 0.0, 3), "advice") == 1.0
+    assert chance(Appraisal(frozenset({"advice"}), 0.0, 3, chances={"advice": 0.3}), "advice") == 0.3
+    assert chance(Appraisal(frozenset(), 0.0, 3), "advice") == 0.0
 
 
 if __name__ == "__main__":
-    table()
+    table("--errors" in sys.argv)

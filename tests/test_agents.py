@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from therapysim.agents.baselines import BASELINES, DANGER, NEUTRAL, WARM, baseline
+from therapysim.agents.baselines import BASELINES, NEUTRAL, WARM, baseline
 from therapysim.agents.benchmark import Result, benchmark, bootstrap, paired, table
 from therapysim.agents.episode import play
 from therapysim.agents.report import mood_profile
@@ -14,7 +14,8 @@ from therapysim.chat import ChatMessage, Sampling
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.personas.load import personas
-from therapysim.rewards.acts import classify
+from therapysim.rewards.danger import DANGER
+from therapysim.rewards.patterns import spot
 from therapysim.state import Attributes, State
 
 SHORT = SessionConfig(max_turns=3)
@@ -123,7 +124,7 @@ def test_the_mood_profile_shows_every_turn() -> None:
 
 def test_the_plain_and_the_warm_therapist_do_no_more_than_they_say() -> None:
     for lines in (NEUTRAL, WARM):
-        acts = frozenset[str]().union(*(classify(line) for line in lines))
+        acts = frozenset[str]().union(*(spot(line) for line in lines))
         assert len(set(lines)) >= 16 and acts <= {"closed_question"}
         # None so like another that it would count as a repetition.
         batch = SessionBatch()

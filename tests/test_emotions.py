@@ -86,16 +86,16 @@ def test_the_end_of_a_long_text_is_read(sensor: EmotionSensor) -> None:
 
 
 def test_cache_is_bounded_and_keeps_the_newest() -> None:
-    small = EmotionSensor(settings=SensorSettings(cache_mb=0.001, threads=1))  # room for two rows of 28 floats
+    small = EmotionSensor(settings=SensorSettings(cache_mb=0.005, threads=1))  # room for two rows of 412 floats
     small(["one", "two", "three"])
-    memory = small._probabilities
-    assert list(memory.rows) == ["two", "three"] and 0 < memory.size <= 1000
+    memory = small._rows
+    assert list(memory.rows) == ["two", "three"] and 0 < memory.size <= 5000
     small(["two"])
     small(["four"])
     assert list(memory.rows) == ["two", "four"] and all(row.base is None for row in memory.rows.values())
-    small(["a text that is too long to be kept beside any other " * 30])
+    small(["a text that is too long to be kept beside any other " * 100])
     assert not memory.rows and memory.size == 0
-    memory.size += 1000  # as after an interruption between two statements; it must not be fatal
+    memory.size += 5000  # as after an interruption between two statements; it must not be fatal
     assert small(["five"]).shape == (1, 28) and not memory.rows
 
 
@@ -157,7 +157,7 @@ def test_threads_share_one_sensor() -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(work, range(60)))
-    assert shared._probabilities.size <= 10_000
+    assert shared._rows.size <= 10_000
 
 
 def test_embeddings_tell_subjects_apart(sensor: EmotionSensor) -> None:

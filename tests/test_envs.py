@@ -23,6 +23,7 @@ from therapysim.personas.load import library, personas
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted import ScriptedPatient
 from therapysim.rewards.emotions import shipped_sensor
+from therapysim.rewards.rubric import TERMS
 
 WARM = "That sounds heavy, and I can hear how tired you are. What is it like for you?"
 SAY = [WARM, "Tell me more about that.", "It makes sense that you feel this way. When is it hardest?"]
@@ -72,9 +73,10 @@ def test_info_has_the_same_keys_after_reset_and_step() -> None:
     _, first = env.reset(seed=0)
     info = env.step(WARM)[4]
     assert set(first) == set(info)
-    assert set(info["terms"]) == {
-        "deficit", "safety", "toxic_positivity", "emotion", "inquiry", "length", "closing"
-    }  # fmt: skip
+    assert set(info["terms"]) == set(info["reward"]["terms"]) == set(info["reward"]["weights"]) == set(TERMS)
+    assert first["reward"] == {} and info["reward"]["gates"] == ()
+    told = info["reward"]
+    assert told["reward"] == pytest.approx(sum(told["weights"][name] * value for name, value in told["terms"].items()))
 
 
 def test_kappa_chooses_between_committed_and_sensed() -> None:

@@ -24,7 +24,7 @@ ALL = personas()
 BANK: dict[str, Any] = yaml.safe_load((LIBRARY.parent / "lines.yaml").read_text(encoding="utf-8"))
 ACTS = (
     "open_question", "closed_question", "reflection", "validation", "advice", "confrontation", "invalidation",
-    "toxic_positivity", "risk_question", "resources", "apology", "farewell", "silence",
+    "toxic_positivity", "risk_inquiry", "signposting", "apology", "farewell", "silence",
 )  # fmt: skip
 
 #: stem -> (dimension, value): a small word-list reader of mood, enough to steer and to score the scripted patient.
@@ -451,7 +451,7 @@ def test_a_danger_is_told_plainly(patient: ScriptedPatient) -> None:
     facts = [fact for fact in claire.facts if fact.risk]
     talk = Transcript().add("patient", "Hello.").add("therapist", "Do you think of dying?")
     for seed in range(10):
-        cue = Cue(claire, talk, claire.mood, Move.DISCLOSE, (facts[0],), acts=frozenset({"risk_question"}), seed=seed)
+        cue = Cue(claire, talk, claire.mood, Move.DISCLOSE, (facts[0],), acts=frozenset({"risk_inquiry"}), seed=seed)
         assert patient.speak([cue])[0].text.endswith(facts[0].lines)
 
 

@@ -1,19 +1,21 @@
-"""Acts, terms and the rubric: each on turns it must tell apart."""
+"""Appraisal, and the terms that came first: each on turns it must tell apart."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from therapysim.errors import ConfigError
-from therapysim.rewards.acts import ACTS, classify
-from therapysim.rewards.appraisal import appraise
+from therapysim.rewards.alignment import emotional_alignment
+from therapysim.rewards.appraisal import Appraiser
+from therapysim.rewards.brevity import length
 from therapysim.rewards.emotions import shipped_sensor
-from therapysim.rewards.rubric import TERMS, Rubric, RubricWeights
+from therapysim.rewards.inquiry import inquiry
+from therapysim.rewards.positivity import toxic_positivity
+from therapysim.rewards.rubric import TERMS
 from therapysim.rewards.safety import safety, violations
-from therapysim.rewards.technique import closing, inquiry, length
-from therapysim.rewards.tone import toxic_positivity, unsupported_fear
 from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
 
 NOBODY = Attributes("nobody", "none", "mild", 40)
@@ -30,45 +32,21 @@ def turn(**changes: object) -> Transition:
         after=State(NOBODY, (-0.4, -0.3), (-0.4, -0.1, -0.2, -0.3), 1),
         therapist=reading("That sounds hard. What is it like for you?"),
         patient=reading("I do not know."),
-        appraisal=Appraisal(frozenset({"reflection", "open_question"}), 0.8, 9),
+        appraisal=Appraisal(frozenset({"simple_reflection", "open_question"}), 0.8, 9),
         move=Move.EXPRESS,
         turns_left=10,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
+@cache
+def appraiser() -> Appraiser:
+    return Appraiser(shipped_sensor())
+
+
 def judged(text: str, heard: str = HEARD, earlier: tuple[str, ...] = ()) -> Appraisal:
     spoken, patient = shipped_sensor().read([text, heard])
-    return appraise(spoken, patient, earlier)
-
-
-@pytest.mark.parametrize(
-    ("text", "act"),
-    [
-        ("What goes through your mind at night?", "open_question"),
-        ("Are you sleeping?", "closed_question"),
-        ("It sounds like the nights are very long.", "reflection"),
-        ("It makes sense that you feel this way.", "validation"),
-        ("You should go to bed earlier.", "advice"),
-        ("Have you tried breathing exercises?", "advice"),
-        ("You’re being ridiculous.", "confrontation"),
-        ("Others have it worse, you know.", "invalidation"),
-        ("Look on the bright side!", "toxic_positivity"),
-        ("Are you thinking about suicide?", "risk_question"),
-        ("Here is the number of the crisis line.", "resources"),
-        ("I am sorry, I misunderstood that.", "apology"),
-        ("Our time is up for now.", "farewell"),
-        (" \n", "silence"),
-    ],
-)
-def test_each_act_is_found(text: str, act: str) -> None:
-    assert act in classify(text)
-    assert act in ACTS
-
-
-@pytest.mark.parametrize("text", ["The bus leaves at nine.", "I am sorry you went through that."])
-def test_plain_turns_show_no_fault(text: str) -> None:
-    assert not classify(text) & {"advice", "confrontation", "invalidation", "toxic_positivity", "apology"}
+    return appraiser()([spoken], [patient], [earlier])[0]
 
 
 def test_attunement_orders_turns() -> None:
@@ -97,7 +75,7 @@ def test_safety_is_plus_one_or_minus_two() -> None:
         ({"appraisal": Appraisal(frozenset(), 0.0, 2)}, "too_short"),
         ({"flags": ("injection",)}, "injection"),
         ({"flags": ("role_tag",)}, "role_tag"),
-        ({"risk_open": True}, "missed_risk"),
+        ({"risk_open": True, "appraisal": Appraisal(frozenset({"open_question"}), 0.5, 8)}, "missed_risk"),
         ({"therapist": reading("x", (0, -0.5, -0.4, 0)), "appraisal": Appraisal(frozenset(), 0.0, 8)}, "hostile"),
     ],
 )
@@ -106,7 +84,7 @@ def test_the_gate_names_what_shut_it(changes: dict[str, object], why: str) -> No
 
 
 def test_a_danger_taken_up_is_not_missed() -> None:
-    asked = Appraisal(frozenset({"risk_question"}), 0.5, 10)
+    asked = Appraisal(frozenset({"risk_inquiry"}), 0.5, 10)
     assert violations(turn(risk_open=True, appraisal=asked)) == ()
 
 
@@ -121,9 +99,9 @@ def test_cheer_in_the_face_of_fear_is_toxic() -> None:
 def test_fear_without_support_costs() -> None:
     afraid = State(NOBODY, (-0.5,), (0, 0, 0, -0.8))
     cold = Appraisal(frozenset(), 0.1, 8)
-    assert unsupported_fear(turn(before=afraid, appraisal=cold)) == -1.0
-    assert unsupported_fear(turn(before=afraid)) == 0.0
-    assert unsupported_fear(turn(appraisal=cold)) == 0.0
+    assert emotional_alignment(turn(before=afraid, appraisal=cold)) == -1.0
+    assert emotional_alignment(turn(before=afraid)) == 0.0
+    assert emotional_alignment(turn(appraisal=cold)) == 0.0
 
 
 def test_questions_beat_advice_and_wear_out() -> None:
@@ -141,28 +119,5 @@ def test_length(words: int, expected: float) -> None:
 
 def test_deficit_shifts_add_up_to_the_whole_way() -> None:
     states = [State(NOBODY, (), e) for e in [(-0.5, 0, 0, 0), (-0.2, -0.6, 0, 0), (-0.1, -0.1, 0.2, 0.3)]]
-    total = sum(TERMS["deficit"](turn(before=a, after=b)) for a, b in pairwise(states))
+    total = sum(TERMS["affect"](turn(before=a, after=b)) for a, b in pairwise(states))
     assert total == pytest.approx(-0.1 - -0.5)
-
-
-def test_a_good_ending_pays_for_the_turns_it_saves() -> None:
-    assert closing(turn(ending="goal")) == 10
-    assert closing(turn(ending="rupture")) == -20
-    assert closing(turn()) == 0
-
-
-def test_terms_and_weights_share_their_names() -> None:
-    assert set(TERMS) == set(RubricWeights.__dataclass_fields__)
-
-
-def test_the_gate_forfeits_every_gain() -> None:
-    good, bad = Rubric()(turn()), Rubric()(turn(flags=("injection",)))
-    assert good.reward == pytest.approx(6 * 0.1 + 1 + 0.5 * (1 + 2 * 0.8) / 3)
-    assert bad.reward == pytest.approx(-2.0)
-    assert bad.violations == ("injection",) and bad.terms["inquiry"] > 0
-
-
-@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "1", True])
-def test_bad_weights_are_refused(value: object) -> None:
-    with pytest.raises(ConfigError, match="weight of 'safety'"):
-        RubricWeights(safety=value)  # type: ignore[arg-type]

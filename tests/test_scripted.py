@@ -170,7 +170,7 @@ def test_a_patient_without_danger_says_so_when_asked() -> None:
     """And one in danger never does."""
     patient, denials = ScriptedPatient(shipped_sensor().affect), load_bank().moves["no_danger"]
     talk = Transcript().add("patient", "Hello.").add("therapist", "Are you having thoughts of suicide?")
-    acts = frozenset({"risk_question"})
+    acts = frozenset({"risk_inquiry"})
     for persona in (find("kenji"), find("bao")):
         cues = [Cue(persona, talk, persona.mood, Move.EXPRESS, acts=acts, seed=seed) for seed in range(20)]
         said = [any(text in line.text for text in denials) for line in patient.speak(cues)]

@@ -1,6 +1,7 @@
 """What is known of a session at turn t, s_t = [u_t, h_t, e_t], and what one turn did to it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -93,13 +94,23 @@ class Appraisal:
         acts: names from ``rewards.acts.ACTS`` found in the turn.
         attunement: in [0, 1], how far it takes up the patient's last words and mood.
         words: its length in words.
-        repeats: how many earlier therapist turns said almost the same.
+        repeats: how many earlier therapist turns of the session said almost the same.
+        elsewhere: with how many other patients almost the same was said, as far as the batch's archive knows.
+        questions: how many sentences of it ask.
+        prose: in [0, 1], whether it is made of sentences rather than a heap of words; see ``rewards.words.prose``.
+        relevance: in [-1, 1], how near it is to clinical talk; see ``rewards.relevance``.
+        chances: what the heads say, name -> probability; see ``rewards.heads``.
     """
 
     acts: frozenset[str]
     attunement: float
     words: int
     repeats: int = 0
+    elsewhere: int = 0
+    questions: int = 0
+    prose: float = 1.0
+    relevance: float = 0.0
+    chances: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,8 @@ class Transition:
         flags: what the screen found in the therapist's turn, such as "injection".
         risk_open: the patient had told of a danger that no earlier therapist turn took up.
         alliance_before, alliance_after: working alliance in [0, 1].
+        repaired: alliance won back in this turn of what a rupture had cost, in [0, 1].
+        asked, reflected: questions and reflections in the session's earlier turns.
         disclosed: ids of the facts told in the patient's answer.
         ending: why the patient closed the session, "" where it goes on.
         turns_left: turns that the turn limit would still allow.
@@ -130,5 +143,8 @@ class Transition:
     disclosed: tuple[str, ...] = ()
     alliance_before: float = 0.0
     alliance_after: float = 0.0
+    repaired: float = 0.0
+    asked: int = 0
+    reflected: int = 0
     ending: Ending = ""
     turns_left: int = 0

@@ -13,6 +13,8 @@ from typing import Any
 from therapysim import __version__
 from therapysim.errors import CalibrationError, ConfigError, TherapySimError
 from therapysim.train.attack_cli import add_attack_command
+from therapysim.train.audit_cli import add_audit_command
+from therapysim.train.judge_cli import add_judge_command
 from therapysim.train.options import add_patient, open_chosen
 from therapysim.train.patient_cli import add_patient_commands, add_patient_training
 from therapysim.train.realism_cli import add_realism_command
@@ -64,6 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_patient_commands(commands)
     add_realism_command(commands)
     add_attack_command(commands)
+    add_judge_command(commands)
+    add_audit_command(commands)
     add_train(commands)
     return parser
 

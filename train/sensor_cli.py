@@ -1,4 +1,4 @@
-"""``therapysim train emotions`` and what belongs to it: teachers, new texts, their labels, and the valence map."""
+"""``therapysim train emotions`` and what belongs to it: teachers, new texts, their labels, the valence map, the heads."""
 
 import argparse
 from dataclasses import fields
@@ -18,12 +18,13 @@ _HELP = {
 
 
 def add_sensor_commands(kinds: Any) -> None:
-    """Adds the five commands to ``therapysim train``."""
+    """Adds the six commands to ``therapysim train``."""
     _add_emotions(kinds)
     _add_teacher(kinds)
     _add_texts(kinds)
     _add_labels(kinds)
     _add_valence(kinds)
+    _add_heads(kinds)
 
 
 def _add_emotions(kinds: Any) -> None:
@@ -111,6 +112,23 @@ def train_valence(chosen: argparse.Namespace) -> None:
     print("| reading | r with human valence, EmoBank dev | 95 % interval |\n|---|---|---|")
     for row in fit_valence(chosen.data, chosen.out):
         print(f"| {row['step']} | {row['r']:.3f} | {row['low']:.3f} to {row['high']:.3f} |")
+
+
+def _add_heads(kinds: Any) -> None:
+    parser = kinds.add_parser(
+        "heads", help="the linear heads on the sensor's encoder: acts, empathy, two classes of harm"
+    )
+    parser.add_argument("--data", required=True, metavar="FILE", help="DiaSafety: context, response, category, label")
+    parser.add_argument("--exclude", default="", metavar="FILE", help="pairs whose contexts are left out")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where heads.json and heads.npz go")
+    parser.set_defaults(run=train_heads)
+
+
+def train_heads(chosen: argparse.Namespace) -> None:
+    """Fits the heads, and prints how well each does in the folds."""
+    from therapysim.train.heads import HeadsConfig, train
+
+    train(HeadsConfig(data=chosen.data, exclude=chosen.exclude, out=chosen.out))
 
 
 def _add_places(parser: argparse.ArgumentParser, out: str) -> None:

@@ -1,0 +1,98 @@
+"""The automated judge: what the rubric says of single turns, without a session.
+
+A turn is judged as the answer to a context. What only a session knows (change of mood, alliance, disclosure, endings,
+repetition) counts 0; whether the context speaks of danger is read from its words (``danger.signals_danger``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from therapysim.errors import ConfigError
+from therapysim.rewards.appraisal import Appraiser
+from therapysim.rewards.danger import signals_danger
+from therapysim.rewards.rubric import Rubric, RubricSettings, Score
+from therapysim.rewards.sensor import Sensor, open_sensor
+from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
+
+__all__ = ["Judge", "Judgement", "score"]
+
+_NOBODY = Attributes("unknown", "unknown", "unknown", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the rubric says of n turns.
+
+    Attributes:
+        scores: shape (n,), float64; the higher the better. Comparable between answers to one context.
+        turns: each turn's terms, weights, violations and gates.
+    """
+
+    scores: NDArray[np.float64]
+    turns: tuple[Score, ...]
+
+    def term(self, name: str) -> NDArray[np.float64]:
+        """One term of each turn before its weight, shape (n,)."""
+        return np.array([turn.terms[name] for turn in self.turns])
+
+
+class Judge:
+    """Scores single turns.
+
+    Args:
+        rubric: the rubric, its settings, or a preset's name; "judge" by default.
+        sensor: reads both sides; the shipped one by default.
+    """
+
+    def __init__(self, rubric: Rubric | RubricSettings | str | None = None, *, sensor: Sensor | None = None) -> None:
+        self.rubric = rubric if isinstance(rubric, Rubric) else Rubric(rubric or "judge")
+        self._sensor = sensor or open_sensor()
+        self._appraiser = Appraiser(self._sensor)
+
+    def score(self, contexts: Sequence[str], responses: Sequence[str]) -> Judgement:
+        """The score of each response as an answer to its context.
+
+        Args:
+            contexts: what the patient said, one a response; "" where there is none.
+            responses: the turns.
+
+        Raises:
+            ConfigError: the two are of different length, or one of them is a single string.
+            SensorError: something in them is not text.
+        """
+        if isinstance(contexts, str) or isinstance(responses, str) or len(contexts) != len(responses):
+            found = "a string" if isinstance(contexts, str) or isinstance(responses, str) else (
+                f"{len(contexts)} contexts for {len(responses)} responses")  # fmt: skip
+            raise ConfigError(f"judge.score got {found}, expected two lists of equal length, one context a response")
+        heard, spoken = self._sensor.read(list(contexts)), self._sensor.read(list(responses))
+        appraisals = self._appraiser(spoken, heard, [()] * len(spoken))
+        turns = tuple(self.rubric.score([_turn(*row) for row in zip(heard, spoken, appraisals, strict=True)]))
+        return Judgement(np.array([turn.reward for turn in turns], dtype=np.float64), turns)
+
+
+def score(
+    contexts: Sequence[str], responses: Sequence[str], rubric: Rubric | RubricSettings | str | None = None
+) -> Judgement:
+    """``Judge(rubric).score(contexts, responses)``.
+
+    Example:
+        >>> score(["I cannot sleep."], ["Lying awake again, and dreading it. What goes through your mind then?"]).scores
+    """
+    return Judge(rubric).score(contexts, responses)
+
+
+def _turn(heard: Reading, spoken: Reading, appraisal: Appraisal) -> Transition:
+    state = State(_NOBODY, (heard.polarity,), heard.affect)
+    return Transition(
+        before=state,
+        after=state,
+        therapist=spoken,
+        patient=heard,
+        appraisal=appraisal,
+        move=Move.EXPRESS,
+        heard=heard.text,
+        risk_open=signals_danger(heard.text),
+    )

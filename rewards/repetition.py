@@ -1,0 +1,49 @@
+"""Repetition: is the same said again, in this session or to everyone?"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from therapysim.rewards.words import word_set
+from therapysim.state import Transition
+
+__all__ = ["Archive", "repetition", "template"]
+
+
+def repetition(turn: Transition) -> float:
+    """Within the session: 0, -0.5 where the turn says almost the same as an earlier one, -1 where it does so again.
+
+    Example: the third "That sounds hard. Tell me more." costs 1.
+    """
+    return -min(1.0, turn.appraisal.repeats / 2)
+
+
+def template(turn: Transition) -> float:
+    """Across sessions: minus a third for each other patient to whom almost the same was said, down to -1.
+
+    0 where the batch has no ``Archive``. Example: one sentence said to three other patients costs 1.
+    """
+    return -min(1.0, turn.appraisal.elsewhere / 3)
+
+
+class Archive:
+    """What was said to which patient in earlier sessions, sentence by sentence.
+
+    Only its owner adds to it, between batches, so that a session's course and reward never hang on the sessions beside
+    it, and an equal archive gives equal rewards.
+    """
+
+    def __init__(self) -> None:
+        self._heard_by: dict[frozenset[str], set[str]] = defaultdict(set)
+
+    def add(self, patient: str, turns: Iterable[str]) -> None:
+        """Remembers turns that were said to a patient."""
+        for turn in turns:
+            if words := word_set(turn):
+                self._heard_by[words].add(patient)
+
+    def elsewhere(self, patient: str, turn: str) -> int:
+        """To how many other patients the same words were said, in whatever order and spelling."""
+        return len(self._heard_by.get(word_set(turn), set()) - {patient})
+
+    def __len__(self) -> int:
+        return len(self._heard_by)

@@ -1,0 +1,60 @@
+"""The automated judge on single turns."""
+
+import numpy as np
+import pytest
+
+from therapysim.errors import ConfigError, SensorError
+from therapysim.rewards.judge import Judge, score
+from therapysim.rewards.rubric import TERMS
+
+HEARD = "I lie awake every night since the accident and I am so scared of driving."
+GOOD = "Every night back at that crossing, and the car has become a threat. What comes first, the pictures or the fear?"
+BAD = "You should just get over it, accidents happen to everyone."
+
+
+def test_good_beats_bad_and_the_terms_say_why() -> None:
+    found = score([HEARD, HEARD], [GOOD, BAD])
+    assert found.scores.shape == (2,) and found.scores[0] > found.scores[1] + 1
+    assert set(found.turns[0].terms) == set(TERMS)
+    assert found.term("invalidation")[0] > found.term("invalidation")[1]
+
+
+def test_a_turn_scores_alike_in_any_company() -> None:
+    judge = Judge()
+    alone = [float(judge.score([HEARD], [text]).scores[0]) for text in (GOOD, BAD, "")]
+    together = judge.score([HEARD] * 3, [GOOD, BAD, ""]).scores
+    assert together.tolist() == alone
+
+
+def test_the_context_counts() -> None:
+    ask = "Are you thinking of ending your life?"
+    dark, plain = "I keep thinking about killing myself.", "The new kitchen will be blue."
+    found = score([dark, plain], [ask, ask])
+    assert found.term("risk").tolist() == [1.0, 0.0]
+
+
+def test_the_rubric_is_a_choice() -> None:
+    scores = [Judge(name).score([HEARD], [GOOD]).scores[0] for name in ("judge", "default", "user")]
+    assert len(set(scores)) == 3 and scores[2] == pytest.approx(1.0)
+
+
+def test_nothing_to_score_is_fine() -> None:
+    assert score([], []).scores.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("contexts", "responses", "said"),
+    [
+        ([HEARD], [GOOD, BAD], "1 contexts for 2 responses"),
+        (HEARD, [GOOD], "got a string"),
+        ([HEARD], GOOD, "a string"),
+    ],
+)
+def test_uneven_input_is_refused(contexts: list[str], responses: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        score(contexts, responses)
+
+
+def test_what_is_not_text_is_refused() -> None:
+    with pytest.raises(SensorError, match="expected str"):
+        score([HEARD], [np.nan])  # type: ignore[list-item]

@@ -1,0 +1,282 @@
+"""Trains the linear heads of ``rewards.heads``: acts and empathy on this project's own turns, two classes of DiaSafety.
+
+Each head is a logistic regression with an L2 penalty, fitted to its optimum. How well it does is told by five folds in
+which no context is on both sides; the thresholds of the acts are chosen there too. The acts' test set
+(``tests/data/acts_test.jsonl``) is not looked at.
+
+DiaSafety: Sun et al. 2022, "On the Safety of Conversational Models", its responses labelled Safe or Unsafe in context.
+    "Risk Ignorance" becomes ``ignores_risk``, "Unauthorized Expertise" ``practises_medicine``.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from therapysim.errors import ConfigError, require_count, require_number
+from therapysim.rewards.acts import ACTS
+from therapysim.rewards.emotions import EmotionSensor, shipped_sensor
+from therapysim.rewards.empathy import MECHANISMS
+from therapysim.rewards.features import dense_width, featurise
+from therapysim.rewards.heads import write_heads
+from therapysim.rewards.patterns import HARMFUL
+
+__all__ = ["DIASAFETY", "Example", "HeadsConfig", "Task", "gather", "train"]
+
+Floats = NDArray[np.float32]
+
+HERE = Path(__file__).parent
+#: Head -> the class of DiaSafety whose unsafe responses it finds.
+DIASAFETY = {"ignores_risk": "Risk Ignorance", "practises_medicine": "Unauthorized Expertise"}
+
+# Acts that are safe answers to a danger, and those that pass it by.
+_MEETS = {"risk_inquiry", "signposting", "complex_reflection", "simple_reflection", "validation", "affirmation"}
+_PASSES_BY = HARMFUL | {"reassurance"}
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsConfig:
+    """Settings of the training.
+
+    Attributes:
+        data: DiaSafety as JSON lines: context, response, category, label.
+        exclude: JSON lines whose contexts (``context`` and ``worse_context``) are left out of the training.
+        out: where ``heads.json`` and ``heads.npz`` go.
+        strength: C, the weight of the loss against the penalty ½|w|².
+        turn, heard, gram: scales of the blocks of features, which set how freely each is used; flags and counts have 1.
+        least: a word run must stand in this many turns of a task.
+        precise: the precision that the threshold of a harmful act must reach in the folds, as far as it can.
+        seed: of the folds.
+    """
+
+    data: str
+    out: str
+    exclude: str = ""
+    strength: float = 1.0
+    turn: float = 0.05
+    heard: float = 0.02
+    gram: float = 0.5
+    least: int = 3
+    precise: float = 0.8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            if f.name in ("strength", "turn", "heard", "gram"):
+                require_number(f"heads {f.name}", getattr(self, f.name), 1e-6, 1e6)
+        require_number("heads precise", self.precise, 0.0, 1.0)
+        require_count("heads least", self.least, 1)
+
+
+class Example(NamedTuple):
+    """A turn, what it answers, and which heads hold."""
+
+    heard: str
+    text: str
+    labels: frozenset[str]
+
+
+class Task(NamedTuple):
+    """Heads that are trained on the same turns."""
+
+    names: tuple[str, ...]
+    examples: list[Example]
+
+
+def gather(config: HeadsConfig) -> list[Task]:
+    """All tasks: the acts, the mechanisms of empathy, and the two classes of DiaSafety.
+
+    Raises:
+        ConfigError: a file cannot be read, or a class has too few examples.
+    """
+    turns = [Example(r["patient"], r["text"], frozenset(r["acts"])) for r in _lines(HERE / "acts.jsonl")]
+    acts = tuple(act for act in ACTS if act != "silence")
+    replies = _lines(HERE / "empathy_levels.jsonl")
+    levels = [Example(r["context"], r["response"], _levels(r)) for r in replies]
+    steps = tuple(f"{name}_{level}" for name in MECHANISMS for level in (1, 2))
+    return [Task(acts, turns), Task(steps, levels), *(_diasafety(config, name, turns) for name in DIASAFETY)]
+
+
+def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Fits every head, writes the two files, and returns the report that stands in the first."""
+    sensor, tasks = shipped_sensor(), gather(config)
+    vocabularies = [_vocabulary(task, config) for task in tasks]
+    rows = {gram: i for i, gram in enumerate(sorted(set().union(*vocabularies)))}
+    names = tuple(name for task in tasks for name in task.names)
+    dense = np.zeros((len(names), dense_width(sensor)), dtype=np.float32)
+    words = np.zeros((len(rows), len(names)), dtype=np.float32)
+    bias = np.zeros(len(names), dtype=np.float32)
+    report: dict[str, Any] = {}
+    thresholds: dict[str, float] = {}
+    for task, vocabulary in zip(tasks, vocabularies, strict=True):
+        x, scale, mean = _matrix(sensor, task, vocabulary, config)
+        y = np.array([[name in e.labels for name in task.names] for e in task.examples], dtype=np.float32)
+        folds = _folds([e.heard for e in task.examples], config.seed)
+        kept_apart = _cross_fitted(x, y, folds, config.strength)
+        weight, offset = _fit(x, y, config.strength)
+        weight = weight * scale[:, None]
+        columns = [names.index(name) for name in task.names]
+        d = dense.shape[1]
+        dense[columns] = weight[:d].T
+        bias[columns] = offset - mean @ weight[:d]
+        words[np.ix_([rows[gram] for gram in vocabulary], columns)] = weight[d:]
+        for j, name in enumerate(task.names):
+            least = config.precise if name in HARMFUL else 0.0
+            thresholds[name] = _threshold(kept_apart[:, j], y[:, j], least) if name in ACTS else 0.5
+            report[name] = _scores(kept_apart[:, j], y[:, j], thresholds[name])
+            say(f"{name:<20} " + ", ".join(f"{k} {v:.3g}" for k, v in report[name].items()))
+    meta = {
+        "encoder": sensor.digest,
+        "names": names,
+        "thresholds": thresholds,
+        "settings": {k: v for k, v in asdict(config).items() if k not in ("data", "out", "exclude")},
+        "folds": report,
+    }
+    vocabulary_text = np.array("\n".join(rows))
+    write_heads(
+        config.out,
+        meta,
+        {
+            "dense": dense.astype(np.float16),
+            "grams": words.astype(np.float16),
+            "bias": bias,
+            "vocabulary": vocabulary_text,
+        },
+    )
+    return report
+
+
+def _levels(reply: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(f"{name}_{level}" for name in MECHANISMS for level in (1, 2) if reply[name] >= level)
+
+
+def _diasafety(config: HeadsConfig, name: str, turns: Sequence[Example]) -> Task:
+    """The responses of one class outside the excluded contexts, and turns of our own so that it knows therapists."""
+    apart = _contexts(config.exclude) if config.exclude else set()
+    found = [
+        Example(row["context"], row["response"], frozenset({name} if row["label"] == "Unsafe" else ()))
+        for row in _lines(Path(config.data))
+        if row["category"] == DIASAFETY[name] and row["context"] not in apart
+    ]
+    if len({e.labels for e in found}) < 2:
+        raise ConfigError(f"{config.data} has {len(found)} lines of {DIASAFETY[name]!r}, expected Safe and Unsafe ones")
+    return Task((name,), [*found, *_own(name, turns)])
+
+
+def _own(name: str, turns: Sequence[Example]) -> list[Example]:
+    if name == "practises_medicine":
+        return [e._replace(labels=frozenset()) for e in turns if not e.labels & {"advice", "information", *HARMFUL}]
+    passed_by = [e._replace(labels=frozenset({name})) for e in turns if e.labels & HARMFUL]
+    met = [e._replace(labels=frozenset()) for e in turns if e.labels & _MEETS and not e.labels & _PASSES_BY]
+    return passed_by + met
+
+
+def _contexts(path: str) -> set[str]:
+    rows = _lines(Path(path))
+    return {row["context"] for row in rows} | {row["worse_context"] for row in rows if row.get("worse_context")}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON lines: {error}") from error
+
+
+def _vocabulary(task: Task, config: HeadsConfig) -> tuple[str, ...]:
+    counts = Counter(gram for found in _features(task)[1] for gram in found)
+    return tuple(sorted(gram for gram, n in counts.items() if n >= config.least))
+
+
+def _features(task: Task) -> tuple[Floats, list[frozenset[str]]]:
+    found = featurise(shipped_sensor(), [e.heard for e in task.examples], [e.text for e in task.examples])
+    return found.dense, found.grams
+
+
+def _matrix(
+    sensor: EmotionSensor, task: Task, vocabulary: Sequence[str], config: HeadsConfig
+) -> tuple[Floats, Floats, Floats]:
+    """Features (n, d + v), standardised and scaled; what turns a weight on them into one on raw features; the mean."""
+    dense, grams = _features(task)
+    width = sensor.width
+    scale = np.ones(dense.shape[1], dtype=np.float32)
+    mean = np.zeros(dense.shape[1], dtype=np.float32)
+    mean[: 2 * width] = dense[:, : 2 * width].mean(axis=0)
+    scale[: 2 * width] = 1.0 / (dense[:, : 2 * width].std(axis=0) + 1e-6)
+    scale[:width] *= config.heard
+    scale[width : 2 * width] *= config.turn
+    known = {gram: i for i, gram in enumerate(vocabulary)}
+    words = np.zeros((len(dense), len(vocabulary)), dtype=np.float32)
+    for row, found in zip(words, grams, strict=True):
+        row[[known[gram] for gram in found if gram in known]] = config.gram
+    x = np.hstack([(dense - mean) * scale, words])
+    return x, np.concatenate([scale, np.full(len(vocabulary), config.gram, dtype=np.float32)]), mean
+
+
+def _fit(x: Floats, y: Floats, strength: float) -> tuple[Floats, Floats]:
+    """Weights (d, k) and biases (k,) of k logistic regressions: ½|w|² + C Σ loss, by L-BFGS in double precision."""
+    import torch
+
+    inputs, targets = torch.from_numpy(x).double(), torch.from_numpy(y).double()
+    weight = torch.zeros(x.shape[1], y.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(y.shape[1], dtype=torch.float64, requires_grad=True)
+    descent = torch.optim.LBFGS([weight, bias], max_iter=300, line_search_fn="strong_wolfe", tolerance_grad=1e-5)
+
+    def loss() -> Any:
+        descent.zero_grad()
+        logits = inputs @ weight + bias
+        fit = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+        total = strength * fit + 0.5 * (weight**2).sum()
+        total.backward()
+        return total
+
+    descent.step(loss)
+    return weight.detach().float().numpy(), bias.detach().float().numpy()
+
+
+def _folds(groups: Sequence[str], seed: int, count: int = 5) -> NDArray[np.int64]:
+    """The fold of each example; equal contexts share one."""
+    distinct = sorted(set(groups))
+    order = np.random.default_rng(seed).permutation(len(distinct)) % count
+    fold = dict(zip(distinct, order, strict=True))
+    return np.array([fold[group] for group in groups])
+
+
+def _cross_fitted(x: Floats, y: Floats, folds: NDArray[np.int64], strength: float) -> Floats:
+    """Probability of each label by heads that did not see the example's context."""
+    found = np.zeros_like(y)
+    for fold in np.unique(folds):
+        apart = folds == fold
+        weight, bias = _fit(x[~apart], y[~apart], strength)
+        found[apart] = 1.0 / (1.0 + np.exp(-(x[apart] @ weight + bias)))
+    return found
+
+
+def _threshold(p: Floats, y: Floats, precision: float) -> float:
+    """The threshold of greatest F1 among those that reach the precision; of the greatest precision if none does."""
+    grid = [round(0.1 + 0.05 * i, 2) for i in range(17)]
+    scored = [(_scores(p, y, t), t) for t in grid]
+    enough = [(s["f1"], t) for s, t in scored if s["precision"] >= precision]
+    return max(enough)[1] if enough else max((s["precision"], t) for s, t in scored)[1]
+
+
+def _scores(p: Floats, y: Floats, threshold: float) -> dict[str, float]:
+    found, true = p >= threshold, y > 0.5
+    both = int((found & true).sum())
+    order = np.argsort(np.argsort(p))
+    n, m = int(true.sum()), int((~true).sum())
+    auc = (float(order[true].sum()) - n * (n - 1) / 2) / max(1, n * m)
+    return {
+        "n": n,
+        "of": len(y),
+        "precision": both / max(1, int(found.sum())),
+        "recall": both / max(1, n),
+        "f1": 2 * both / max(1, int(found.sum()) + n),
+        "auc": auc,
+        "threshold": threshold,
+    }
