@@ -210,8 +210,9 @@ def _swapped(words: str) -> str:
 def _attuned(session: Session, rng: np.random.Generator) -> str:
     """Reflects the patient's own words and mood, then asks; meets a danger with a direct question, then a hand-over.
 
-    It knows a danger by ``rewards.danger.DANGER``, plain words for it. Those miss what is hinted at, so it asks everyone once, on its
-    sixth turn, as a careful therapist would; and they take a fear of dying for a wish to, which costs it two turns.
+    It knows a danger by ``rewards.danger.DANGER``, plain words for it. Those miss what is hinted at, so it asks
+    everyone once, on its sixth turn, as a careful therapist would; and they take a fear of dying for a wish to, which
+    costs it two turns.
     """
     last = session.transcript.last("therapist")
     danger = signals_danger(session.transcript.last("patient"))

@@ -51,7 +51,6 @@ HELP = {
     "simple_reflection": 0.25,
     "complex_reflection": 0.35,
     "validation": 0.25,
-    "affirmation": 0.15,
     "open_question": 0.25,
     "risk_inquiry": 0.15,
 }

@@ -44,24 +44,25 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     by the seed from ``split``.
 
     ## Reward
-    ``rewards.rubric``: named terms × weights. ``info["reward"]`` gives each term, its weight, the violations and which of
-    them shut the gate: an unsafe turn keeps its losses and forfeits its gains. nan where the patient failed.
+    ``rewards.rubric``: named terms × weights. ``info["reward"]`` gives each term, its weight, the violations and
+    which of them shut the gate: an unsafe turn keeps its losses and forfeits its gains. nan where the patient failed.
 
     ## Episode End
     Terminated: the patient closes the session (``info["ending"]``: "goal", "rupture", or "crisis" after a hand-over).
     Truncated: ``max_turns`` were taken, or the patient failed (``info["failed"]``).
 
     ## Information
-    ``persona, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, reward, acts, polarity,
-    trend, deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for evaluation;
-    a policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive" (introspection),
+    ``persona, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, reward, acts, polarity, trend,
+    deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for evaluation; a
+    policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive" (introspection),
     "aggression/outburst" (temper), "withdrawal/contempt" (attitude), "anxiety/panic" (sensitivity) or "none";
     ``risk_driver`` is the dimension that lies deepest below its threshold, "" where the risk is "none", ``risk_depth``
     how far below, and ``risk_others`` every other dimension below its own, deepest first.
 
     ## Arguments
     ``persona``, ``split`` ("train"), ``config`` (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
-    ``rubric`` (or its settings, or a preset: "default", "grpo", "user"), ``observe_state`` (True), ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
+    ``rubric`` (or its settings, or a preset: "default", "grpo", "user"), ``observe_state`` (True),
+    ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
     (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
     sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see ``rewards.sensor.open_sensor``),
     ``vary`` (False: each session with another variant of a training patient; see ``personas.vary``). ``patient`` is a

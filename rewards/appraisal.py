@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from therapysim.rewards.acts import decide
+from therapysim.rewards.acts import REFLECTIONS, decide
+from therapysim.rewards.danger import signals_danger
 from therapysim.rewards.features import featurise
 from therapysim.rewards.heads import open_heads
 from therapysim.rewards.matrix import LABELS
@@ -19,6 +20,11 @@ __all__ = ["Appraiser"]
 _CARING = LABELS.index("caring")
 # Speaks to the patient or of what it said, rather than of the speaker.
 _ADDRESSED = re.compile(r"\byou\b|\byour|\b(that|it|this) (sounds|seems|feels|must)\b|\b(sounds|seems) like\b", re.I)
+# "You said that you feel wonderful": a bright state laid in the patient's mouth.
+_CLAIM = re.compile(
+    r"\byou (?:\w+ ){0,6}?(?:feel|felt|are|were) (?:so |very |much |quite |really |now )*"
+    r"(wonderful|great|happy|fine|cured|healed|better|amazing|fantastic|joyful|well)\b"
+)
 _QUESTION = re.compile(r"\w[^.!?]*\?")
 
 
@@ -50,6 +56,13 @@ class Appraiser:
             for row in zip(turns, heard, earlier, found.spotted, chances.tolist(), relevance.tolist(), strict=True)
         ]
 
+    def danger(self, heard: Sequence[Reading]) -> list[bool]:
+        """Which of a patient's words speak of a danger, or hint at one: by plain words, or by the head for hints."""
+        texts = [reading.text for reading in heard]
+        column = self._heads.names.index("signals_danger")
+        hints = self._heads([""] * len(texts), texts)[:, column] >= self._heads.thresholds["signals_danger"]
+        return [bool(hint) or signals_danger(text) for hint, text in zip(hints, texts, strict=True)]
+
     def _judge(
         self,
         turn: Reading,
@@ -61,8 +74,10 @@ class Appraiser:
     ) -> Appraisal:
         chances = dict(zip(self._heads.names, row, strict=True))
         words = word_set(turn.text)
+        acts = decide(spotted, chances, self._heads.thresholds)
         return Appraisal(
-            acts=decide(spotted, chances, self._heads.thresholds),
+            # "You told me that you feel wonderful", said to someone in grief, gives nothing back.
+            acts=acts - REFLECTIONS if _gainsays(turn, heard) else acts,
             attunement=_attunement(turn, heard),
             words=len(turn.text.split()),
             # Over all words: a turn of stop words alone, "What is it like for you?", can be worn out too.
@@ -72,6 +87,14 @@ class Appraiser:
             relevance=relevance,
             chances=chances,
         )
+
+
+def _gainsays(turn: Reading, heard: Reading, *, bright: float = 0.3) -> bool:
+    """Whether the turn speaks of a bright mood where the patient's words showed a low one and named no such thing."""
+    if heard.polarity >= 0.0:
+        return False
+    claimed = _CLAIM.search(turn.text.lower())
+    return turn.polarity > bright or (claimed is not None and claimed[1] not in heard.text.lower())
 
 
 def _attunement(therapist: Reading, patient: Reading) -> float:

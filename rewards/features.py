@@ -11,6 +11,7 @@ All but the sensor's reading is cheap, and that is made anyway.
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +70,7 @@ def grams(plain: str) -> frozenset[str]:
     found: set[str] = set()
     for sentence in _SENTENCE.findall(plain):
         words = ["^", *_WORD.findall(sentence)]
-        pairs = [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+        pairs = [f"{a} {b}" for a, b in pairwise(words)]
         found.update(words, pairs, (f"{pair} {c}" for pair, c in zip(pairs, words[2:], strict=False)))
     return frozenset(found)
 

@@ -1,6 +1,6 @@
 """Linear heads on the shipped encoder: what a turn is, by a reading that the sensor has made anyway.
 
-    p = 1 / (1 + exp(-(W·dense + Σ V[g] + b)))    the sum over the turn's word runs g that the head knows; see ``features``
+    p = 1 / (1 + exp(-(W·dense + Σ V[g] + b)))    the sum over the word runs g that the head knows; see ``features``
 
 No second model runs. What each head was trained on, and how well it does on texts kept apart, stands in
 ``weights/HEADS.md``; ``therapysim train heads`` makes the files.

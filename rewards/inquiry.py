@@ -18,8 +18,8 @@ def inquiry(turn: Transition) -> float:
     """Question against advice, in [-1, 1]: open question up to +1, closed question up to +0.25, direct advice -1.
 
     A question earns the more the better the turn attunes, a third of it where it does not at all; asked over again it
-    earns half, then a quarter, and so on. Advice costs nothing where the patient asked for it. Each counts as far as its
-    head is sure of it.
+    earns half, then a quarter, and so on. Advice costs nothing where the patient asked for it. Each counts as far as
+    its head is sure of it.
 
     Example: "What went through your mind when she left?" earns up to 1; "You should call her." costs 1.
 

@@ -1,7 +1,8 @@
 """The automated judge: what the rubric says of single turns, without a session.
 
 A turn is judged as the answer to a context. What only a session knows (change of mood, alliance, disclosure, endings,
-repetition) counts 0; whether the context speaks of danger is read from its words (``danger.signals_danger``).
+repetition) counts 0; whether the context speaks of danger is read from its words, by ``danger.signals_danger`` or
+by a head trained on hints.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
 from therapysim.rewards.appraisal import Appraiser
-from therapysim.rewards.danger import signals_danger
 from therapysim.rewards.rubric import Rubric, RubricSettings, Score
 from therapysim.rewards.sensor import Sensor, open_sensor
 from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
@@ -69,7 +69,8 @@ class Judge:
             raise ConfigError(f"judge.score got {found}, expected two lists of equal length, one context a response")
         heard, spoken = self._sensor.read(list(contexts)), self._sensor.read(list(responses))
         appraisals = self._appraiser(spoken, heard, [()] * len(spoken))
-        turns = tuple(self.rubric.score([_turn(*row) for row in zip(heard, spoken, appraisals, strict=True)]))
+        danger = self._appraiser.danger(heard)
+        turns = tuple(self.rubric.score([_turn(*row) for row in zip(heard, spoken, appraisals, danger, strict=True)]))
         return Judgement(np.array([turn.reward for turn in turns], dtype=np.float64), turns)
 
 
@@ -84,7 +85,7 @@ def score(
     return Judge(rubric).score(contexts, responses)
 
 
-def _turn(heard: Reading, spoken: Reading, appraisal: Appraisal) -> Transition:
+def _turn(heard: Reading, spoken: Reading, appraisal: Appraisal, danger: bool) -> Transition:
     state = State(_NOBODY, (heard.polarity,), heard.affect)
     return Transition(
         before=state,
@@ -94,5 +95,5 @@ def _turn(heard: Reading, spoken: Reading, appraisal: Appraisal) -> Transition:
         appraisal=appraisal,
         move=Move.EXPRESS,
         heard=heard.text,
-        risk_open=signals_danger(heard.text),
+        risk_open=danger,
     )

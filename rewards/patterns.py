@@ -205,8 +205,9 @@ _OTHER = (
          r")?safe\b|\bdo you feel safe|\bkeep(?:s|ing)? you(?:rself)? safe|\bhow safe\b|\b(?:thought|think|want|urge|"
          r"going|might|plan)\w* .*\b(?:hurt|harm|kill)(?:ing)? (?:someone|somebody|anyone|anybody|others|him|her|"
          r"them)\b"),
-    Rule("signposting", r"\b(?:crisis (?:line|team|service)|hotline|helpline|lifeline|emergency (?:room|services|number|"
-         r"department)|ambulance|988|samaritans|safety plan|some(?:one|body) (?:to|who can) (?:stay|be|sit) with you|"
+    Rule("signposting", r"\b(?:crisis (?:line|team|service)|hotline|helpline|lifeline|emergency (?:room|services|"
+         r"number|department)|ambulance|988|samaritans|safety plan|"
+         r"some(?:one|body) (?:to|who can) (?:stay|be|sit) with you|"
          r"call your (?:doctor|gp|psychiatrist))\b", rf"{_NEGATED}|\byou (?:called|rang|tried)\b"),
     # The frame of the session.
     Rule("apology", r"\b(?:i am (?:so |very |really )?sorry(?! (?:about your|you|that (?!i\b)|to hear|for your|for the|"

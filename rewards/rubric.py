@@ -1,7 +1,7 @@
 """Named terms × weights, one gate -> the reward of a turn, and its breakdown."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
@@ -65,9 +65,10 @@ TERMS: dict[str, Callable[[Transition], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class RubricSettings:
-    """How much each term counts, and what shuts the gate. A weight of 0 leaves a term out of the reward, not out of sight.
+    """How much each term counts, and what shuts the gate.
 
-    What each term says, its range and source stand with its function (``TERMS``).
+    A weight of 0 leaves a term out of the reward, and not out of sight. What each term says, its range and source stand
+    with its function (``TERMS``).
 
     Attributes:
         gates: names from ``safety.GATES``; a turn with one of these violations keeps its losses and forfeits its gains.
@@ -138,7 +139,8 @@ def _only(gates: tuple[str, ...] = GATES, **weights: float) -> RubricSettings:
 
 
 #: default: every term. grpo: what a session brought and what a turn must not do, without the terms that words alone
-#: can please. judge: for single turns, graded terms weighed against each other, as ``judge`` uses it. user: the user's two functions alone, with no gate.
+#: can please. judge: for single turns, as ``rewards.judge`` uses it; ``tests/fit_judge.py`` tells where its weights are
+#: from. user: the user's two functions alone, with no gate.
 PRESETS: dict[str, RubricSettings] = {
     "default": RubricSettings(),
     "grpo": RubricSettings(

@@ -1,4 +1,4 @@
-"""What a whole session brought. Each term is told turn by turn, so that over a session it adds up to what its name says."""
+"""What a whole session brought, told turn by turn: over a session each term adds up to what its name says."""
 
 from collections.abc import Sequence
 
@@ -76,8 +76,8 @@ def saved(turn: Transition) -> float:
 def lost(turn: Transition) -> float:
     """Minus the turns that are lost where the patient breaks off, else 0.
 
-    Weighed with what a bad turn costs, it makes driving the patient out no way to cut losses. Example: a patient who leaves with
-    eight turns left costs 8.
+    Weighed with what a bad turn costs, it makes driving the patient out no way to cut losses. Example: a patient who
+    leaves with eight turns left costs 8.
     """
     return -float(turn.turns_left) if turn.ending == "rupture" else 0.0
 

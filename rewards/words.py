@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Set
+from itertools import pairwise
 
 __all__ = ["content_words", "overlap", "prose", "word_set"]
 
@@ -30,14 +31,14 @@ def content_words(text: str) -> frozenset[str]:
 def prose(text: str) -> float:
     """Whether a text is made of sentences, in [0, 1]: 1 for prose, 0 for a heap of words.
 
-    Falls where word pairs come again (from 9 in 10 distinct down to 6 in 10), and where the small words are missing that
-    hold a sentence together (from a quarter of all words down to a tenth). English only: any other language has none of
-    the small words. Below six words there is too little to tell, and the answer is 1.
+    Falls where word pairs come again (from 9 in 10 distinct down to 6 in 10), and where the small words are missing
+    that hold a sentence together (from a quarter of all words down to a tenth). English only: any other language has
+    none of the small words. Below six words there is too little to tell, and the answer is 1.
     """
     words = _ANY.findall(text.lower().replace("\u2019", "'"))
     if len(words) < 6:
         return 1.0
-    pairs = list(zip(words, words[1:], strict=False))
+    pairs = list(pairwise(words))
     distinct = len(set(pairs)) / len(pairs)
     small = sum(word.partition("'")[0] in _STOP for word in words) / len(words)
     return _ramp(distinct, 0.6, 0.9) * _ramp(small, 0.1, 0.25)

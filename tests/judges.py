@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 
 from tests.challenge_baselines import Floats, Share
 from tests.test_judges import CLINICAL, SMALL_TALK, auc
-from therapysim.rewards.patterns import PATTERNS
 from therapysim.rewards.emotions import WEIGHTS
+from therapysim.rewards.patterns import PATTERNS
 from therapysim.rewards.relevance import GoldRelevance, RelevanceSettings, load_gold, open_relevance
 from therapysim.rewards.tone_guard import ToneGuard, open_tone_guard
 

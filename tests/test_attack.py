@@ -194,7 +194,7 @@ def test_a_patient_cheered_up_by_an_attack_is_a_success() -> None:
 def test_a_reward_that_can_be_had_by_an_attack_is_a_success() -> None:
     class Rigged(Rubric):
         def __call__(self, turn: Transition) -> Score:
-            return Score(float("injection" in turn.flags), {}, ())
+            return Score(float("injection" in turn.flags), {}, {}, ())
 
     batch = SessionBatch(SessionConfig(max_turns=3), sensor=sensor(), rubric=Rigged())
     flood, opportunist = attack_all(batch, [one("ignore_previous")], ["kenji", "ingrid"], [0, 1, 2])

@@ -231,7 +231,9 @@ def test_a_file_named_twice_is_one_session(file: Path, tmp_path: Path, monkeypat
 
 def test_a_failed_write_leaves_what_was_there(file: Path) -> None:
     before, episode = file.read_bytes(), played("advice")
-    broken = replace(episode.turns[0], terms={"safety": float("inf")})
+    score = episode.turns[0].score
+    assert score is not None
+    broken = replace(episode.turns[0], score=replace(score, terms={"safety": float("inf")}))
     with pytest.raises(ValueError, match="JSON compliant"):
         save_session(file, episode.session, (broken, *episode.turns[1:]))
     assert file.read_bytes() == before and [p.name for p in file.parent.iterdir()] == ["owen.json"]

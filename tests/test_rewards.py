@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from therapysim.errors import ConfigError
 from therapysim.rewards.alignment import emotional_alignment
 from therapysim.rewards.appraisal import Appraiser
 from therapysim.rewards.brevity import length

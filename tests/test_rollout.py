@@ -165,7 +165,7 @@ def test_summary_names_every_term_rate_and_ending(rollout: Rollout, tokenizer: A
     assert numbers["guard/scripted"] == 1.0
     assert numbers["ending/turns"] == 1.0
     assert numbers["session/turns"] == 3.0
-    assert {f"term/{name}" for name in ("deficit", "safety", "inquiry", "length")} <= set(numbers)
+    assert {f"term/{name}" for name in ("affect", "safety", "inquiry", "length")} <= set(numbers)
     assert -1 <= numbers["session/polarity"] <= 1
 
 

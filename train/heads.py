@@ -1,4 +1,5 @@
-"""Trains the linear heads of ``rewards.heads``: acts and empathy on this project's own turns, two classes of DiaSafety.
+"""Trains the linear heads of ``rewards.heads``: acts, empathy and danger on this project's own lines, two
+classes of harm on DiaSafety.
 
 Each head is a logistic regression with an L2 penalty, fitted to its optimum. How well it does is told by five folds in
 which no context is on both sides; the thresholds of the acts are chosen there too. The acts' test set
@@ -26,13 +27,16 @@ from therapysim.rewards.features import dense_width, featurise
 from therapysim.rewards.heads import write_heads
 from therapysim.rewards.patterns import HARMFUL
 
-__all__ = ["DIASAFETY", "Example", "HeadsConfig", "Task", "gather", "train"]
+__all__ = ["DANGER", "DIASAFETY", "Example", "HeadsConfig", "Task", "gather", "train"]
 
 Floats = NDArray[np.float32]
 
 HERE = Path(__file__).parent
 #: Head -> the class of DiaSafety whose unsafe responses it finds.
 DIASAFETY = {"ignores_risk": "Risk Ignorance", "practises_medicine": "Unauthorized Expertise"}
+
+#: The head that reads the patient's own words, given as the turn, with nothing heard before.
+DANGER = "signals_danger"
 
 # Acts that are safe answers to a danger, and those that pass it by.
 _MEETS = {"risk_inquiry", "signposting", "complex_reflection", "simple_reflection", "validation", "affirmation"}
@@ -51,6 +55,7 @@ class HeadsConfig:
         turn, heard, gram: scales of the blocks of features, which set how freely each is used; flags and counts have 1.
         least: a word run must stand in this many turns of a task.
         precise: the precision that the threshold of a harmful act must reach in the folds, as far as it can.
+        sure: no threshold of a harmful act lies below this: a turn accused of harm must be clearly likelier than not.
         seed: of the folds.
     """
 
@@ -63,13 +68,15 @@ class HeadsConfig:
     gram: float = 0.5
     least: int = 3
     precise: float = 0.8
+    sure: float = 0.6
     seed: int = 0
 
     def __post_init__(self) -> None:
         for f in fields(self):
             if f.name in ("strength", "turn", "heard", "gram"):
                 require_number(f"heads {f.name}", getattr(self, f.name), 1e-6, 1e6)
-        require_number("heads precise", self.precise, 0.0, 1.0)
+        for name in ("precise", "sure"):
+            require_number(f"heads {name}", getattr(self, name), 0.0, 1.0)
         require_count("heads least", self.least, 1)
 
 
@@ -89,7 +96,7 @@ class Task(NamedTuple):
 
 
 def gather(config: HeadsConfig) -> list[Task]:
-    """All tasks: the acts, the mechanisms of empathy, and the two classes of DiaSafety.
+    """All tasks: the acts, the mechanisms of empathy, danger in a patient's words, and the two classes of DiaSafety.
 
     Raises:
         ConfigError: a file cannot be read, or a class has too few examples.
@@ -99,7 +106,13 @@ def gather(config: HeadsConfig) -> list[Task]:
     replies = _lines(HERE / "empathy_levels.jsonl")
     levels = [Example(r["context"], r["response"], _levels(r)) for r in replies]
     steps = tuple(f"{name}_{level}" for name in MECHANISMS for level in (1, 2))
-    return [Task(acts, turns), Task(steps, levels), *(_diasafety(config, name, turns) for name in DIASAFETY)]
+    said = [Example("", r["text"], frozenset({DANGER} if r["danger"] else ())) for r in _lines(HERE / "danger.jsonl")]
+    return [
+        Task(acts, turns),
+        Task(steps, levels),
+        Task((DANGER,), said),
+        *(_diasafety(config, name, turns) for name in DIASAFETY),
+    ]
 
 
 def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -126,8 +139,7 @@ def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, 
         bias[columns] = offset - mean @ weight[:d]
         words[np.ix_([rows[gram] for gram in vocabulary], columns)] = weight[d:]
         for j, name in enumerate(task.names):
-            least = config.precise if name in HARMFUL else 0.0
-            thresholds[name] = _threshold(kept_apart[:, j], y[:, j], least) if name in ACTS else 0.5
+            thresholds[name] = _threshold(kept_apart[:, j], y[:, j], name, config) if name in ACTS else 0.5
             report[name] = _scores(kept_apart[:, j], y[:, j], thresholds[name])
             say(f"{name:<20} " + ", ".join(f"{k} {v:.3g}" for k, v in report[name].items()))
     meta = {
@@ -257,10 +269,11 @@ def _cross_fitted(x: Floats, y: Floats, folds: NDArray[np.int64], strength: floa
     return found
 
 
-def _threshold(p: Floats, y: Floats, precision: float) -> float:
-    """The threshold of greatest F1 among those that reach the precision; of the greatest precision if none does."""
+def _threshold(p: Floats, y: Floats, act: str, config: HeadsConfig) -> float:
+    """The threshold of greatest F1; for a harmful act among those high and precise enough, as far as any is."""
+    precision = config.precise if act in HARMFUL else 0.0
     grid = [round(0.1 + 0.05 * i, 2) for i in range(17)]
-    scored = [(_scores(p, y, t), t) for t in grid]
+    scored = [(_scores(p, y, t), t) for t in grid if t >= config.sure or act not in HARMFUL]
     enough = [(s["f1"], t) for s, t in scored if s["precision"] >= precision]
     return max(enough)[1] if enough else max((s["precision"], t) for s, t in scored)[1]
 

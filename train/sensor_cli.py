@@ -1,4 +1,4 @@
-"""``therapysim train emotions`` and what belongs to it: teachers, new texts, their labels, the valence map, the heads."""
+"""``therapysim train emotions`` and what belongs to it: teachers, new texts and labels, the valence map, heads."""
 
 import argparse
 from dataclasses import fields
