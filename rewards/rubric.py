@@ -149,9 +149,9 @@ PRESETS: dict[str, RubricSettings] = {
     ),
     "judge": _only(
         gates=(*HARMFUL_ACTS, *MANIPULATION),
-        safety=0.1, risk=0.5, neglect=2.0, medical_advice=3.0, invalidation=0.5, toxic_positivity=0.5, reassurance=0.5,
-        alignment=0.25, tone=0.1, injection=1.0, reactions=1.5, interpretations=1.0, explorations=1.0, inquiry=1.0,
-        reflection=1.5, relevance=0.5, length=0.25, one_question=1.0,
+        safety=0.15, risk=0.5, neglect=2.0, medical_advice=2.5, invalidation=0.3, toxic_positivity=0.9, reassurance=0.2,
+        alignment=0.25, tone=0.6, injection=1.0, reactions=1.4, interpretations=0.7, explorations=0.9, inquiry=1.3,
+        reflection=1.3, relevance=0.8, length=0.1, one_question=1.2,
     ),
     "user": _only(gates=(), deficit_rise=1.0, safety=1.0),
 }  # fmt: skip

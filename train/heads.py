@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError, require_count, require_number
+from therapysim.files import whole
 from therapysim.rewards.acts import ACTS
 from therapysim.rewards.emotions import EmotionSensor, shipped_sensor
 from therapysim.rewards.empathy import MECHANISMS
 from therapysim.rewards.features import dense_width, featurise
 from therapysim.rewards.heads import write_heads
 from therapysim.rewards.patterns import HARMFUL
+from therapysim.train.heads_card import heads_card
 
 __all__ = ["DANGER", "DIASAFETY", "Example", "HeadsConfig", "Task", "gather", "train"]
 
@@ -106,13 +108,8 @@ def gather(config: HeadsConfig) -> list[Task]:
     replies = _lines(HERE / "empathy_levels.jsonl")
     levels = [Example(r["context"], r["response"], _levels(r)) for r in replies]
     steps = tuple(f"{name}_{level}" for name in MECHANISMS for level in (1, 2))
-    said = [Example("", r["text"], frozenset({DANGER} if r["danger"] else ())) for r in _lines(HERE / "danger.jsonl")]
-    return [
-        Task(acts, turns),
-        Task(steps, levels),
-        Task((DANGER,), said),
-        *(_diasafety(config, name, turns) for name in DIASAFETY),
-    ]
+    harms = [_diasafety(config, name, turns) for name in DIASAFETY]
+    return [Task(acts, turns), Task(steps, levels), _danger(harms[1].examples), *harms]
 
 
 def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -129,7 +126,7 @@ def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, 
     for task, vocabulary in zip(tasks, vocabularies, strict=True):
         x, scale, mean = _matrix(sensor, task, vocabulary, config)
         y = np.array([[name in e.labels for name in task.names] for e in task.examples], dtype=np.float32)
-        folds = _folds([e.heard for e in task.examples], config.seed)
+        folds = _folds([e.heard or e.text for e in task.examples], config.seed)
         kept_apart = _cross_fitted(x, y, folds, config.strength)
         weight, offset = _fit(x, y, config.strength)
         weight = weight * scale[:, None]
@@ -142,25 +139,23 @@ def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, 
             thresholds[name] = _threshold(kept_apart[:, j], y[:, j], name, config) if name in ACTS else 0.5
             report[name] = _scores(kept_apart[:, j], y[:, j], thresholds[name])
             say(f"{name:<20} " + ", ".join(f"{k} {v:.3g}" for k, v in report[name].items()))
+    settings = {k: v for k, v in asdict(config).items() if k not in ("data", "out", "exclude")}
     meta = {
-        "encoder": sensor.digest,
-        "names": names,
-        "thresholds": thresholds,
-        "settings": {k: v for k, v in asdict(config).items() if k not in ("data", "out", "exclude")},
-        "folds": report,
-    }
-    vocabulary_text = np.array("\n".join(rows))
-    write_heads(
-        config.out,
-        meta,
-        {
-            "dense": dense.astype(np.float16),
-            "grams": words.astype(np.float16),
-            "bias": bias,
-            "vocabulary": vocabulary_text,
-        },
-    )
+        "encoder": sensor.digest, "names": names, "thresholds": thresholds, "settings": settings, "folds": report
+    }  # fmt: skip
+    packed = {"dense": dense.astype(np.float16), "grams": words.astype(np.float16), "bias": bias}
+    write_heads(config.out, meta, packed | {"vocabulary": np.array("\n".join(rows))})
+    with whole(Path(config.out) / "HEADS.md") as part:
+        sizes = {name: int(row["of"]) for name, row in report.items()}
+        part.write_text(heads_card(report, sizes, settings), encoding="utf-8")
     return report
+
+
+def _danger(medical: Sequence[Example], most: int = 300) -> Task:
+    """Own lines, and questions to doctors as lines without danger, so that illness is not taken for it."""
+    own = [Example("", r["text"], frozenset({DANGER} if r["danger"] else ())) for r in _lines(HERE / "danger.jsonl")]
+    asked = [Example("", text, frozenset()) for text in list(dict.fromkeys(e.heard for e in medical))[:most]]
+    return Task((DANGER,), [*own, *asked])
 
 
 def _levels(reply: Mapping[str, Any]) -> frozenset[str]:
