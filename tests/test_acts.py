@@ -23,7 +23,12 @@ DATA = Path(__file__).parent / "data" / "acts_test.jsonl"
 TRAIN = Path(__file__).parents[1] / "train" / "acts.jsonl"
 
 #: act -> the least F1 on the test turns, a little below what was measured.
-FLOORS: dict[str, float] = {}
+FLOORS = {
+    "open_question": 0.91, "closed_question": 0.88, "simple_reflection": 0.56, "complex_reflection": 0.68,
+    "validation": 0.70, "affirmation": 0.74, "information": 0.72, "advice": 0.71, "confrontation": 0.46,
+    "invalidation": 0.68, "toxic_positivity": 0.92, "reassurance": 0.84, "self_disclosure": 0.78, "risk_inquiry":
+    0.82, "signposting": 0.87, "apology": 0.76, "farewell": 0.87, "incitement": 0.51,
+}  # fmt: skip
 
 
 class Turn(NamedTuple):

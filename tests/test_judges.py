@@ -108,7 +108,7 @@ def auc(high: Floats, low: Floats) -> float:
 
 def lines(*acts: str) -> list[str]:
     """Lines of the written act set that show any of these acts."""
-    rows = map(json.loads, (Path(__file__).parent / "data" / "acts.jsonl").read_text().splitlines())
+    rows = map(json.loads, (Path(__file__).parent / "data" / "patterns.jsonl").read_text().splitlines())
     return [row["text"] for row in rows if set(row["acts"]) & set(acts)]
 
 

@@ -78,7 +78,7 @@ def test_a_danger_must_be_met() -> None:
     assert met("risk_inquiry", "closed_question") == met("signposting") == 1.0
     assert met("complex_reflection") == met("validation") == 0.5
     assert met("open_question") == met("advice") == -1.0
-    assert met("validation", passes=0.9) == -1.0  # it names the feeling and waves the danger away
+    assert met("validation", passes=0.9) < -0.8  # it names the feeling and waves the danger away
     assert risk_handling(turn(appraisal=Appraisal(frozenset(), 0.0, 9))) == 0.0
     assert missed_risk(turn(risk_open=True, appraisal=Appraisal(frozenset({"farewell"}), 0.0, 9)))
 

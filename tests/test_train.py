@@ -54,7 +54,7 @@ def test_a_run_logs_saves_and_loads_again(run: Callable[..., TrainResult], tiny_
     assert (first["step"], second["step"], result.steps) == (1, 2, 2)
     expected = {
         "reward", "reward_std", "frac_reward_zero_std", "ratio/mean", "ratio/max", "kl", "loss", "grad_norm",
-        "guard/scripted", "term/safety", "term/deficit", "session/turns", "session/polarity", "ending/turns",
+        "guard/scripted", "term/safety", "term/affect", "session/turns", "session/polarity", "ending/turns",
     }  # fmt: skip
     assert expected <= set(first)
     assert set(_TIMES) <= set(result.metrics)

@@ -27,6 +27,7 @@ from therapysim.rewards.empathy import MECHANISMS
 from therapysim.rewards.features import dense_width, featurise
 from therapysim.rewards.heads import write_heads
 from therapysim.rewards.patterns import HARMFUL
+from therapysim.rewards.relevance import load_gold
 from therapysim.train.heads_card import heads_card
 
 __all__ = ["DANGER", "DIASAFETY", "Example", "HeadsConfig", "Task", "gather", "train"]
@@ -152,10 +153,11 @@ def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, 
 
 
 def _danger(medical: Sequence[Example], most: int = 300) -> Task:
-    """Own lines, and questions to doctors as lines without danger, so that illness is not taken for it."""
+    """Own lines; as lines without danger also questions to doctors and plain talk, so that neither is taken for it."""
     own = [Example("", r["text"], frozenset({DANGER} if r["danger"] else ())) for r in _lines(HERE / "danger.jsonl")]
     asked = [Example("", text, frozenset()) for text in list(dict.fromkeys(e.heard for e in medical))[:most]]
-    return Task((DANGER,), [*own, *asked])
+    plain = [Example("", text, frozenset()) for text in load_gold().background]
+    return Task((DANGER,), [*own, *asked, *plain])
 
 
 def _levels(reply: Mapping[str, Any]) -> frozenset[str]:
