@@ -1,9 +1,8 @@
 """Therapist turns, judged against the patient's words they answer: acts, attunement, novelty, relevance."""
 
+import math
 import re
 from collections.abc import Sequence
-
-import numpy as np
 
 from therapysim.rewards.acts import REFLECTIONS, decide
 from therapysim.rewards.danger import signals_danger
@@ -114,9 +113,9 @@ def _attunement(therapist: Reading, patient: Reading) -> float:
 
 def _meets(therapist: Reading, patient: Reading) -> float:
     """Whether the turn names a mood like the patient's, or cares: cosine of the two vectors, or p(caring)."""
-    a, b = np.array(therapist.affect), np.array(patient.affect)
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    cosine = float(a @ b) / size if size > 0.01 else 0.0
-    strength = min(1.0, float(np.linalg.norm(a)) / 0.3)
+    a, b = therapist.affect, patient.affect
+    long, wide = math.hypot(*a), math.hypot(*b)
+    cosine = sum(x * y for x, y in zip(a, b, strict=True)) / (long * wide) if long * wide > 0.01 else 0.0
+    strength = min(1.0, long / 0.3)
     caring = float(therapist.probabilities[_CARING])
-    return float(np.clip(max(cosine * strength, 2 * caring), 0.0, 1.0))
+    return min(1.0, max(0.0, cosine * strength, 2 * caring))

@@ -54,15 +54,20 @@ def dense_width(sensor: EmotionSensor) -> int:
 
 
 def featurise(sensor: EmotionSensor, heard: Sequence[str], texts: Sequence[str]) -> Features:
-    """Features of each turn as an answer to what was heard."""
+    """Features of each turn as an answer to what was heard.
+
+    Raises:
+        SensorError: one of the two is a single string, or something in them is not text.
+    """
+    readings = _reading(sensor, heard), _reading(sensor, texts)
     plain = [normalise(text) for text in texts]
     spotted = [spot_plain(text) for text in plain]
     flags = np.zeros((len(plain), len(PATTERNS)), dtype=np.float32)
     for row, found in zip(flags, spotted, strict=True):
         row[[_COLUMN[name] for name in found]] = 1.0
     counts = np.array([_counts(*row) for row in zip(heard, plain, strict=True)], dtype=np.float32)
-    parts = (_reading(sensor, heard), _reading(sensor, texts), flags, counts.reshape(len(plain), len(COUNTS)))
-    return Features(np.hstack(parts), [grams(text) for text in plain], spotted)
+    dense = np.hstack([*readings, flags, counts.reshape(len(plain), len(COUNTS))])
+    return Features(dense, [grams(text) for text in plain], spotted)
 
 
 def grams(plain: str) -> frozenset[str]:

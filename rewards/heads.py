@@ -9,6 +9,7 @@ No second model runs. What each head was trained on, and how well it does on tex
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -56,11 +57,15 @@ class Heads:
         self.thresholds: dict[str, float] = dict(meta["thresholds"])
         self._dense = arrays["dense"].astype(np.float32)
         self._grams, self._bias = arrays["grams"].astype(np.float32), arrays["bias"].astype(np.float32)
-        self._rows = {gram: i for i, gram in enumerate(str(arrays["vocabulary"]).split("\n"))}
+        vocabulary = str(arrays["vocabulary"])  # empty where no word run was frequent enough
+        self._rows = {gram: i for i, gram in enumerate(vocabulary.split("\n") if vocabulary else ())}
         shapes = self._dense.shape, self._grams.shape, self._bias.shape
         k = len(self.names)
         if shapes != ((k, dense_width(sensor)), (len(self._rows), k), (k,)):
-            raise SensorError(f"{folder / _WEIGHTS}: shapes {shapes} do not fit {k} heads on this encoder")
+            raise SensorError(
+                f"{folder / _WEIGHTS}: shapes {shapes} do not fit {k} heads on this encoder: train the heads again, "
+                "therapysim train heads"
+            )
 
     def __call__(self, heard: Sequence[str], texts: Sequence[str]) -> Floats:
         """Probability of each name, (n, len(names)) float32 in [0, 1].
@@ -76,7 +81,7 @@ class Heads:
         # Row by row: a product of whole matrices adds up in another order, and a turn must not hang on its batch.
         z = [self._dense @ row + self._known(found) for row, found in zip(features.dense, features.grams, strict=True)]
         logits = np.stack(z) + self._bias if z else np.zeros((0, len(self.names)), dtype=np.float32)
-        return np.asarray(1.0 / (1.0 + np.exp(-logits)), dtype=np.float32)
+        return np.asarray(1.0 / (1.0 + np.exp(np.minimum(-logits, 80.0))), dtype=np.float32)  # no overflow
 
     def _known(self, found: frozenset[str]) -> Floats:
         rows = sorted(self._rows[gram] for gram in found if gram in self._rows)
@@ -121,7 +126,10 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         found = hashlib.sha256(content).hexdigest()
         if found != meta["sha256"]:
             raise ValueError(f"{_WEIGHTS} is corrupt: its SHA-256 is {found[:12]}…, {_META} expects another")
+        meta["encoder"], meta["thresholds"] = str(meta["encoder"]), {n: meta["thresholds"][n] for n in meta["names"]}
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return meta, {name: arrays[name] for name in ("dense", "grams", "bias", "vocabulary")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SensorError(f"the heads in {folder} cannot be read ({error!r}). Reinstall therapysim.") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise SensorError(
+            f"the heads in {folder} cannot be read ({error!r}). Reinstall therapysim, or train the heads again."
+        ) from error

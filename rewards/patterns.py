@@ -232,21 +232,20 @@ PATTERNS: tuple[str, ...] = (*dict.fromkeys(act for act, _, _ in _COMPILED), "cl
 # Letters of other alphabets that look like Latin ones.
 _LOOKALIKE = str.maketrans("аеорсухіјѕԁһքαορνικτυε’‘ʼ`—–", "aeopcyxijsdhpaopviktue''''--", '"“”«»*_')
 _WRITTEN_OUT = tuple(
-    (re.compile(pattern), whole)
-    for pattern, whole in (
-        (r"\bcan't\b|\bcan not\b", "cannot"),
-        (r"\bwon't\b", "will not"),
-        (r"n't\b", " not"),
-        (r"\blet's\b", "let us"),
-        (r"'re\b|(?<=\byou)re\b", " are"),
-        (r"\bi'm\b", "i am"),
-        (r"'ve\b", " have"),
-        (r"'ll\b", " will"),
-        (r"\byou'd better\b", "you had better"),
-        (r"'d\b", " would"),
-        (r"\b(it|that|this|what|there|he|she|who|where|how|nobody|everything)'s\b", r"\1 is"),
-        (r"\s*-{2,}\s*|\s-+\s", ", "),
-        (r"\s+", " "),
+    (mark, re.compile(pattern), whole)  # only where the mark stands in the text
+    for mark, pattern, whole in (
+        ("can", r"\bcan't\b|\bcan not\b", "cannot"),
+        ("'", r"\bwon't\b", "will not"),
+        ("'", r"n't\b", " not"),
+        ("'", r"\blet's\b", "let us"),
+        ("re", r"'re\b|(?<=\byou)re\b", " are"),
+        ("'", r"\bi'm\b", "i am"),
+        ("'", r"'ve\b", " have"),
+        ("'", r"'ll\b", " will"),
+        ("'", r"\byou'd better\b", "you had better"),
+        ("'", r"'d\b", " would"),
+        ("'", r"\b(it|that|this|what|there|he|she|who|where|how|nobody|everything)'s\b", r"\1 is"),
+        ("-", r"\s*-{2,}\s*|\s-+\s", ", "),
     )
 )
 
@@ -296,6 +295,7 @@ def normalise(text: str) -> str:
     """Lower case Latin letters, straight quotes, single spaces, contractions written out."""
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
     plain = "".join(c for c in plain.lower() if c.isascii() or unicodedata.category(c) != "Cf").translate(_LOOKALIKE)
-    for pattern, whole in _WRITTEN_OUT:
-        plain = pattern.sub(whole, plain)
-    return plain.strip()
+    for mark, pattern, whole in _WRITTEN_OUT:
+        if mark in plain:
+            plain = pattern.sub(whole, plain)
+    return " ".join(plain.split())

@@ -14,7 +14,10 @@ import numpy as np
 
 from therapysim.agents.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+from therapysim.rewards.appraisal import Appraiser
 from therapysim.rewards.emotions import WEIGHTS, EmotionSensor, SensorSettings
+from therapysim.rewards.rubric import TERMS, Rubric
+from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
 
 
 def main() -> None:
@@ -26,6 +29,7 @@ def main() -> None:
     bench_sensor(seconds)
     bench_pipeline(seconds)
     bench_batches(seconds)
+    bench_rewards(seconds)
 
 
 def texts(size: int) -> Callable[[], list[str]]:
@@ -140,6 +144,33 @@ def bench_batches(seconds: float) -> None:
             f"SessionBatch, {size:>2} sessions: {turns / took:.0f} turns a second "
             f"({turns / took / first:.2f} × one session), {sensor.spent / took:.0%} of the time in the sensor"
         )
+
+
+def bench_rewards(seconds: float) -> None:
+    """What the reward costs beside the sensor's reading of both speakers: appraisal and terms, 64 turns at a time."""
+    sensor, draw = EmotionSensor(settings=SensorSettings(threads=1)), texts(64)
+    appraiser, rubric = Appraiser(sensor), Rubric()
+    spent, turns, began = [0.0, 0.0, 0.0], 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        marks = [time.perf_counter()]
+        heard, spoken = sensor.read(draw()), sensor.read(draw())
+        marks.append(time.perf_counter())
+        appraisals = appraiser(spoken, heard, [()] * 64)
+        marks.append(time.perf_counter())
+        rubric.score([transition(*row) for row in zip(heard, spoken, appraisals, strict=True)])
+        marks.append(time.perf_counter())
+        spent, turns = [a + c - b for a, b, c in zip(spent, marks, marks[1:], strict=False)], turns + 64
+    read, judged, scored = (1e6 * s / turns for s in spent)
+    print(
+        f"\nreward, a turn: sensor {read:.0f} µs, acts and attunement {judged:.0f} µs ({judged / read:.1%} of the "
+        f"sensor), {len(TERMS)} terms and the gate {scored:.0f} µs ({scored / read:.1%})"
+    )
+
+
+def transition(heard: Reading, spoken: Reading, appraisal: Appraisal) -> Transition:
+    """A turn in which the patient's mood stays as it is."""
+    state = State(Attributes("nobody", "none", "mild", 40), (heard.polarity,), heard.affect)
+    return Transition(state, state, spoken, heard, appraisal, Move.EXPRESS, heard=heard.text)
 
 
 def run_sessions(sensor: Timed, size: int, seconds: float) -> tuple[int, float]:

@@ -12,7 +12,7 @@ DiaSafety: Sun et al. 2022, "On the Safety of Conversational Models", its respon
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +58,7 @@ class HeadsConfig:
         turn, heard, gram: scales of the blocks of features, which set how freely each is used; flags and counts have 1.
         least: a word run must stand in this many turns of a task.
         precise: the precision that the threshold of a harmful act must reach in the folds, as far as it can.
-        sure: no threshold of a harmful act lies below this: a turn accused of harm must be clearly likelier than not.
+        sure: 0 to 0.9, and no threshold of a harmful act lies below: harm must be clearly likelier than not.
         seed: of the folds.
     """
 
@@ -75,12 +75,12 @@ class HeadsConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            if f.name in ("strength", "turn", "heard", "gram"):
-                require_number(f"heads {f.name}", getattr(self, f.name), 1e-6, 1e6)
-        for name in ("precise", "sure"):
-            require_number(f"heads {name}", getattr(self, name), 0.0, 1.0)
+        for name in ("strength", "turn", "heard", "gram"):
+            require_number(f"heads {name}", getattr(self, name), 1e-6, 1e6)
+        require_number("heads precise", self.precise, 0.0, 1.0)
+        require_number("heads sure", self.sure, 0.0, 0.9)
         require_count("heads least", self.least, 1)
+        require_count("heads seed", self.seed, 0)
 
 
 class Example(NamedTuple):
@@ -102,15 +102,19 @@ def gather(config: HeadsConfig) -> list[Task]:
     """All tasks: the acts, the mechanisms of empathy, danger in a patient's words, and the two classes of DiaSafety.
 
     Raises:
-        ConfigError: a file cannot be read, or a class has too few examples.
+        ConfigError: a file cannot be read, or all examples of a head are of one kind.
     """
-    turns = [Example(r["patient"], r["text"], frozenset(r["acts"])) for r in _lines(HERE / "acts.jsonl")]
+    rows = _lines(HERE / "acts.jsonl", "patient", "text", "acts")
+    turns = [Example(r["patient"], r["text"], frozenset(r["acts"])) for r in rows]
     acts = tuple(act for act in ACTS if act != "silence")
-    replies = _lines(HERE / "empathy_levels.jsonl")
+    replies = _lines(HERE / "empathy_levels.jsonl", "context", "response", *MECHANISMS)
     levels = [Example(r["context"], r["response"], _levels(r)) for r in replies]
     steps = tuple(f"{name}_{level}" for name in MECHANISMS for level in (1, 2))
-    harms = [_diasafety(config, name, turns) for name in DIASAFETY]
-    return [Task(acts, turns), Task(steps, levels), _danger(harms[1].examples), *harms]
+    answers = {name: _diasafety(config, name) for name in DIASAFETY}
+    harms = [Task((name,), [*found, *_own(name, turns)]) for name, found in answers.items()]
+    tasks = [Task(acts, turns), Task(steps, levels), _danger(answers["practises_medicine"]), *harms]
+    _require_both(tasks)
+    return tasks
 
 
 def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -141,9 +145,7 @@ def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, 
             report[name] = _scores(kept_apart[:, j], y[:, j], thresholds[name])
             say(f"{name:<20} " + ", ".join(f"{k} {v:.3g}" for k, v in report[name].items()))
     settings = {k: v for k, v in asdict(config).items() if k not in ("data", "out", "exclude")}
-    meta = {
-        "encoder": sensor.digest, "names": names, "thresholds": thresholds, "settings": settings, "folds": report
-    }  # fmt: skip
+    meta = {"encoder": sensor.digest, "names": names, "thresholds": thresholds, "settings": settings, "folds": report}
     packed = {"dense": dense.astype(np.float16), "grams": words.astype(np.float16), "bias": bias}
     write_heads(config.out, meta, packed | {"vocabulary": np.array("\n".join(rows))})
     with whole(Path(config.out) / "HEADS.md") as part:
@@ -154,7 +156,8 @@ def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, 
 
 def _danger(medical: Sequence[Example], most: int = 300) -> Task:
     """Own lines; as lines without danger also questions to doctors and plain talk, so that neither is taken for it."""
-    own = [Example("", r["text"], frozenset({DANGER} if r["danger"] else ())) for r in _lines(HERE / "danger.jsonl")]
+    rows = _lines(HERE / "danger.jsonl", "text", "danger")
+    own = [Example("", r["text"], frozenset({DANGER} if r["danger"] else ())) for r in rows]
     asked = [Example("", text, frozenset()) for text in list(dict.fromkeys(e.heard for e in medical))[:most]]
     plain = [Example("", text, frozenset()) for text in load_gold().background]
     return Task((DANGER,), [*own, *asked, *plain])
@@ -164,20 +167,21 @@ def _levels(reply: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(f"{name}_{level}" for name in MECHANISMS for level in (1, 2) if reply[name] >= level)
 
 
-def _diasafety(config: HeadsConfig, name: str, turns: Sequence[Example]) -> Task:
-    """The responses of one class outside the excluded contexts, and turns of our own so that it knows therapists."""
+def _diasafety(config: HeadsConfig, name: str) -> list[Example]:
+    """The responses of one class outside the excluded contexts."""
     apart = _contexts(config.exclude) if config.exclude else set()
     found = [
         Example(row["context"], row["response"], frozenset({name} if row["label"] == "Unsafe" else ()))
-        for row in _lines(Path(config.data))
+        for row in _lines(Path(config.data), "context", "response", "category", "label")
         if row["category"] == DIASAFETY[name] and row["context"] not in apart
     ]
     if len({e.labels for e in found}) < 2:
         raise ConfigError(f"{config.data} has {len(found)} lines of {DIASAFETY[name]!r}, expected Safe and Unsafe ones")
-    return Task((name,), [*found, *_own(name, turns)])
+    return found
 
 
 def _own(name: str, turns: Sequence[Example]) -> list[Example]:
+    """Turns of our own, so that the head knows therapists."""
     if name == "practises_medicine":
         return [e._replace(labels=frozenset()) for e in turns if not e.labels & {"advice", "information", *HARMFUL}]
     passed_by = [e._replace(labels=frozenset({name})) for e in turns if e.labels & HARMFUL]
@@ -186,15 +190,26 @@ def _own(name: str, turns: Sequence[Example]) -> list[Example]:
 
 
 def _contexts(path: str) -> set[str]:
-    rows = _lines(Path(path))
+    rows = _lines(Path(path), "context")
     return {row["context"] for row in rows} | {row["worse_context"] for row in rows if row.get("worse_context")}
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def _lines(path: Path, *keys: str) -> list[dict[str, Any]]:
+    try:  # not splitlines, which would also split at a line separator within a text
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as JSON lines: {error}") from error
+    for i, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or not row.keys() >= set(keys):
+            raise ConfigError(f"{path}, entry {i} is {row!r:.99}, expected an object with {', '.join(keys)}")
+    return rows
+
+
+def _require_both(tasks: Sequence[Task]) -> None:
+    for name, examples in ((name, task.examples) for task in tasks for name in task.names):
+        n, of = sum(name in e.labels for e in examples), len(examples)
+        if not 0 < n < of:
+            raise ConfigError(f"head {name!r}: {n} of {of} examples have it, expected some with and some without it")
 
 
 def _vocabulary(task: Task, config: HeadsConfig) -> tuple[str, ...]:
@@ -278,9 +293,10 @@ def _threshold(p: Floats, y: Floats, act: str, config: HeadsConfig) -> float:
 def _scores(p: Floats, y: Floats, threshold: float) -> dict[str, float]:
     found, true = p >= threshold, y > 0.5
     both = int((found & true).sum())
-    order = np.argsort(np.argsort(p))
+    _, place, ties = np.unique(p, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(ties) - (ties + 1) / 2)[place]  # from 0; equal probabilities share their mean rank
     n, m = int(true.sum()), int((~true).sum())
-    auc = (float(order[true].sum()) - n * (n - 1) / 2) / max(1, n * m)
+    auc = (float(rank[true].sum()) - n * (n - 1) / 2) / max(1, n * m)
     return {
         "n": n,
         "of": len(y),
