@@ -52,7 +52,9 @@ class Appraiser:
         chances, relevance = self._heads.judge(found), self._relevance(texts)
         return [
             self._judge(*row)
-            for row in zip(turns, heard, earlier, found.spotted, chances.tolist(), relevance.tolist(), strict=True)
+            for row in zip(
+                turns, heard, earlier, found.spotted, found.danger, chances.tolist(), relevance.tolist(), strict=True
+            )
         ]
 
     def danger(self, heard: Sequence[Reading]) -> list[bool]:
@@ -68,15 +70,15 @@ class Appraiser:
         heard: Reading,
         earlier: Sequence[str],
         spotted: frozenset[str],
+        danger: bool,
         row: Sequence[float],
         relevance: float,
     ) -> Appraisal:
         chances = dict(zip(self._heads.names, row, strict=True))
         words = word_set(turn.text)
-        acts = decide(spotted, chances, self._heads.thresholds)
+        acts = decide(spotted, chances, self._heads.thresholds, danger=danger)
         return Appraisal(
-            # "You told me that you feel wonderful", said to someone in grief, gives nothing back.
-            acts=acts - REFLECTIONS if _gainsays(turn, heard) else acts,
+            acts=acts - REFLECTIONS if _parrots(turn, heard) or _gainsays(turn, heard) else acts,
             attunement=_attunement(turn, heard),
             words=len(turn.text.split()),
             # Over all words: a turn of stop words alone, "What is it like for you?", can be worn out too.
@@ -88,8 +90,16 @@ class Appraiser:
         )
 
 
+def _parrots(turn: Reading, heard: Reading) -> bool:
+    """Whether the turn is the patient's own words and no more: that is no reflection, and attunes to nothing."""
+    return overlap(content_words(turn.text), content_words(heard.text)) > 0.8
+
+
 def _gainsays(turn: Reading, heard: Reading, *, bright: float = 0.3) -> bool:
-    """Whether the turn speaks of a bright mood where the patient's words showed a low one and named no such thing."""
+    """Whether the turn speaks of a bright mood where the patient's words showed a low one and named no such thing.
+
+    "You told me that you feel wonderful", said to someone in grief, gives nothing back.
+    """
     if heard.polarity >= 0.0:
         return False
     claimed = _CLAIM.search(turn.text.lower())
@@ -102,9 +112,9 @@ def _attunement(therapist: Reading, patient: Reading) -> float:
     A turn that only gives the patient's own words back is parroting, and attunes to nothing. One that speaks neither to
     the patient nor of what it said is worth a quarter. Two shared words are enough, if not lost among the turn's own.
     """
-    said, heard = content_words(therapist.text), content_words(patient.text)
-    if overlap(said, heard) > 0.8:
+    if _parrots(therapist, patient):
         return 0.0
+    said, heard = content_words(therapist.text), content_words(patient.text)
     taken = len(said & heard)
     uptake = min(1.0, taken / 2) * min(1.0, 5 * taken / len(said)) if taken else 0.0
     address = 1.0 if _ADDRESSED.search(therapist.text) else 0.25

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from therapysim.rewards.emotions import EmotionSensor
 from therapysim.rewards.matrix import LABELS
-from therapysim.rewards.patterns import PATTERNS, normalise, spot_plain
+from therapysim.rewards.patterns import PATTERNS, names_danger, normalise, spot_plain
 from therapysim.rewards.words import content_words
 
 __all__ = ["COUNTS", "Features", "dense_width", "featurise", "grams"]
@@ -41,11 +41,13 @@ class Features(NamedTuple):
         dense: shape (n, dense_width(sensor)).
         grams: one set a turn.
         spotted: what the patterns found, one set a turn.
+        danger: whether the turn names a danger.
     """
 
     dense: Floats
     grams: list[frozenset[str]]
     spotted: list[frozenset[str]]
+    danger: list[bool]
 
 
 def dense_width(sensor: EmotionSensor) -> int:
@@ -67,7 +69,7 @@ def featurise(sensor: EmotionSensor, heard: Sequence[str], texts: Sequence[str])
         row[[_COLUMN[name] for name in found]] = 1.0
     counts = np.array([_counts(*row) for row in zip(heard, plain, strict=True)], dtype=np.float32)
     dense = np.hstack([*readings, flags, counts.reshape(len(plain), len(COUNTS))])
-    return Features(dense, [grams(text) for text in plain], spotted)
+    return Features(dense, [grams(text) for text in plain], spotted, [names_danger(text) for text in plain])
 
 
 def grams(plain: str) -> frozenset[str]:

@@ -110,13 +110,13 @@ def write_heads(folder: str | Path, meta: Mapping[str, Any], arrays: Mapping[str
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays)
     content = packed.getvalue()
+    told = json.dumps({**meta, "sha256": hashlib.sha256(content).hexdigest()}, indent=1, ensure_ascii=False) + "\n"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / _WEIGHTS) as part:
         part.write_bytes(content)
     with whole(folder / _META) as part:
-        told = {**meta, "sha256": hashlib.sha256(content).hexdigest()}
-        part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(told, encoding="utf-8")
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -131,5 +131,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             return meta, {name: arrays[name] for name in ("dense", "grams", "bias", "vocabulary")}
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise SensorError(
-            f"the heads in {folder} cannot be read ({error!r}). Reinstall therapysim, or train the heads again."
+            f"the heads in {folder} cannot be read ({type(error).__name__}: {error}). Reinstall therapysim, or train "
+            "the heads again, therapysim train heads"
         ) from error

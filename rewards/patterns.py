@@ -12,7 +12,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-__all__ = ["HARMFUL", "PATTERNS", "normalise", "spot", "spot_plain"]
+__all__ = ["HARMFUL", "PATTERNS", "names_danger", "normalise", "spot", "spot_plain"]
 
 
 class Rule(NamedTuple):
@@ -222,6 +222,14 @@ _OTHER = (
 #: Acts that hurt; a sentence that does one of them does nothing else.
 HARMFUL = frozenset({"incitement", *(rule.act for rule in _HARM)})
 _COMPILED = [(r.act, re.compile(r.pattern), re.compile(r.unless)) for r in (*_INCITEMENT, *_HARM, *_OTHER)]
+_NAMED = re.compile(
+    r"suicid|self-harm|\b(?:kill|die|dying|dead|death|alive|liv(?:e|ing)|life|hurt|harm|injur|cut(?:ting)?\b|danger|"
+    r"safe|unsafe|weapon|gun|knife|rope|pills?|tablets?|overdos|jump|bridge|urge|wake up|not wak|not be(?:ing)? here|disappear|"
+    r"be gone|end (?:it|things|your)|ending (?:it|things|your)|act(?:ing)? on|go through with|do(?:ing)? it|plan|means|"
+    r"method|attempt|hit(?:ting|s)?\b|abus|violen|threat|attack|strangl|assault|touch(?:ed|es)? you|rape|loaded|"
+    r"beat(?:s|en|ing)?\b|thoughts (?:of|like that|about not)|th[eo]se thoughts|hopeless|worth (?:it|living)|hands on|"
+    r"do something to|goodbye letters?|did you take|taken any|burn yourself|the edge|making yourself sick)"
+)
 # "..., you say": whose words they were, said after them.
 _ATTRIBUTED = re.compile(r",? (?:you|he|she|they) (?:say|says|said|tell|told|thought)\b")
 _ASKS = re.compile(r"\?$|\b(?:tell me|i (?:want|need|would like|have) to ask|let me ask|i am asking)\b")
@@ -248,6 +256,11 @@ _WRITTEN_OUT = tuple(
         ("-", r"\s*-{2,}\s*|\s-+\s", ", "),
     )
 )
+
+
+def names_danger(plain: str) -> bool:
+    """Whether a text, as ``normalise`` leaves it, names a danger, a means or safety: a question about one must."""
+    return _NAMED.search(plain) is not None
 
 
 def spot(text: str) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """The acts of a turn, by heads and patterns together, on turns that no head was trained on.
 
 ``tests/data/acts_test.jsonl``: 520 turns with the patient's words before them, by two writers who saw neither the
-training turns nor the classifier, coded after ``tests/data/ACTS.md``. ``python -m tests.test_acts`` prints the table;
-``--errors`` also the turns that are not coded exactly so.
+training turns nor the classifier, coded after ``tests/data/ACTS.md``; ``second`` is a second coding, made without
+sight of the first. ``python -m tests.test_acts`` prints the table; ``--errors`` also the turns not coded exactly so.
 """
 
 import json
@@ -35,11 +35,12 @@ class Turn(NamedTuple):
     heard: str
     text: str
     acts: frozenset[str]
+    second: frozenset[str]
 
 
 def read(path: Path) -> list[Turn]:
     rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [Turn(row["patient"], row["text"], frozenset(row["acts"])) for row in rows]
+    return [Turn(row["patient"], row["text"], *(frozenset(row.get(k, ())) for k in ("acts", "second"))) for row in rows]
 
 
 @cache
@@ -51,7 +52,12 @@ def coded() -> tuple[list[Turn], list[frozenset[str]]]:
 def f1(act: str, picks: Sequence[int] | None = None) -> float:
     turns, found = coded()
     rows = range(len(turns)) if picks is None else picks
-    true, said = [act in turns[i].acts for i in rows], [act in found[i] for i in rows]
+    return agreement(act, [turns[i].acts for i in rows], [found[i] for i in rows])
+
+
+def agreement(act: str, first: Sequence[frozenset[str]], second: Sequence[frozenset[str]]) -> float:
+    """F1 of one coding by the other; the same either way round."""
+    true, said = [act in acts for acts in first], [act in acts for acts in second]
     both = sum(t and s for t, s in zip(true, said, strict=True))
     return 2 * both / max(1, sum(true) + sum(said))
 
@@ -68,6 +74,8 @@ def table(errors: bool) -> None:
     draws = [np.mean([f1(act, rows) for act in ACTS[:-1]]) for rows in rng.integers(len(turns), size=(300, len(turns)))]
     low, high = np.percentile(draws, [2.5, 97.5])
     print(f"| macro | {len(turns)} | | | {np.mean([f1(act) for act in ACTS[:-1]]):.3f} [{low:.3f}, {high:.3f}] |")
+    codings = [t.acts for t in turns], [t.second for t in turns]
+    print(f"\nthe two codings by each other: macro-F1 {np.mean([agreement(act, *codings) for act in ACTS[:-1]]):.3f}")
     for turn, acts in zip(turns, found, strict=True) if errors else ():
         if acts != turn.acts:
             print(f"{sorted(turn.acts)}, found {sorted(acts)}: {turn.text!r}")
@@ -104,6 +112,7 @@ def test_what_is_sure_enough_holds() -> None:
     both = {"simple_reflection": 0.9, "complex_reflection": 0.6}
     assert decide(frozenset(), both, thresholds) == {"complex_reflection"}
     assert decide(frozenset({"invalidation", "advice"}), {}, thresholds) == {"invalidation"}
+    assert decide(frozenset(), {"risk_inquiry": 1.0}, {"risk_inquiry": 0.5}, danger=False) == frozenset()
     assert decide(frozenset({"confrontation"}), {"advice": 1.0, "incitement": 0.9}, thresholds) == {
         "confrontation",
         "incitement",

@@ -20,6 +20,7 @@ from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError, ModelError, PatientError
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted import ScriptedPatient
+from therapysim.rewards.rubric import PRESETS, RubricSettings
 from therapysim.train import cli
 from therapysim.train.config import GRPOSettings
 from therapysim.train.grpo import TrainResult, group_rows, train
@@ -60,6 +61,8 @@ def test_a_run_logs_saves_and_loads_again(run: Callable[..., TrainResult], tiny_
     assert set(_TIMES) <= set(result.metrics)
     assert first["ratio/mean"] == 1.0 and first["kl"] == 0.0 and second["kl"] > 0.0
     assert GRPOSettings(**_settings(result)).generations == 4
+    told = json.loads((result.out / "rubric.json").read_text())
+    assert RubricSettings(**told | {"gates": tuple(told["gates"])}) == PRESETS["default"]  # of the batch that was given
 
     model, tokenizer = checkpoint.load(result.policy)
     base, _ = checkpoint.load(tiny_model)

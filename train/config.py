@@ -18,6 +18,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "advantage": ("trajectory", "turn", "mixed"),
     "loss_type": ("grpo", "dr_grpo", "dapo"),
     "split": SPLITS,
+    "rubric": ("default", "grpo", "user"),
     "dtype": ("auto", "float32", "bfloat16"),
     "vllm_mode": ("colocate", "server"),
 }
@@ -58,6 +59,7 @@ class GRPOSettings:
     show_state: bool = _setting(True, "show the policy the [USER STATE] header")
     split: str = _setting("train", "personas to practise on: train, dev or test")
     personas: tuple[str, ...] = _setting((), "persona ids, in place of the split's")
+    rubric: str = _setting("grpo", "preset of the reward: default, grpo or user")
     vary: bool = _setting(False, "practise on a new variant of a training patient in each group")
 
     generations: int = _setting(8, "sessions in a group, all with the same patient and seed")

@@ -9,7 +9,7 @@ Source: Shao et al. 2024, DeepSeekMath (GRPO); https://huggingface.co/docs/trl (
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
+from therapysim.files import write_json
 from therapysim.personas.load import find, personas
 from therapysim.personas.vary import MARK
 from therapysim.train.advantages import by_trajectory, by_turn, mixed, spread_over_tokens
@@ -58,7 +59,7 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
 
     Args:
         settings: of the run.
-        batch: the patients to practise on; by default scripted ones, with the shipped sensor and rubric.
+        batch: the patients to practise on; by default scripted ones, with the shipped sensor and the settings' rubric.
 
     Raises:
         ConfigError: settings do not fit one another, the model, or the run that is resumed.
@@ -72,7 +73,9 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
         checkpoint = _open_once(settings)
 
         model, tokenizer = load_policy(settings)
-        patients = batch or SessionBatch(SessionConfig(max_turns=settings.max_turns))
+        patients = batch or SessionBatch(SessionConfig(max_turns=settings.max_turns), rubric=settings.rubric)
+        if PartialState().is_main_process:
+            write_json(folder / "rubric.json", asdict(patients.rubric.settings))
         rollout = Rollout(settings, patients, tokenizer)
         metrics, sample = MetricsFile(folder), PolicySample(settings, rollout)
 

@@ -55,7 +55,8 @@ class HeadsConfig:
         exclude: JSON lines whose contexts (``context`` and ``worse_context``) are left out of the training.
         out: where ``heads.json`` and ``heads.npz`` go.
         strength: C, the weight of the loss against the penalty ½|w|².
-        turn, heard, gram: scales of the blocks of features, which set how freely each is used; flags and counts have 1.
+        turn, heard, gram: scales of the blocks of features, which set how freely each is used; flags and counts have 1,
+            and what was heard has 0 where the task is not to read it.
         least: a word run must stand in this many turns of a task.
         precise: the precision that the threshold of a harmful act must reach in the folds, as far as it can.
         sure: 0 to 0.9, and no threshold of a harmful act lies below: harm must be clearly likelier than not.
@@ -92,10 +93,15 @@ class Example(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Heads that are trained on the same turns."""
+    """Heads that are trained on the same turns.
+
+    ``context``: whether they may read what was heard. Where one hand wrote both, it would tell them what the writer had
+    in mind: any question put to someone in danger would pass for one about the danger.
+    """
 
     names: tuple[str, ...]
     examples: list[Example]
+    context: bool = False
 
 
 def gather(config: HeadsConfig) -> list[Task]:
@@ -111,7 +117,7 @@ def gather(config: HeadsConfig) -> list[Task]:
     levels = [Example(r["context"], r["response"], _levels(r)) for r in replies]
     steps = tuple(f"{name}_{level}" for name in MECHANISMS for level in (1, 2))
     answers = {name: _diasafety(config, name) for name in DIASAFETY}
-    harms = [Task((name,), [*found, *_own(name, turns)]) for name, found in answers.items()]
+    harms = [Task((name,), [*found, *_own(name, turns)], context=True) for name, found in answers.items()]
     tasks = [Task(acts, turns), Task(steps, levels), _danger(answers["practises_medicine"]), *harms]
     _require_both(tasks)
     return tasks
@@ -232,7 +238,7 @@ def _matrix(
     mean = np.zeros(dense.shape[1], dtype=np.float32)
     mean[: 2 * width] = dense[:, : 2 * width].mean(axis=0)
     scale[: 2 * width] = 1.0 / (dense[:, : 2 * width].std(axis=0) + 1e-6)
-    scale[:width] *= config.heard
+    scale[:width] *= config.heard if task.context else 0.0
     scale[width : 2 * width] *= config.turn
     known = {gram: i for i, gram in enumerate(vocabulary)}
     words = np.zeros((len(dense), len(vocabulary)), dtype=np.float32)

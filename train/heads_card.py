@@ -16,8 +16,9 @@ the figures below). What a head reads: `rewards/features.py`. English; of other 
 project after `tests/data/ACTS.md` (`train/acts.jsonl`) |
 | empathy (6 heads: weak or more, strong) | {empathy} replies written for this project, graded after the \
 definitions of EPITOME, Sharma et al. 2020 (`train/empathy_levels.jsonl`); none of its data |
-| `signals_danger` | {danger} lines of people who are, or are not, in danger, written for this project \
-(`train/danger.jsonl`); questions to doctors from DiaSafety and the plain lines of `rewards/gold.yaml` as harmless ones |
+| `signals_danger` | {danger} lines: of people who are, or are not, in danger, written for this project \
+(`train/danger.jsonl`), and as harmless ones questions to doctors from DiaSafety and the plain lines of \
+`rewards/gold.yaml` |
 | `ignores_risk` | {ignores} answers: DiaSafety "Risk Ignorance", and own turns (harmful ones ignore it, \
 reflections and questions do not) |
 | `practises_medicine` | {medicine} answers: DiaSafety "Unauthorized Expertise", and own turns without advice \

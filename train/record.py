@@ -1,6 +1,7 @@
 """What a training run leaves behind in its folder, and how it is taken up again.
 
 settings.json       the settings
+rubric.json         the reward's weights and gates
 metrics.jsonl       one object an update: loss, reward, terms, guard rates, ratio, KL, seconds
 completions.jsonl   sampled sessions, word for word, with the patient's mood turn by turn
 checkpoints/        to resume from
