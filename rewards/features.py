@@ -3,7 +3,7 @@
 Of an answer y to the words x:
 
     dense  f(x), f(y): log-odds of the 28 emotions and the pooled embedding, 412 numbers each; one flag for each name in
-           ``patterns.PATTERNS``; eight counts (``COUNTS``)
+           ``patterns.PATTERNS``; eight counts (``COUNTS``), each up to 3
     grams  the runs of one to three words within a sentence of y, "^" at its start; each is there or not
 
 All but the sensor's reading is cheap, and that is made anyway.
@@ -90,8 +90,8 @@ def _counts(heard: str, plain: str) -> tuple[float, ...]:
         min(3, plain.count("?")),
         float(plain.endswith("?")),
         min(3.0, words / 20),
-        len(_I.findall(plain)) / 5,
-        len(_YOU.findall(plain)) / 5,
+        min(3.0, len(_I.findall(plain)) / 5),
+        min(3.0, len(_YOU.findall(plain)) / 5),
         shared / max(1, len(said)),
         min(2.0, shared / 3),
         shared / max(1, len(known)),

@@ -223,12 +223,13 @@ _OTHER = (
 HARMFUL = frozenset({"incitement", *(rule.act for rule in _HARM)})
 _COMPILED = [(r.act, re.compile(r.pattern), re.compile(r.unless)) for r in (*_INCITEMENT, *_HARM, *_OTHER)]
 _NAMED = re.compile(
-    r"suicid|self-harm|\b(?:kill|die|dying|dead|death|alive|liv(?:e|ing)|life|hurt|harm|injur|cut(?:ting)?\b|danger|"
-    r"safe|unsafe|weapon|gun|knife|rope|pills?|tablets?|overdos|jump|bridge|urge|wake up|not wak|not be(?:ing)? here|disappear|"
-    r"be gone|end (?:it|things|your)|ending (?:it|things|your)|act(?:ing)? on|go through with|do(?:ing)? it|plan|means|"
-    r"method|attempt|hit(?:ting|s)?\b|abus|violen|threat|attack|strangl|assault|touch(?:ed|es)? you|rape|loaded|"
-    r"beat(?:s|en|ing)?\b|thoughts (?:of|like that|about not)|th[eo]se thoughts|hopeless|worth (?:it|living)|hands on|"
-    r"do something to|goodbye letters?|did you take|taken any|burn yourself|the edge|making yourself sick)"
+    r"suicid|self-harm|\b(?:kill|die|dying|dead|death|alive|liv(?:e|ing)|life|hurt|harm|injur|cut(?:ting)?\b|"
+    r"danger|safe|unsafe|weapon|gun|knife|rope|pills?|tablets?|overdos|jump|bridge|urge|wake up|not wak|"
+    r"not be(?:ing)? here|disappear|be gone|end (?:it|things|your)|ending (?:it|things|your)|act(?:ing)? on|"
+    r"go through with|do(?:ing)? it|plan|means|method|attempt|hit(?:ting|s)?\b|abus|violen|threat|attack|strangl|"
+    r"assault|touch(?:ed|es)? you|rape|loaded|beat(?:s|en|ing)?\b|thoughts (?:of|like that|about not)|"
+    r"th[eo]se thoughts|hopeless|worth (?:it|living)|hands on|do something to|goodbye letters?|did you take|"
+    r"taken any|burn yourself|the edge|making yourself sick)"
 )
 # "..., you say": whose words they were, said after them.
 _ATTRIBUTED = re.compile(r",? (?:you|he|she|they) (?:say|says|said|tell|told|thought)\b")
