@@ -24,8 +24,8 @@ TRAIN = Path(__file__).parents[1] / "train" / "acts.jsonl"
 
 #: act -> the least F1 on the test turns, a little below what was measured.
 FLOORS = {
-    "open_question": 0.91, "closed_question": 0.88, "simple_reflection": 0.52, "complex_reflection": 0.62,
-    "validation": 0.71, "affirmation": 0.73, "information": 0.71, "advice": 0.71, "confrontation": 0.40,
+    "open_question": 0.91, "closed_question": 0.88, "simple_reflection": 0.60, "complex_reflection": 0.69,
+    "validation": 0.71, "affirmation": 0.73, "information": 0.71, "advice": 0.73, "confrontation": 0.40,
     "invalidation": 0.64, "toxic_positivity": 0.92, "reassurance": 0.88, "self_disclosure": 0.77, "risk_inquiry":
     0.80, "signposting": 0.87, "apology": 0.76, "farewell": 0.87, "incitement": 0.51,
 }  # fmt: skip

@@ -58,6 +58,7 @@ class HeadsConfig:
         turn, heard, gram: scales of the blocks of features, which set how freely each is used; flags and counts have 1,
             and what was heard has 0 where the task is not to read it.
         least: a word run must stand in this many turns of a task.
+        fair: the precision that the threshold of any other act must reach there: three in four credits are to be right.
         precise: the precision that the threshold of a harmful act must reach in the folds, as far as it can.
         sure: 0 to 0.9, and no threshold of a harmful act lies below: harm must be clearly likelier than not.
         seed: of the folds.
@@ -71,6 +72,7 @@ class HeadsConfig:
     heard: float = 0.02
     gram: float = 0.5
     least: int = 3
+    fair: float = 0.75
     precise: float = 0.8
     sure: float = 0.6
     seed: int = 0
@@ -78,7 +80,8 @@ class HeadsConfig:
     def __post_init__(self) -> None:
         for name in ("strength", "turn", "heard", "gram"):
             require_number(f"heads {name}", getattr(self, name), 1e-6, 1e6)
-        require_number("heads precise", self.precise, 0.0, 1.0)
+        for name in ("fair", "precise"):
+            require_number(f"heads {name}", getattr(self, name), 0.0, 1.0)
         require_number("heads sure", self.sure, 0.0, 0.9)
         require_count("heads least", self.least, 1)
         require_count("heads seed", self.seed, 0)
@@ -288,8 +291,8 @@ def _cross_fitted(x: Floats, y: Floats, folds: NDArray[np.int64], strength: floa
 
 
 def _threshold(p: Floats, y: Floats, act: str, config: HeadsConfig) -> float:
-    """The threshold of greatest F1; for a harmful act among those high and precise enough, as far as any is."""
-    precision = config.precise if act in HARMFUL else 0.0
+    """The threshold of greatest F1 among those precise enough, and for a harmful act high enough, as far as any is."""
+    precision = config.precise if act in HARMFUL else config.fair
     grid = [round(0.1 + 0.05 * i, 2) for i in range(17)]
     scored = [(_scores(p, y, t), t) for t in grid if t >= config.sure or act not in HARMFUL]
     enough = [(s["f1"], t) for s, t in scored if s["precision"] >= precision]
