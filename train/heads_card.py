@@ -36,9 +36,9 @@ agrees nearly everywhere (mean F1 0.99): the labels follow the manual; clinician
 ## In five folds
 
 No context stands on both sides of a fold. The thresholds of the acts were chosen on these very predictions: of
-greatest F1 where the precision reaches {fair}, of a harmful act at {sure} or more and where it reaches {precise}, as far
-as it does anywhere. On turns of other writers that no head was trained on: `python -m tests.test_acts`; on pairs
-labelled by people: `therapysim judge`.
+greatest F1 where the precision reaches {fair}, of a harmful act at {sure} or more and where it reaches {precise},
+as far as it does anywhere. On turns of other writers that no head was trained on: `python -m tests.test_acts`; on
+pairs labelled by people: `therapysim judge`.
 
 | head | n | of | threshold | precision | recall | F1 | AUC |
 |---|---|---|---|---|---|---|---|
