@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from therapysim.rewards.acts import REFLECTIONS, decide
 from therapysim.rewards.danger import signals_danger
@@ -77,9 +77,12 @@ class Appraiser:
         chances = dict(zip(self._heads.names, row, strict=True))
         words = word_set(turn.text)
         acts = decide(spotted, chances, self._heads.thresholds, danger=danger)
+        attunement = _attunement(turn, heard)
+        if _parrots(turn, heard) or _gainsays(turn, heard) or (attunement < 0.05 and _unsure(acts, chances)):
+            acts -= REFLECTIONS  # nothing is given back
         return Appraisal(
-            acts=acts - REFLECTIONS if _parrots(turn, heard) or _gainsays(turn, heard) else acts,
-            attunement=_attunement(turn, heard),
+            acts=acts,
+            attunement=attunement,
             words=len(turn.text.split()),
             # Over all words: a turn of stop words alone, "What is it like for you?", can be worn out too.
             repeats=sum(overlap(words, word_set(text)) > 0.7 for text in earlier) if words else 0,
@@ -90,20 +93,25 @@ class Appraiser:
         )
 
 
+def _unsure(acts: frozenset[str], chances: Mapping[str, float]) -> bool:
+    """Whether a turn's reflections are no likelier than not."""
+    return all(chances[act] < 0.5 for act in acts & REFLECTIONS)
+
+
 def _parrots(turn: Reading, heard: Reading) -> bool:
     """Whether the turn is the patient's own words and no more: that is no reflection, and attunes to nothing."""
     return overlap(content_words(turn.text), content_words(heard.text)) > 0.8
 
 
 def _gainsays(turn: Reading, heard: Reading, *, bright: float = 0.3) -> bool:
-    """Whether the turn speaks of a bright mood where the patient's words showed a low one and named no such thing.
+    """Whether the turn lays a bright state in the patient's mouth that it did not name, or speaks so to a low mood.
 
     "You told me that you feel wonderful", said to someone in grief, gives nothing back.
     """
-    if heard.polarity >= 0.0:
-        return False
     claimed = _CLAIM.search(turn.text.lower())
-    return turn.polarity > bright or (claimed is not None and claimed[1] not in heard.text.lower())
+    if claimed is not None and claimed[1] not in heard.text.lower():
+        return True
+    return turn.polarity > bright and heard.polarity < 0.0
 
 
 def _attunement(therapist: Reading, patient: Reading) -> float:
