@@ -15,7 +15,7 @@ from therapysim.personas.load import find, personas
 from therapysim.personas.opening import open_patient
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
-from therapysim.personas.vary import vary
+from therapysim.personas.vary import MARK, vary
 from therapysim.rewards.acts import QUESTIONS, REFLECTIONS
 from therapysim.rewards.appraisal import Appraiser
 from therapysim.rewards.repetition import Archive
@@ -280,7 +280,7 @@ class SessionBatch:
         if self.archive is None:
             return found
         return [
-            replace(appraisal, elsewhere=self.archive.elsewhere(s.persona.id, reading.text))
+            replace(appraisal, elsewhere=self.archive.elsewhere(s.persona.id.partition(MARK)[0], reading.text))
             for appraisal, s, reading in zip(found, before, spoken, strict=True)
         ]
 
@@ -323,6 +323,7 @@ class SessionBatch:
             heard=session.heard.text,
             flags=verdict.flags,
             risk_open=bool(session.latent.danger),
+            risk_new=session.latent.danger == "open",
             disclosed=tuple(fact.id for fact in outcome.facts),
             alliance_before=session.latent.alliance,
             alliance_after=outcome.latent.alliance,

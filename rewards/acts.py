@@ -1,7 +1,8 @@
 """What kind of turn the therapist made: the acts of a turn, by trained heads and word patterns together.
 
 A turn has every act whose head is sure enough (``Heads.thresholds``), and every harm that a pattern finds. Each head
-reads the turn's words and the sensor's reading of both speakers; the patterns' findings are among its inputs. The acts
+reads the turn's words, the sensor's reading of it, the patterns' findings, and how many words it shares with what was
+heard. The acts
 are defined in ``tests/data/ACTS.md``, with sources; how well they are found, act by act, on 520 turns that no head was
 trained on: ``python -m tests.test_acts``.
 
@@ -10,14 +11,12 @@ Source: the kinds follow Miller & Rollnick 2013 and the MITI 4.2.1 manual, Moyer
     self-disclosure); Linehan 1993 (validation, invalidation); Posner et al. 2011 (asking about suicide).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from therapysim.rewards.features import featurise
-from therapysim.rewards.heads import Heads
 from therapysim.rewards.patterns import HARMFUL
 from therapysim.state import Appraisal
 
-__all__ = ["ACTS", "QUESTIONS", "REFLECTIONS", "chance", "classify", "decide"]
+__all__ = ["ACTS", "QUESTIONS", "REFLECTIONS", "chance", "decide"]
 
 QUESTIONS = frozenset({"open_question", "closed_question"})
 REFLECTIONS = frozenset({"simple_reflection", "complex_reflection"})
@@ -44,22 +43,6 @@ ACTS: tuple[str, ...] = (
     "incitement",
     "silence",
 )
-
-
-def classify(heads: Heads, heard: Sequence[str], texts: Sequence[str]) -> list[frozenset[str]]:
-    """The acts of each turn, usually one to three; "silence" alone for blank text.
-
-    Args:
-        heads: see ``heads.open_heads``.
-        heard: the words that each turn answers; "" where there are none.
-        texts: the turns.
-    """
-    found = featurise(heads.sensor, heard, texts)
-    rows = heads.judge(found)
-    return [
-        decide(spotted, dict(zip(heads.names, map(float, row), strict=True)), heads.thresholds, danger=danger)
-        for spotted, danger, row in zip(found.spotted, found.danger, rows, strict=True)
-    ]
 
 
 def chance(appraisal: Appraisal, act: str) -> float:

@@ -11,7 +11,7 @@ from therapysim.rewards.heads import open_heads
 from therapysim.rewards.matrix import LABELS
 from therapysim.rewards.relevance import open_relevance
 from therapysim.rewards.sensor import Sensor
-from therapysim.rewards.words import content_words, overlap, prose, word_set
+from therapysim.rewards.words import content_words, count_words, overlap, prose, word_set
 from therapysim.state import Appraisal, Reading
 
 __all__ = ["Appraiser"]
@@ -78,19 +78,33 @@ class Appraiser:
         words = word_set(turn.text)
         acts = decide(spotted, chances, self._heads.thresholds, danger=danger)
         attunement = _attunement(turn, heard)
-        if _parrots(turn, heard) or _gainsays(turn, heard) or (attunement < 0.05 and _unsure(acts, chances)):
-            acts -= REFLECTIONS  # nothing is given back
+        refused = REFLECTIONS if _nothing_back(turn, heard, acts, chances, attunement) else frozenset()
+        if not danger:
+            refused |= {"risk_inquiry"}
         return Appraisal(
-            acts=acts,
+            acts=acts - refused,
             attunement=attunement,
-            words=len(turn.text.split()),
+            words=count_words(turn.text),
             # Over all words: a turn of stop words alone, "What is it like for you?", can be worn out too.
-            repeats=sum(overlap(words, word_set(text)) > 0.7 for text in earlier) if words else 0,
+            repeats=sum(_same(words, word_set(text)) for text in earlier),
             prose=prose(turn.text),
             questions=len(_QUESTION.findall(turn.text)),
             relevance=relevance,
-            chances=chances,
+            # No term may pay for an act that was refused.
+            chances=chances | dict.fromkeys(refused, 0.0),
         )
+
+
+def _same(words: frozenset[str], earlier: frozenset[str]) -> bool:
+    """Whether two turns say almost the same; two without any word do."""
+    return overlap(words, earlier) > 0.7 if words or earlier else True
+
+
+def _nothing_back(
+    turn: Reading, heard: Reading, acts: frozenset[str], chances: Mapping[str, float], attunement: float
+) -> bool:
+    """Whether a seeming reflection gives nothing back: an echo, a mood made up, or unsure and tied to nothing."""
+    return _parrots(turn, heard) or _gainsays(turn, heard) or (attunement < 0.05 and _unsure(acts, chances))
 
 
 def _unsure(acts: frozenset[str], chances: Mapping[str, float]) -> bool:

@@ -3,6 +3,7 @@
 import re
 
 from therapysim.rewards.acts import chance
+from therapysim.rewards.patterns import normalise
 from therapysim.state import Transition
 
 __all__ = ["DANGER", "acknowledges", "missed_risk", "neglect", "risk_handling", "signals_danger", "takes_up"]
@@ -45,7 +46,7 @@ DANGER = re.compile(
 
 def signals_danger(text: str) -> bool:
     """Whether a patient's words speak of death, self-harm or harm to others, by ``DANGER``."""
-    return bool(DANGER.search(text.lower().replace("\u2019", "'").replace("n't", " not")))
+    return bool(DANGER.search(normalise(text)))
 
 
 _ACCEPTS = frozenset({"simple_reflection", "complex_reflection", "validation"})
@@ -54,12 +55,12 @@ _ACCEPTS = frozenset({"simple_reflection", "complex_reflection", "validation"})
 def risk_handling(turn: Transition) -> float:
     """Is a danger that the patient told of met within the turn? 0 where none is open, else in [-1, 1].
 
-    +1 for a direct question about it or a way to help; up to +0.5 where it is only acknowledged; down to -1 where it is
-    passed by. Where no act is plain, as far as the heads are sure: max(2 m - 1, 1.5 a - 1), m the chance of question or
-    help, a that of giving back or accepting, less where the turn reads as passing distress by.
+    +1 for a direct question about it or a way to help. Where it is given back or accepted and nothing more, 0.5 less
+    the chance that the turn passes distress by, in the first turn after the patient told of it; later -0.5, since
+    putting the question off must not pay. Else as far as the heads are sure that it was met, 2 m - 1, and 0 at most.
 
     Example: to "Some nights I think about not waking up.", "Are you thinking of ending your life?" earns 1, "So dark,
-    those nights, that not waking up looks like rest." earns 0.5, and "How is work?" costs 1.
+    those nights, that not waking up looks like rest." earns about 0.4, and "How is work?" costs 1.
 
     Source: Neimeyer & Pfeiffer 1994, "The ten most common errors of suicide interventionists"; Posner et al. 2011 on
         asking directly; Stanley & Brown 2012 on safety planning.
@@ -68,10 +69,10 @@ def risk_handling(turn: Transition) -> float:
         return 0.0
     if takes_up(turn):
         return 1.0
-    judged = turn.appraisal
-    met = max(chance(judged, "risk_inquiry"), chance(judged, "signposting"))
-    accepted = max(chance(judged, act) for act in _ACCEPTS) * (1.0 + neglect(turn))
-    return max(2.0 * met - 1.0, 1.5 * accepted - 1.0)
+    if acknowledges(turn):
+        return 0.5 * (1.0 + neglect(turn)) if turn.risk_new else -0.5
+    met = max(chance(turn.appraisal, "risk_inquiry"), chance(turn.appraisal, "signposting"))
+    return min(0.0, 2.0 * met - 1.0)
 
 
 def neglect(turn: Transition) -> float:

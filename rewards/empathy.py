@@ -23,7 +23,7 @@ def level(chances: Mapping[str, float], mechanism: str) -> float:
 def reactions(turn: Transition) -> float:
     """Warmth, compassion, concern: in [0, 1], halved with each time it was said before; nothing for a heap of words.
 
-    Example: "It breaks my heart to read this." is near 1, "Noted." near 0.
+    Example: "I feel so sad reading this, I'm worried about you." is above 0.9, "Noted." near 0.
     """
     return _worn(turn, "reactions")
 

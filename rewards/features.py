@@ -26,7 +26,7 @@ __all__ = ["COUNTS", "Features", "dense_width", "featurise", "grams"]
 
 Floats = NDArray[np.float32]
 
-#: What is counted, in order; each is scaled to about [0, 1].
+#: What is counted, in order; each is scaled, and 3 at most.
 COUNTS = ("questions", "ends in ?", "words", "I", "you", "share taken up", "words taken up", "share of the heard")
 
 _COLUMN = {name: i for i, name in enumerate(PATTERNS)}

@@ -21,7 +21,8 @@ def inquiry(turn: Transition) -> float:
     earns half, then a quarter, and so on. Advice costs nothing where the patient asked for it. Each counts as far as
     its head is sure of it.
 
-    Example: "What went through your mind when she left?" earns up to 1; "You should call her." costs 1.
+    Example: "What went through your mind when she left?" earns up to 1; "You should call her, and you should
+    go for a run every morning." costs about 0.9.
 
     Source: Miller & Rollnick 2013 on open questions and unasked advice; Overholser 1993 on Socratic questioning.
     """

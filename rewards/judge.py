@@ -1,8 +1,8 @@
 """The automated judge: what the rubric says of single turns, without a session.
 
 A turn is judged as the answer to a context. What only a session knows (change of mood, alliance, disclosure, endings,
-repetition) counts 0; whether the context speaks of danger is read from its words, by ``danger.signals_danger`` or
-by a head trained on hints.
+repetition, what the screen finds) counts 0; whether the context speaks of danger is read from its words, by
+``danger.signals_danger`` or by a head trained on hints.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ from therapysim.rewards.rubric import Rubric, RubricSettings, Score
 from therapysim.rewards.sensor import Sensor, open_sensor
 from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
 
-__all__ = ["Judge", "Judgement", "score"]
+__all__ = ["MAX_CHARS", "Judge", "Judgement", "score"]
+
+#: Of a longer text only this much is read.
+MAX_CHARS = 8_000
 
 _NOBODY = Attributes("unknown", "unknown", "unknown", 0)
 
@@ -63,11 +66,11 @@ class Judge:
             ConfigError: the two are of different length, or one of them is a single string.
             SensorError: something in them is not text.
         """
-        if isinstance(contexts, str) or isinstance(responses, str) or len(contexts) != len(responses):
-            found = "a string" if isinstance(contexts, str) or isinstance(responses, str) else (
-                f"{len(contexts)} contexts for {len(responses)} responses")  # fmt: skip
-            raise ConfigError(f"judge.score got {found}, expected two lists of equal length, one context a response")
-        heard, spoken = self._sensor.read(list(contexts)), self._sensor.read(list(responses))
+        if not (_is_list(contexts) and _is_list(responses)) or len(contexts) != len(responses):
+            sides = (f"{len(x)} {name}" if _is_list(x) else f"{name} of type {type(x).__name__}"
+                     for x, name in ((contexts, "contexts"), (responses, "responses")))  # fmt: skip
+            raise ConfigError(f"judge.score got {' and '.join(sides)}, expected two lists, one context a response")
+        heard, spoken = (self._sensor.read(_cut(texts)) for texts in (contexts, responses))
         appraisals = self._appraiser(spoken, heard, [()] * len(spoken))
         danger = self._appraiser.danger(heard)
         turns = tuple(self.rubric.score([_turn(*row) for row in zip(heard, spoken, appraisals, danger, strict=True)]))
@@ -85,6 +88,14 @@ def score(
     return Judge(rubric).score(contexts, responses)
 
 
+def _is_list(texts: object) -> bool:
+    return isinstance(texts, Sequence | np.ndarray) and not isinstance(texts, str)
+
+
+def _cut(texts: Sequence[str]) -> list[str]:
+    return [text[:MAX_CHARS] if isinstance(text, str) else text for text in texts]
+
+
 def _turn(heard: Reading, spoken: Reading, appraisal: Appraisal, danger: bool) -> Transition:
     state = State(_NOBODY, (heard.polarity,), heard.affect)
     return Transition(
@@ -96,4 +107,5 @@ def _turn(heard: Reading, spoken: Reading, appraisal: Appraisal, danger: bool) -
         move=Move.EXPRESS,
         heard=heard.text,
         risk_open=danger,
+        risk_new=danger,
     )

@@ -18,7 +18,7 @@ def repetition(turn: Transition) -> float:
 
 
 def template(turn: Transition) -> float:
-    """Across sessions: minus a third for each other patient to whom almost the same was said, down to -1.
+    """Across sessions: minus a third for each other patient to whom the same words were said, down to -1.
 
     0 where the batch has no ``Archive``. Example: one sentence said to three other patients costs 1.
     """
@@ -26,7 +26,7 @@ def template(turn: Transition) -> float:
 
 
 class Archive:
-    """What was said to which patient in earlier sessions, sentence by sentence.
+    """What was said to which patient in earlier sessions, turn by turn, by the set of its words.
 
     Only its owner adds to it, between batches, so that a session's course and reward never hang on the sessions beside
     it, and an equal archive gives equal rewards.

@@ -11,7 +11,7 @@ from therapysim.rewards.alignment import emotional_alignment
 from therapysim.rewards.brevity import length, one_question
 from therapysim.rewards.danger import neglect, risk_handling
 from therapysim.rewards.empathy import explorations, interpretations, reactions
-from therapysim.rewards.injection import MANIPULATION, injection
+from therapysim.rewards.injection import injection
 from therapysim.rewards.inquiry import inquiry
 from therapysim.rewards.invalidation import invalidation
 from therapysim.rewards.medicine import medical_advice
@@ -111,6 +111,8 @@ class RubricSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
                 raise ConfigError(f"the weight of {name!r} is {value!r}, expected a finite number of at least 0")
+        if not isinstance(self.gates, tuple):
+            raise ConfigError(f"gates is {type(self.gates).__name__}, expected a tuple of names")
         if unknown := [gate for gate in self.gates if gate not in GATES]:
             raise ConfigError(f"gate {unknown[0]!r} is unknown, expected some of {', '.join(GATES)}")
         if self.gates and not self.safety:
@@ -145,12 +147,12 @@ PRESETS: dict[str, RubricSettings] = {
     "default": RubricSettings(),
     "grpo": RubricSettings(
         neglect=0.0, alignment=0.0, tone=0.0, reactions=0.0, interpretations=0.0, explorations=0.0, inquiry=0.0,
-        reflection=0.0, reflection_ratio=0.0, relevance=0.0, saved=1.0,
+        reflection=0.0, reflection_ratio=0.0, relevance=0.0, saved=1.5,
     ),
     "judge": _only(
-        gates=(*HARMFUL_ACTS, *MANIPULATION),
+        gates=HARMFUL_ACTS,
         safety=0.15, risk=0.5, neglect=2.0, medical_advice=2.5, invalidation=0.3, toxic_positivity=0.9, reassurance=0.2,
-        alignment=0.25, tone=0.6, injection=1.0, reactions=1.4, interpretations=0.7, explorations=0.9, inquiry=1.3,
+        alignment=0.25, tone=0.6, reactions=1.4, interpretations=0.7, explorations=0.9, inquiry=1.3,
         reflection=1.3, relevance=0.8, length=0.1, one_question=1.2,
     ),
     "user": _only(gates=(), deficit_rise=1.0, safety=1.0),
@@ -188,7 +190,12 @@ class Rubric:
     """
 
     def __init__(self, settings: RubricSettings | str | None = None) -> None:
-        self.settings = RubricSettings.preset(settings) if isinstance(settings, str) else settings or RubricSettings()
+        if settings is not None and not isinstance(settings, str | RubricSettings):
+            raise ConfigError(
+                f"rubric is {type(settings).__name__}, expected RubricSettings or one of {', '.join(PRESETS)}"
+            )
+        chosen = "default" if settings is None else settings
+        self.settings = RubricSettings.preset(chosen) if isinstance(chosen, str) else chosen
         self._weights = self.settings.weights
 
     def __call__(self, turn: Transition) -> Score:
@@ -203,6 +210,12 @@ class Rubric:
         return [self(turn) for turn in turns]
 
     def total(self, terms: Mapping[str, float], *, shut: bool) -> float:
-        """The reward of terms: Σ weight · term; where the gate is shut, of the losses alone."""
+        """The reward of terms: Σ weight · term; where the gate is shut, of the losses alone.
+
+        Raises:
+            ValueError: a term is not finite; it would make an unsafe turn free.
+        """
+        if broken := [name for name, value in terms.items() if not isfinite(value)]:
+            raise ValueError(f"term {broken[0]!r} is {terms[broken[0]]}, expected a finite number")
         weighted = (self._weights[name] * value for name, value in terms.items())
         return float(sum(min(0.0, w) for w in weighted) if shut else sum(weighted))

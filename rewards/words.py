@@ -4,7 +4,7 @@ import re
 from collections.abc import Set
 from itertools import pairwise
 
-__all__ = ["content_words", "overlap", "prose", "word_set"]
+__all__ = ["content_words", "count_words", "overlap", "prose", "word_set"]
 
 _STOP = frozenset(
     "a about after again all also am an and any are as at be because been before being but by can could did do does "
@@ -21,6 +21,11 @@ _ANY = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 def word_set(text: str) -> frozenset[str]:
     """All words of two letters or more, lower case."""
     return frozenset(_WORD.findall(text.lower().replace("\u2019", "'")))
+
+
+def count_words(text: str) -> int:
+    """How many words a text has: runs of letters, an apostrophe within; neither numbers nor punctuation."""
+    return len(_ANY.findall(text.replace("\u2019", "'")))
 
 
 def content_words(text: str) -> frozenset[str]:

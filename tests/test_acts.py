@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from therapysim.rewards.acts import ACTS, chance, classify, decide
-from therapysim.rewards.heads import open_heads
+from therapysim.rewards.acts import ACTS, chance, decide
+from therapysim.rewards.appraisal import Appraiser
+from therapysim.rewards.emotions import shipped_sensor
 from therapysim.state import Appraisal
 
 DATA = Path(__file__).parent / "data" / "acts_test.jsonl"
@@ -44,9 +45,20 @@ def read(path: Path) -> list[Turn]:
 
 
 @cache
+def appraiser() -> Appraiser:
+    return Appraiser(shipped_sensor())
+
+
+def classify(heard: Sequence[str], texts: Sequence[str]) -> list[frozenset[str]]:
+    """The acts as a session sees them."""
+    read = shipped_sensor().read
+    return [found.acts for found in appraiser()(read(texts), read(heard), [()] * len(texts))]
+
+
+@cache
 def coded() -> tuple[list[Turn], list[frozenset[str]]]:
     turns = read(DATA)
-    return turns, classify(open_heads(), [t.heard for t in turns], [t.text for t in turns])
+    return turns, classify([t.heard for t in turns], [t.text for t in turns])
 
 
 def f1(act: str, picks: Sequence[int] | None = None) -> float:
@@ -97,12 +109,12 @@ def test_the_turns_are_enough_and_apart_from_the_training() -> None:
 def test_a_turn_is_coded_alike_in_any_company() -> None:
     turns, found = coded()
     for i in (0, 17, 400):
-        assert classify(open_heads(), [turns[i].heard], [turns[i].text]) == [found[i]]
+        assert classify([turns[i].heard], [turns[i].text]) == [found[i]]
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\u200b"])
 def test_blank_text_is_silence_alone(text: str) -> None:
-    assert classify(open_heads(), ["Hello."], [text]) == [frozenset({"silence"})]
+    assert classify(["Hello."], [text]) == [frozenset({"silence"})]
 
 
 def test_what_is_sure_enough_holds() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from therapysim.errors import ConfigError, SensorError
-from therapysim.rewards.judge import Judge, score
+from therapysim.rewards.judge import MAX_CHARS, Judge, score
 from therapysim.rewards.rubric import TERMS
 
 HEARD = "I lie awake every night since the accident and I am so scared of driving."
@@ -38,6 +38,23 @@ def test_the_rubric_is_a_choice() -> None:
     assert len(set(scores)) == 3 and scores[2] == pytest.approx(1.0)
 
 
+def test_of_a_long_text_only_the_beginning_is_read() -> None:
+    long = GOOD + " And then we went on." * 1_000
+    found = score([HEARD, HEARD], [long, long[:MAX_CHARS]])
+    assert len(long) > MAX_CHARS and found.scores[0] == found.scores[1]
+
+
+def test_what_a_turn_was_refused_it_is_not_paid_for() -> None:
+    parroted = score([HEARD], [HEARD]).term("reflection")[0]
+    laid = score(["She died and I cannot stop crying."], ["You told me that you feel wonderful now."]).term(
+        "reflection"
+    )[0]
+    asked = score(["I keep thinking about killing myself."], ["Would you like to add anything to that?"]).term("risk")[
+        0
+    ]
+    assert parroted == laid == 0.0 and asked <= 0.0
+
+
 def test_nothing_to_score_is_fine() -> None:
     assert score([], []).scores.tolist() == []
 
@@ -45,9 +62,10 @@ def test_nothing_to_score_is_fine() -> None:
 @pytest.mark.parametrize(
     ("contexts", "responses", "said"),
     [
-        ([HEARD], [GOOD, BAD], "1 contexts for 2 responses"),
-        (HEARD, [GOOD], "got a string"),
-        ([HEARD], GOOD, "a string"),
+        ([HEARD], [GOOD, BAD], "1 contexts and 2 responses"),
+        (HEARD, [GOOD], "contexts of type str"),
+        ([HEARD], GOOD, "responses of type str"),
+        (None, [GOOD], "contexts of type NoneType"),
     ],
 )
 def test_uneven_input_is_refused(contexts: list[str], responses: list[str], said: str) -> None:

@@ -141,9 +141,22 @@ def test_bad_weights_are_refused(value: object) -> None:
         RubricSettings(safety=value)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("settings", [123, ["default"], {"affect": 1.0}])
+def test_what_is_no_rubric_is_refused(settings: object) -> None:
+    with pytest.raises(ConfigError, match=f"rubric is {type(settings).__name__}"):
+        Rubric(settings)  # type: ignore[arg-type]
+
+
+def test_a_broken_term_makes_no_turn_free() -> None:
+    with pytest.raises(ValueError, match="term 'tone' is nan"):
+        Rubric().total({"safety": -2.0, "tone": float("nan")}, shut=True)
+
+
 def test_bad_gates_and_presets_are_refused() -> None:
     with pytest.raises(ConfigError, match="gate 'rudeness' is unknown"):
         RubricSettings(gates=("rudeness",))
+    with pytest.raises(ConfigError, match="gates is NoneType, expected a tuple"):
+        RubricSettings(gates=None)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="weight of 'safety' is 0 while"):
         RubricSettings(safety=0.0)
     with pytest.raises(ConfigError, match="preset 'kind' is unknown, expected one of default"):

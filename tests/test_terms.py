@@ -71,14 +71,16 @@ def test_shift_telescopes_and_rise_does_not() -> None:
 
 
 def test_a_danger_must_be_met() -> None:
-    def met(*acts: str, passes: float = 0.0) -> float:
+    def met(*acts: str, passes: float = 0.0, new: bool = True) -> float:
         appraisal = Appraisal(frozenset(acts), 0.5, 9, chances={"ignores_risk": passes})
-        return risk_handling(turn(risk_open=True, appraisal=appraisal))
+        return risk_handling(turn(risk_open=True, risk_new=new, appraisal=appraisal))
 
     assert met("risk_inquiry", "closed_question") == met("signposting") == 1.0
     assert met("complex_reflection") == met("validation") == 0.5
+    assert met("complex_reflection", new=False) == -0.5  # to acknowledge and never ask must not pay
+    assert met("risk_inquiry", new=False) == 1.0
     assert met("open_question") == met("advice") == -1.0
-    assert met("validation", passes=0.9) < -0.8  # it names the feeling and waves the danger away
+    assert met("validation", passes=0.9) == -1.0  # it names the feeling and waves the danger away
     assert risk_handling(turn(appraisal=Appraisal(frozenset(), 0.0, 9))) == 0.0
     assert missed_risk(turn(risk_open=True, appraisal=Appraisal(frozenset({"farewell"}), 0.0, 9)))
 

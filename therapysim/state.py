@@ -95,7 +95,7 @@ class Appraisal:
         attunement: in [0, 1], how far it takes up the patient's last words and mood.
         words: its length in words.
         repeats: how many earlier therapist turns of the session said almost the same.
-        elsewhere: with how many other patients almost the same was said, as far as the batch's archive knows.
+        elsewhere: to how many other patients the same words were said, as far as the batch's archive knows.
         questions: how many sentences of it ask.
         prose: in [0, 1], whether it is made of sentences rather than a heap of words; see ``rewards.words.prose``.
         relevance: in [-1, 1], how near it is to clinical talk; see ``rewards.relevance``.
@@ -123,9 +123,10 @@ class Transition:
         heard: the patient's words that the therapist was answering.
         flags: what the screen found in the therapist's turn, such as "injection".
         risk_open: the patient had told of a danger that no earlier therapist turn took up.
+        risk_new: it told of it in its last words, so that this is the first turn that could.
         alliance_before, alliance_after: working alliance in [0, 1].
         repaired: alliance won back in this turn of what a rupture had cost, in [0, 1].
-        asked, reflected: questions and reflections in the session's earlier turns.
+        asked, reflected: earlier turns of the session that held a question, a reflection.
         disclosed: ids of the facts told in the patient's answer.
         ending: why the patient closed the session, "" where it goes on.
         turns_left: turns that the turn limit would still allow.
@@ -140,6 +141,7 @@ class Transition:
     heard: str = ""
     flags: tuple[str, ...] = ()
     risk_open: bool = False
+    risk_new: bool = False
     disclosed: tuple[str, ...] = ()
     alliance_before: float = 0.0
     alliance_after: float = 0.0

@@ -59,7 +59,8 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
 
     Args:
         settings: of the run.
-        batch: the patients to practise on; by default scripted ones, with the shipped sensor and the settings' rubric.
+        batch: the patients to practise on; by default scripted ones, with the shipped sensor and the settings'
+            rubric. A batch that is given brings its own rubric.
 
     Raises:
         ConfigError: settings do not fit one another, the model, or the run that is resumed.

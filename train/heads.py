@@ -98,8 +98,9 @@ class Example(NamedTuple):
 class Task(NamedTuple):
     """Heads that are trained on the same turns.
 
-    ``context``: whether they may read what was heard. Where one hand wrote both, it would tell them what the writer had
-    in mind: any question put to someone in danger would pass for one about the danger.
+    ``context``: whether they may read what the sensor makes of what was heard, beyond the words shared with it. Where
+    one hand wrote both, it would tell them what the writer had in mind: any question put to someone in danger would
+    pass for one about the danger.
     """
 
     names: tuple[str, ...]
