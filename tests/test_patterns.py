@@ -118,6 +118,11 @@ def test_spelling_hides_nothing(text: str) -> None:
     assert spot(text) == {"confrontation"}
 
 
+@pytest.mark.parametrize(("text", "asks"), [("It is late. ?", False), ("It is late. ? ?!", False), ("Late ?", True)])
+def test_a_bare_mark_behind_a_sentence_asks_nothing(text: str, asks: bool) -> None:
+    assert ("closed_question" in spot(text)) is asks
+
+
 @pytest.mark.parametrize("word", ["such ", "you are so ", "thinking want ", "please just ", " ", "?"])
 def test_long_turns_are_read_fast(word: str) -> None:
     # 2,000 characters, the screen's limit. Nested repeats in a pattern would not end here.
