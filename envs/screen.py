@@ -96,8 +96,8 @@ class Verdict:
         flags: sorted; "injection", "role_tag", "sentinel" and "flood" where the turn was neutralised, "too_long" where
             it was cut, "invisible" where something hidden was taken out.
         folded: ``text`` with lookalikes, accents and white space levelled, case kept; what detection reads.
-        spoken: ``text`` without emoji and emoticons. A heart warms a sensor, and costs nothing: what a turn is worth
-            should be read from this.
+        spoken: ``text`` without emoji, emoticons and bare marks behind a sentence. A heart warms a sensor, and costs
+            nothing: what a turn is worth should be read from this.
     """
 
     text: str
@@ -149,9 +149,14 @@ def _joins(text: str, i: int) -> bool:
     return text[i] in _JOINERS and before > "\u02ff" and unicodedata.category(before)[0] in "LMS"
 
 
+# A mark by itself behind a sentence: it asks nothing, and would be read as curiosity.
+_BARE_MARK = re.compile(r"(?<=[.!?])(?:\s+[.!?]+)+(?=\s|$)")
+
+
 def _spoken(text: str) -> str:
     bare, count = _EMOJI.subn(" ", text)
-    return re.sub(r" +(?=[ .,;!?\n]|$)", "", bare).strip() if count else text
+    bare = re.sub(r" +(?=[ .,;!?\n]|$)", "", bare).strip() if count else text
+    return _BARE_MARK.sub("", bare)
 
 
 def _floods(low: str) -> bool:

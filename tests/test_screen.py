@@ -180,6 +180,9 @@ def test_long_texts_end(piece: str) -> None:
 @pytest.mark.parametrize(
     ("text", "spoken"),
     [
+        ("It is late. ?", "It is late."),
+        ("What now? ? !", "What now?"),
+        ("Est-ce tard ?", "Est-ce tard ?"),
         ("I see 🥰 that, you 😔.", "I see that, you."),
         ("❤️❤️ ❤️", ""),
         ("👨‍👩‍👧 matter", "matter"),
