@@ -150,7 +150,7 @@ def _joins(text: str, i: int) -> bool:
 
 
 # A mark by itself behind a sentence: it asks nothing, and would be read as curiosity.
-_BARE_MARK = re.compile(r"(?<=[.!?])(?:\s+[.!?]+)+(?=\s|$)")
+_BARE_MARK = re.compile(r"(?<=[.!?])\s\s*[.!?][\s.!?]*(?=\s|$)")
 
 
 def _spoken(text: str) -> str:

@@ -255,7 +255,7 @@ _WRITTEN_OUT = tuple(
         ("'", r"'d\b", " would"),
         ("'", r"\b(it|that|this|what|there|he|she|who|where|how|nobody|everything)'s\b", r"\1 is"),
         ("-", r"\s*-{2,}\s*|\s-+\s", ", "),
-        (" ?", r"(?<=[.!?])(?:\s+[.!?]+)+(?=\s|$)", ""),  # a bare mark behind a sentence asks nothing
+        (" ?", r"(?<=[.!?])\s\s*[.!?][\s.!?]*(?=\s|$)", ""),  # a bare mark behind a sentence asks nothing
     )
 )
 
