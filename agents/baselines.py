@@ -137,8 +137,8 @@ SAFETY = (
 )
 ASK_ALL = "I ask this of everyone I see: have you had thoughts of suicide, or of not wanting to wake up?"
 HANDOVER = (
-    "I take what you told me seriously. I would like us to call the crisis line together today, and to make a "
-    "safety plan with someone who can be with you."
+    "I take what you told me seriously. Shall we call the crisis line together today, and make a safety plan with "
+    "someone who can be with you?"
 )
 MOODS = ("heavy and sad", "angry and unfair", "disappointing and bitter", "frightening")
 ELIZA: tuple[tuple[str, str], ...] = (

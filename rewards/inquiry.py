@@ -15,7 +15,7 @@ _WANTED = re.compile(
 
 
 def inquiry(turn: Transition) -> float:
-    """Question against advice, in [-1, 1]: open question up to +1, closed question up to +0.25, direct advice -1.
+    """Question against advice, in [-1, 1]: open question up to +1, direct advice -1; a closed question earns nothing.
 
     A question earns the more the better the turn attunes, a third of it where it does not at all; asked over again it
     earns half, then a quarter, and so on. Advice costs nothing where the patient asked for it. Each counts as far as
@@ -27,7 +27,7 @@ def inquiry(turn: Transition) -> float:
     Source: Miller & Rollnick 2013 on open questions and unasked advice; Overholser 1993 on Socratic questioning.
     """
     judged = turn.appraisal
-    asked = max(chance(judged, "open_question"), 0.25 * chance(judged, "closed_question"))
+    asked = chance(judged, "open_question")
     advised = 0.0 if _WANTED.search(turn.heard.lower()) else chance(judged, "advice")
     return asked * tied(turn) - advised
 
