@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +162,13 @@ def test_bad_gates_and_presets_are_refused() -> None:
         RubricSettings(safety=0.0)
     with pytest.raises(ConfigError, match="preset 'kind' is unknown, expected one of default"):
         Rubric("kind")
+
+
+def test_the_page_of_the_reward_says_what_the_presets_weigh() -> None:
+    page = (Path(__file__).parents[1] / "rewards" / "REWARD.md").read_text(encoding="utf-8")
+    for name, term in TERMS.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[1] == f"`{term.__module__.rsplit('.', 1)[1]}.py`", name
+        told = [float(cell or 0) for cell in cells[-4:]]
+        assert told == [PRESETS[preset].weights[name] for preset in ("default", "grpo", "judge", "user")], name
