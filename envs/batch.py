@@ -1,15 +1,16 @@
 """SessionBatch: any number of sessions advanced together. The one implementation of a turn; all else wraps it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from therapysim.envs.dynamics import DynamicsSettings, Outcome, predict
-from therapysim.envs.latent import Latent, begin
-from therapysim.envs.screen import ScreenSettings, Verdict, screen
-from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count, require_number
+from therapysim.envs.dynamics import Outcome, predict
+from therapysim.envs.latent import begin
+from therapysim.envs.screen import Verdict, screen
+from therapysim.envs.session import Session, SessionConfig, Start, Turn
+from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
 from therapysim.personas.opening import open_patient
@@ -19,107 +20,14 @@ from therapysim.personas.vary import MARK, vary
 from therapysim.rewards.acts import QUESTIONS, REFLECTIONS
 from therapysim.rewards.appraisal import Appraiser
 from therapysim.rewards.repetition import Archive
-from therapysim.rewards.rubric import Rubric, RubricSettings, Score
+from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.rewards.sensor import Sensor, open_sensor
-from therapysim.state import WINDOW, Appraisal, Ending, Move, Reading, State, Transition, Vector
+from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
 
 __all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn"]
 
 # The streams of chance that one session's seed is split into.
 _PERSONA, _DYNAMICS, _PATIENT = range(3)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionConfig:
-    """Settings of a session.
-
-    Attributes:
-        max_turns: therapist turns until the session is cut off.
-        kappa: κ in [0, 1], how far e_t follows the matrix's reading of the patient's words (1) rather than the
-            mood that the dynamics committed to (0).
-        screen, dynamics: settings of those parts.
-    """
-
-    max_turns: int = 20
-    kappa: float = 0.5
-    screen: ScreenSettings = field(default_factory=ScreenSettings)
-    dynamics: DynamicsSettings = field(default_factory=DynamicsSettings)
-
-    def __post_init__(self) -> None:
-        require_count("max_turns", self.max_turns, 1)
-        require_number("kappa", self.kappa, 0.0, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How one session begins.
-
-    Attributes:
-        seed: at least 0; the session's only source of chance.
-        persona: an id, or None for one drawn from ``split`` by the seed.
-        split: train, dev or test.
-        vary: a variant of the training patient, drawn by the seed, in its place; see ``personas.vary``.
-    """
-
-    seed: int
-    persona: str | None = None
-    split: str = "train"
-    vary: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One session, complete and unchanging: a turn makes a new one. Keep it to branch from it later.
-
-    Attributes:
-        transcript: what both said.
-        shown: the same as the patient heard it, attacks neutralised; all that a patient ever reads.
-        states: s_0 … s_t, one for each of the patient's turns.
-        latent: mood, alliance and facts told, which no policy is shown.
-        heard: the reading of the patient's last words.
-        done: no further turn can be taken.
-        failed: the patient could not answer; such a session has no score.
-        asked, reflected: turns so far that held a question, a reflection.
-    """
-
-    persona: Persona
-    seed: int
-    transcript: Transcript
-    shown: Transcript
-    states: tuple[State, ...]
-    latent: Latent
-    heard: Reading
-    ending: Ending = ""
-    done: bool = False
-    failed: bool = False
-    asked: int = 0
-    reflected: int = 0
-
-    @property
-    def state(self) -> State:
-        """The newest state."""
-        return self.states[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What one turn brought. ``reward`` is nan where the patient failed; then there is no transition and no score."""
-
-    transition: Transition | None
-    reward: float
-    score: Score | None
-    line: Line | None
-    screen: Verdict
-
-    @property
-    def terms(self) -> dict[str, float]:
-        """Each reward term by name, before its weight; empty where the patient failed."""
-        return self.score.terms if self.score else {}
-
-    @property
-    def violations(self) -> tuple[str, ...]:
-        """Every way in which the turn was unsafe."""
-        return self.score.violations if self.score else ()
 
 
 class SessionBatch:
