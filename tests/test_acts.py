@@ -18,6 +18,7 @@ import pytest
 from therapysim.rewards.acts import ACTS, chance, decide
 from therapysim.rewards.appraisal import Appraiser
 from therapysim.rewards.emotions import shipped_sensor
+from therapysim.rewards.patterns import PATTERNS, spot
 from therapysim.state import Appraisal
 
 DATA = Path(__file__).parent / "data" / "acts_test.jsonl"
@@ -77,15 +78,26 @@ def agreement(act: str, first: Sequence[frozenset[str]], second: Sequence[frozen
 def table(errors: bool) -> None:
     """Prints precision, recall and F1 of each act, and the macro-F1 with its bootstrap interval over turns."""
     turns, found = coded()
-    print("| act | n | precision | recall | F1 |\n|---|---|---|---|---|")
+    alone = [spot(turn.text) for turn in turns]
+    print("| act | n | precision | recall | F1 | patterns alone, F1 |\n|---|---|---|---|---|---|")
     for act in ACTS[:-1]:
         true, said = [act in t.acts for t in turns], [act in a for a in found]
         both = sum(t and s for t, s in zip(true, said, strict=True))
-        print(f"| {act} | {sum(true)} | {both / max(1, sum(said)):.2f} | {both / sum(true):.2f} | {f1(act):.2f} |")
+        by_pattern = f"{agreement(act, [t.acts for t in turns], alone):.2f}" if act in PATTERNS else ""
+        print(
+            f"| {act} | {sum(true)} | {both / max(1, sum(said)):.2f} | {both / sum(true):.2f} | {f1(act):.2f} | "
+            f"{by_pattern} |"
+        )
     rng = np.random.default_rng(0)
     draws = [np.mean([f1(act, rows) for act in ACTS[:-1]]) for rows in rng.integers(len(turns), size=(300, len(turns)))]
     low, high = np.percentile(draws, [2.5, 97.5])
-    print(f"| macro | {len(turns)} | | | {np.mean([f1(act) for act in ACTS[:-1]]):.3f} [{low:.3f}, {high:.3f}] |")
+    print(f"| macro | {len(turns)} | | | {np.mean([f1(act) for act in ACTS[:-1]]):.3f} [{low:.3f}, {high:.3f}] | |")
+    both_know = [act for act in ACTS[:-1] if act in PATTERNS]
+    means = (
+        np.mean([f1(a) for a in both_know]),
+        np.mean([agreement(a, [t.acts for t in turns], alone) for a in both_know]),
+    )
+    print(f"\nthe {len(both_know)} acts that the patterns know too: {means[0]:.3f}, patterns alone {means[1]:.3f}")
     codings = [t.acts for t in turns], [t.second for t in turns]
     print(f"\nthe two codings by each other: macro-F1 {np.mean([agreement(act, *codings) for act in ACTS[:-1]]):.3f}")
     for turn, acts in zip(turns, found, strict=True) if errors else ():
