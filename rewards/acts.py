@@ -50,24 +50,19 @@ def chance(appraisal: Appraisal, act: str) -> float:
     return appraisal.chances.get(act, float(act in appraisal.acts))
 
 
-def decide(
-    spotted: frozenset[str], chances: Mapping[str, float], thresholds: Mapping[str, float], *, danger: bool = True
-) -> frozenset[str]:
+def decide(spotted: frozenset[str], chances: Mapping[str, float], thresholds: Mapping[str, float]) -> frozenset[str]:
     """The acts of one turn.
 
     Args:
         spotted: what the patterns found.
         chances: head -> probability.
         thresholds: head -> the probability from which on it holds.
-        danger: whether the turn names a danger. A question that names none asks about none, whatever its head says.
 
     A turn that incites does nothing else worth a name, and a complex reflection includes the simple one.
     """
     if "silence" in spotted:
         return frozenset({"silence"})
     found = {act for act in ACTS if chances.get(act, 0.0) >= thresholds.get(act, 1.0)} | (spotted & HARMFUL)
-    if not danger:
-        found.discard("risk_inquiry")
     if "incitement" in found:
         return frozenset(found & HARMFUL)
     if "complex_reflection" in found:

@@ -76,10 +76,10 @@ class Appraiser:
     ) -> Appraisal:
         chances = dict(zip(self._heads.names, row, strict=True))
         words = word_set(turn.text)
-        acts = decide(spotted, chances, self._heads.thresholds, danger=danger)
+        acts = decide(spotted, chances, self._heads.thresholds)
         attunement = _attunement(turn, heard)
         refused = REFLECTIONS if _nothing_back(turn, heard, acts, chances, attunement) else frozenset()
-        if not danger:
+        if not danger:  # a question that names none asks about none, whatever its head says
             refused |= {"risk_inquiry"}
         return Appraisal(
             acts=acts - refused,

@@ -51,7 +51,7 @@ class Judge:
     """
 
     def __init__(self, rubric: Rubric | RubricSettings | str | None = None, *, sensor: Sensor | None = None) -> None:
-        self.rubric = rubric if isinstance(rubric, Rubric) else Rubric(rubric or "judge")
+        self.rubric = rubric if isinstance(rubric, Rubric) else Rubric("judge" if rubric is None else rubric)
         self._sensor = sensor or open_sensor()
         self._appraiser = Appraiser(self._sensor)
 

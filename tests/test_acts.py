@@ -136,11 +136,20 @@ def test_what_is_sure_enough_holds() -> None:
     both = {"simple_reflection": 0.9, "complex_reflection": 0.6}
     assert decide(frozenset(), both, thresholds) == {"complex_reflection"}
     assert decide(frozenset({"invalidation", "advice"}), {}, thresholds) == {"invalidation"}
-    assert decide(frozenset(), {"risk_inquiry": 1.0}, {"risk_inquiry": 0.5}, danger=False) == frozenset()
     assert decide(frozenset({"confrontation"}), {"advice": 1.0, "incitement": 0.9}, thresholds) == {
         "confrontation",
         "incitement",
     }
+
+
+def test_a_question_about_danger_must_name_one() -> None:
+    dark = "Some nights I lie there and think it would be easier not to wake up."
+    named, unnamed = classify(
+        [dark] * 2, ["Are you thinking of ending your life?", "Are you thinking of anything else?"]
+    )
+    assert "risk_inquiry" in named and "risk_inquiry" not in unnamed
+    (judged,) = appraiser()(*(shipped_sensor().read([t]) for t in ("Would you like to add anything?", dark)), [()])
+    assert judged.chances["risk_inquiry"] == 0.0
 
 
 def test_chance_falls_back_on_the_acts() -> None:

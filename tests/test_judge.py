@@ -55,6 +55,11 @@ def test_what_a_turn_was_refused_it_is_not_paid_for() -> None:
     assert parroted == laid == 0.0 and asked <= 0.0
 
 
+def test_what_is_no_rubric_is_refused() -> None:
+    with pytest.raises(ConfigError, match="rubric is dict"):
+        Judge({})  # type: ignore[arg-type]
+
+
 def test_nothing_to_score_is_fine() -> None:
     assert score([], []).scores.tolist() == []
 
