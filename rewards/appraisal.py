@@ -9,6 +9,7 @@ from therapysim.rewards.danger import signals_danger
 from therapysim.rewards.features import featurise
 from therapysim.rewards.heads import open_heads
 from therapysim.rewards.matrix import LABELS
+from therapysim.rewards.order import in_order
 from therapysim.rewards.relevance import open_relevance
 from therapysim.rewards.sensor import Sensor
 from therapysim.rewards.words import content_words, count_words, overlap, prose, word_set
@@ -87,7 +88,7 @@ class Appraiser:
             words=count_words(turn.text),
             # Over all words: a turn of stop words alone, "What is it like for you?", can be worn out too.
             repeats=sum(_same(words, word_set(text)) for text in earlier),
-            prose=prose(turn.text),
+            prose=prose(turn.text) * in_order(turn.text),
             questions=len(_QUESTION.findall(turn.text)),
             relevance=relevance,
             # No term may pay for an act that was refused.

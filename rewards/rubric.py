@@ -21,6 +21,7 @@ from therapysim.rewards.reflection import reflection, reflection_ratio
 from therapysim.rewards.relevance import clinical_relevance
 from therapysim.rewards.repetition import repetition, template
 from therapysim.rewards.safety import GATES, HARMFUL_ACTS, safety, violations
+from therapysim.rewards.sense import sense
 from therapysim.rewards.session import alliance, disclosure, lost, polarity_shift, repair, risk_covered, saved
 from therapysim.rewards.tone import tone
 from therapysim.state import Transition
@@ -54,6 +55,7 @@ TERMS: dict[str, Callable[[Transition], float]] = {
     "reflection": reflection,
     "reflection_ratio": reflection_ratio,
     "relevance": clinical_relevance,
+    "sense": sense,
     "length": length,
     "one_question": one_question,
     "repetition": repetition,
@@ -98,6 +100,7 @@ class RubricSettings:
     reflection: float = 0.3
     reflection_ratio: float = 0.5
     relevance: float = 0.2
+    sense: float = 1.0
     length: float = 0.5
     one_question: float = 0.5
     repetition: float = 1.0

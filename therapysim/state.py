@@ -97,7 +97,8 @@ class Appraisal:
         repeats: how many earlier therapist turns of the session said almost the same.
         elsewhere: to how many other patients the same words were said, as far as the batch's archive knows.
         questions: how many sentences of it ask.
-        prose: in [0, 1], whether it is made of sentences rather than a heap of words; see ``rewards.words.prose``.
+        prose: in [0, 1], whether it is made of sentences rather than a heap of words: ``rewards.words.prose`` times
+            ``rewards.order.in_order``.
         relevance: in [-1, 1], how near it is to clinical talk; see ``rewards.relevance``.
         chances: what the heads say, name -> probability; see ``rewards.heads``.
     """
