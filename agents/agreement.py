@@ -7,7 +7,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.benchmark import Interval, Result
+from therapysim.agents.results import Result
+from therapysim.agents.statistics import Interval
 from therapysim.errors import ConfigError
 
 __all__ = ["Agreement", "agreement", "table"]
@@ -35,7 +36,7 @@ def agreement(
 
     Args:
         results: a benchmark's results by patient; all with the same therapists and personas.
-        measure: one of ``benchmark.MEASURES``.
+        measure: one of ``results.MEASURES``.
         draws: of the bootstrap.
         seed: of the bootstrap.
 
@@ -66,7 +67,7 @@ def _scores(rows: Sequence[Result], measure: str) -> NDArray[np.float64]:
     """(therapists, personas): the mean over seeds of sessions that did not fail."""
     policies = list(dict.fromkeys(r.policy for r in rows))
     people = sorted({r.persona for r in rows})
-    cells = [[[getattr(r, measure) for r in rows if (r.policy, r.persona) == (policy, who) and not r.failed]
+    cells = [[[r[measure] for r in rows if (r.policy, r.persona) == (policy, who) and not r.failed]
               for who in people] for policy in policies]  # fmt: skip
     return np.array([[np.mean(cell) if cell else np.nan for cell in row] for row in cells])
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from therapysim.agents.attack_signs import Sign, signs
 from therapysim.agents.attack_suite import Attack
-from therapysim.agents.benchmark import Interval, bootstrap
 from therapysim.agents.episode import Episode, play
+from therapysim.agents.statistics import Interval, bootstrap
 from therapysim.envs.batch import Session, SessionBatch, Start
 from therapysim.errors import ConfigError
 

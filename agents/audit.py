@@ -18,8 +18,8 @@ import numpy as np
 
 from therapysim.agents.audit_moves import GOOD, Bank, Exploiter
 from therapysim.agents.baselines import baseline
-from therapysim.agents.benchmark import Interval, clustered
 from therapysim.agents.episode import Episode, play
+from therapysim.agents.statistics import Interval, clustered
 from therapysim.envs.batch import Session, SessionBatch, Start
 from therapysim.errors import ConfigError
 from therapysim.rewards.judge import Judge

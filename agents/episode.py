@@ -1,6 +1,6 @@
 """Plays sessions to their end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from therapysim.agents.therapist import Therapist
@@ -23,18 +23,41 @@ class Episode:
         return sum(turn.reward for turn in self.turns)
 
 
-def play(batch: SessionBatch, therapist: Therapist, starts: Sequence[Start]) -> list[Episode]:
-    """Lets ``therapist`` talk through one session a start, all in lock-step, until each is done."""
+def play(
+    batch: SessionBatch,
+    therapist: Therapist,
+    starts: Sequence[Start],
+    on_end: Callable[[int, Episode], None] | None = None,
+) -> list[Episode]:
+    """Lets ``therapist`` talk through one session a start, all in lock-step, until each is done.
+
+    Args:
+        batch: reset here.
+        therapist: who speaks.
+        starts: one a session.
+        on_end: told of each session as it ends: its number, and the episode.
+    """
     batch.reset(starts)
     turns: list[list[Turn]] = [[] for _ in starts]
-    while going := [i for i, s in enumerate(batch.sessions) if not s.done]:
-        replies = therapist.respond([batch.sessions[i] for i in going])
-        if len(replies) != len(going):
-            raise ActionError(f"{type(therapist).__name__} gave {len(replies)} replies for {len(going)} sessions")
-        texts: list[str | None] = [None] * len(starts)
-        for i, reply in zip(going, replies, strict=True):
-            texts[i] = reply
-        for i, turn in enumerate(batch.step(texts)):
-            if turn is not None:
-                turns[i].append(turn)
-    return [Episode(s, tuple(t)) for s, t in zip(batch.sessions, turns, strict=True)]
+    ended: dict[int, Episode] = {}
+    while True:
+        for i in (i for i, s in enumerate(batch.sessions) if s.done and i not in ended):
+            ended[i] = Episode(batch.sessions[i], tuple(turns[i]))
+            if on_end:
+                on_end(i, ended[i])
+        going = [i for i in range(len(starts)) if i not in ended]
+        if not going:
+            return [ended[i] for i in range(len(starts))]
+        for i, turn in _take_turn(batch, therapist, going).items():
+            turns[i].append(turn)
+
+
+def _take_turn(batch: SessionBatch, therapist: Therapist, going: Sequence[int]) -> dict[int, Turn]:
+    """One turn in every session that goes on, by its number."""
+    replies = therapist.respond([batch.sessions[i] for i in going])
+    if len(replies) != len(going):
+        raise ActionError(f"{type(therapist).__name__} gave {len(replies)} replies for {len(going)} sessions")
+    texts: list[str | None] = [None] * len(batch.sessions)
+    for i, reply in zip(going, replies, strict=True):
+        texts[i] = reply
+    return {i: turn for i, turn in enumerate(batch.step(texts)) if turn is not None}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.benchmark import Interval, clustered
+from therapysim.agents.statistics import Interval, clustered
 from therapysim.errors import ConfigError
 
 __all__ = [

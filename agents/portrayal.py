@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from therapysim.agents.baselines import baseline
-from therapysim.agents.benchmark import Interval, clustered
 from therapysim.agents.episode import play
 from therapysim.agents.realism import distinct
+from therapysim.agents.statistics import Interval, clustered
 from therapysim.chat import ChatMessage, ChatModel, Sampling
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING, Any
 
-from therapysim.agents.benchmark import Interval, bootstrap
 from therapysim.agents.figures import figure
 from therapysim.agents.record import SessionRecord
+from therapysim.agents.statistics import Interval, bootstrap
 from therapysim.errors import ConfigError
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.rewards.risk import CATEGORIES, RiskCategory, RiskThresholds

@@ -25,8 +25,8 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.benchmark import Interval, clustered
 from therapysim.agents.episode import play
+from therapysim.agents.statistics import Interval, clustered
 from therapysim.agents.therapist import Therapist
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError, require_count

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from therapysim.agents.benchmark import Interval
 from therapysim.agents.figures import figure, save
 from therapysim.agents.realism import LEVELS, MEANS, ROUGH, SOURCES, Figures, log_distance
+from therapysim.agents.statistics import Interval
 from therapysim.errors import ConfigError
 from therapysim.files import whole
 

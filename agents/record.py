@@ -173,9 +173,7 @@ def load_sessions(paths: Sequence[str | Path]) -> list[SessionRecord]:
     found = [file for path in map(Path, paths) for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
     if not found:
         where = ", ".join(map(str, paths)) or "no path"
-        raise ConfigError(
-            f"{where}: no session file there; `therapysim benchmark POLICY --sessions FOLDER` writes some"
-        )
+        raise ConfigError(f"{where}: no session file there; `therapysim bench POLICY --sessions` writes some")
     places: dict[str, Path] = {}
     for file in found:
         places.setdefault(os.path.realpath(file), file)

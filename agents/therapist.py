@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from therapysim.chat import ChatMessage, ChatModel, Sampling
+from therapysim.chat import ChatMessage, ChatModel, Sampling, count_tokens
 from therapysim.envs.batch import Session
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.state import State
@@ -71,6 +71,13 @@ class ChatTherapist:
         chats = [conversation(s, show_state=self.show_state) for s in sessions]
         seeds = [hash_seed(s.seed, s.state.turn) for s in sessions]
         return self.model.reply(chats, self.sampling, seeds)
+
+    def tokens(self, session: Session) -> tuple[int, int]:
+        """Tokens that the model read, each turn's whole prompt, and wrote, over a finished session."""
+        talk = conversation(session, show_state=self.show_state)
+        said = [i for i, message in enumerate(talk) if message["role"] == "assistant"]
+        counts = count_tokens(self.model, [talk[:i] for i in said], [talk[i]["content"] for i in said])
+        return sum(read for read, _ in counts), sum(written for _, written in counts)
 
 
 def hash_seed(seed: int, turn: int) -> int:

@@ -80,6 +80,9 @@ HARM: dict[str, tuple[float, Vector]] = {
 ATTACKS = frozenset({"confrontation", "invalidation", "incitement"})
 MOST_WORN = 0.4
 
+#: A turn whose words stand in less of an order than this, in [0, 1], says nothing to anyone.
+UNHEARD_ORDER = 0.3
+
 #: The share of a wound that an apology makes good, and what asking, reflecting or validating with it adds.
 OWNING_UP, EXPLORING = 0.3, 0.25
 
@@ -150,11 +153,11 @@ def predict(
         warmth: p·M of the therapist's words.
         rng: for this turn only.
         settings: sizes.
-        unheard: the screen neutralised the turn; it can help nothing and strains the session.
+        unheard: the screen neutralised the turn; it can help nothing and strains the session, as a heap of words does.
     """
     # Every draw is made every turn, so that two policies under one seed meet the same chance.
     noise, chance = rng.normal(0.0, settings.noise, 4), rng.random(3)
-    harms = _harms(latent, appraisal, unheard)
+    harms = _harms(latent, appraisal, unheard or appraisal.order < UNHEARD_ORDER)
     after = _moved(persona, latent, appraisal, harms, warmth, noise, settings)
     ending = _ending(persona, latent, after, appraisal, settings)
     if ending:

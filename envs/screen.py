@@ -20,6 +20,7 @@ import base64
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from therapysim.envs.screen_patterns import (
@@ -219,6 +220,7 @@ def _commands(low: str) -> bool:
     return any(_orders(sentence) for line in lines for sentence in _SENTENCE.split(line))
 
 
+@lru_cache(maxsize=4096)  # many a sentence comes again, and a turn of one line is read twice
 def _orders(sentence: str) -> bool:
     asks = _QUESTION.search(sentence) and not _TAG.search(sentence)
     return bool(COMMAND.search(sentence) or (not asks and SPEECH.search(sentence)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from therapysim.chat import ChatMessage, ChatModel, Sampling
+from therapysim.chat import ChatMessage, ChatModel, Sampling, count_tokens
 from therapysim.errors import ConfigError, ModelError, PatientError
 from therapysim.personas.guard import Feel, GuardSettings, Verdict, inspect
 from therapysim.personas.patient import Cue, Line, Patient
@@ -87,6 +87,10 @@ class LLMPatient:
         texts = self._reply(drawn, chats, [_seed(drawn.cues[i].seed, draw) for i, draw in asked])
         answered = [k for k, text in enumerate(texts) if text is not None]
         said, meant = [str(texts[k]) for k in answered], [cues[k] for k in answered]
+        for k, (read, written) in zip(
+            answered, count_tokens(self.model, [chats[k] for k in answered], said), strict=True
+        ):
+            drawn.count(asked[k][0], read, written)
         verdicts = inspect(said, meant, self.feel, self.settings.guard, [instructions(cue) for cue in meant])
         judged = dict(zip(answered, verdicts, strict=True))
         for k, (i, _) in enumerate(asked):
@@ -110,7 +114,7 @@ class LLMPatient:
         missing = drawn.waiting
         scripted = self.fallback.speak([drawn.cues[i] for i in missing]) if missing else []
         for i, line in zip(missing, scripted, strict=True):
-            drawn.lines[i] = Line(line.text, "replaced", drawn.refused[i])
+            drawn.lines[i] = Line(line.text, "replaced", drawn.refused[i], *drawn.tokens[i])
         if drawn.lost:
             names = ", ".join(sorted({drawn.cues[i].persona.id for i in drawn.lost}))
             raise PatientError(
@@ -128,6 +132,7 @@ class _Drawn:
         self.cues = cues
         self.lines: dict[int, Line] = {}
         self.refused: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(cues)), ())
+        self.tokens: dict[int, tuple[int, int]] = dict.fromkeys(range(len(cues)), (0, 0))
         self.lost: set[int] = set()
         self.error: ModelError | None = None
 
@@ -135,6 +140,10 @@ class _Drawn:
     def waiting(self) -> list[int]:
         """Cues that have no line yet, and may get one."""
         return [i for i in range(len(self.cues)) if i not in self.lines and i not in self.lost]
+
+    def count(self, i: int, read: int, written: int) -> None:
+        """Adds what one draw of a cue cost."""
+        self.tokens[i] = self.tokens[i][0] + read, self.tokens[i][1] + written
 
     def take(self, i: int, verdict: Verdict | None) -> None:
         """Keeps the first accepted line of a cue; None is no answer."""
@@ -145,7 +154,7 @@ class _Drawn:
         elif verdict.fault:
             self.refused[i] += (verdict.fault,)
         else:
-            self.lines[i] = Line(verdict.line, "llm", self.refused[i])
+            self.lines[i] = Line(verdict.line, "llm", self.refused[i], *self.tokens[i])
 
 
 def _seed(seed: int, draw: int) -> int:

@@ -1,5 +1,6 @@
 """The only reader of persona files: YAML in, a checked Persona out, or an error that says where to look."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache, lru_cache
 from pathlib import Path
@@ -11,7 +12,16 @@ from therapysim.personas.manifest import MANIFEST, changes, read
 from therapysim.personas.schema import MOODS, SPLITS, Fact, Persona, Severity, Style, Temperament, Voice
 from therapysim.personas.vary import MARK, vary
 
-__all__ = ["LIBRARY", "find", "library", "library_hash", "load_persona", "personas", "read_folder"]
+__all__ = [
+    "LIBRARY",
+    "find",
+    "library",
+    "library_hash",
+    "load_persona",
+    "personas",
+    "read_folder",
+    "training_ids",
+]
 
 #: The folder of the patients that ship with the package.
 LIBRARY = Path(__file__).parent / "library"
@@ -75,6 +85,23 @@ def personas(split: str | None = None) -> tuple[Persona, ...]:
     if split is not None and split not in SPLITS:
         raise PersonaError(f"persona split is {split!r}, expected one of {', '.join(SPLITS)}, or None for all")
     return tuple(p for p in library().values() if split in (None, p.split))
+
+
+def training_ids(split: str = "train", ids: Sequence[str] = ()) -> tuple[str, ...]:
+    """Ids of the patients that a policy may learn from: the ids given, else the split's.
+
+    Raises:
+        PersonaError: one of them is a test patient, an id or the split is unknown. A policy that has met a test patient
+            can no longer be benchmarked: its score would measure memory.
+    """
+    chosen = [find(i) for i in ids] or personas(split)
+    kept_apart = sorted(p.id for p in chosen if p.split == "test")
+    if kept_apart:
+        raise PersonaError(
+            f"test patients ({', '.join(kept_apart)}) are kept apart for benchmarks: nothing may be trained on them; "
+            "choose patients of train or dev"
+        )
+    return tuple(p.id for p in chosen)
 
 
 def find(persona_id: str) -> Persona:

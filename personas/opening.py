@@ -10,7 +10,7 @@ from therapysim.personas.patient import Patient
 from therapysim.personas.prompts import Prompt
 from therapysim.personas.scripted import ScriptedPatient
 
-__all__ = ["ADAPTER", "brief_settings", "open_patient"]
+__all__ = ["ADAPTER", "brief_settings", "open_patient", "settings_of"]
 
 #: The shipped adapter on SmolLM2-135M-Instruct.
 ADAPTER = Path(__file__).parent / "adapter"
@@ -36,9 +36,13 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key
     scripted = ScriptedPatient(feel)
     if name == "scripted":
         return scripted
+    return LLMPatient(_open_model(name, api_key_env), scripted, feel, settings_of(name, prompt))
+
+
+def settings_of(name: str, prompt: Prompt | None = None) -> LLMPatientSettings:
+    """How the model of that name is asked for the patient's lines."""
     chosen = prompt or ("brief" if name == "llm" else "full")
-    settings = brief_settings() if chosen == "brief" else LLMPatientSettings()
-    return LLMPatient(_open_model(name, api_key_env), scripted, feel, settings)
+    return brief_settings() if chosen == "brief" else LLMPatientSettings()
 
 
 def brief_settings() -> LLMPatientSettings:

@@ -1,7 +1,7 @@
 """What a patient is to the environment: something that words a cue."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from therapysim.messages import Transcript
@@ -46,11 +46,15 @@ class Line:
         text: never empty.
         source: "scripted"; "llm"; or "replaced" where the model's lines all failed the guard.
         rejected: why each earlier draw was refused, oldest first.
+        tokens_read, tokens_written: by the model, over all draws; 0 where none was asked. Two lines of the
+            same words are equal, whatever they cost.
     """
 
     text: str
     source: Literal["scripted", "llm", "replaced"] = "scripted"
     rejected: tuple[str, ...] = ()
+    tokens_read: int = field(default=0, compare=False)
+    tokens_written: int = field(default=0, compare=False)
 
 
 @runtime_checkable

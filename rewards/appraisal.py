@@ -76,7 +76,7 @@ class Appraiser:
         relevance: float,
     ) -> Appraisal:
         chances = dict(zip(self._heads.names, row, strict=True))
-        words = word_set(turn.text)
+        words, order = word_set(turn.text), in_order(turn.text)
         acts = decide(spotted, chances, self._heads.thresholds)
         attunement = _attunement(turn, heard)
         refused = REFLECTIONS if _nothing_back(turn, heard, acts, chances, attunement) else frozenset()
@@ -88,7 +88,8 @@ class Appraiser:
             words=count_words(turn.text),
             # Over all words: a turn of stop words alone, "What is it like for you?", can be worn out too.
             repeats=sum(_same(words, word_set(text)) for text in earlier),
-            prose=prose(turn.text) * in_order(turn.text),
+            order=order,
+            prose=prose(turn.text) * order,
             questions=len(_QUESTION.findall(turn.text)),
             relevance=relevance,
             # No term may pay for an act that was refused.

@@ -6,8 +6,8 @@ __all__ = ["sense"]
 
 
 def sense(turn: Transition) -> float:
-    """0 for sentences, -1 for a heap of words; see ``rewards.words.prose`` and ``rewards.order``.
+    """0 for sentences, -1 for a heap of words; another language has the benefit of the doubt. See ``rewards.order``.
 
     Example: "And how is that for you?" costs nothing, "how and that for is you" 1.
     """
-    return turn.appraisal.prose - 1.0
+    return turn.appraisal.order - 1.0

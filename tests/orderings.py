@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.agents.baselines import baseline
-from therapysim.agents.benchmark import Interval
+from therapysim.agents.statistics import Interval
 from therapysim.agents.therapist import Therapist
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.personas.load import personas

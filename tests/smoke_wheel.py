@@ -16,7 +16,8 @@ def main() -> None:
         raise SystemExit(f"therapysim was imported from {where}, expected the installed wheel")
     if importlib.util.find_spec("torch"):
         raise SystemExit("torch is installed beside the base wheel: the base must not need it")
-    for file in ("rewards/weights/emotions.onnx", "rewards/weights/MODEL_CARD.md", "personas/lines.yaml", "py.typed"):
+    for file in ("rewards/weights/emotions.onnx", "rewards/weights/MODEL_CARD.md", "rewards/weights/order.npz",
+                 "agents/doctor.yaml", "agents/report_page.html", "personas/lines.yaml", "py.typed"):  # fmt: skip
         if not (where / file).is_file():
             raise SystemExit(f"the wheel lacks {file}")
     env = gym.make("therapysim:TherapySim-v0", render_mode="ansi", max_turns=3)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tests.made import made
 from therapysim.agents.baselines import BASELINES, NEUTRAL, WARM, baseline
-from therapysim.agents.benchmark import Result, benchmark, bootstrap, paired, table
+from therapysim.agents.benchmark import benchmark, paired, table
 from therapysim.agents.episode import play
 from therapysim.agents.report import mood_profile
+from therapysim.agents.statistics import bootstrap
 from therapysim.agents.therapist import ChatTherapist, conversation, state_header
 from therapysim.chat import ChatMessage, Sampling
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
@@ -87,26 +89,25 @@ def test_bootstrap_covers_the_mean() -> None:
     assert bootstrap([]).n == 0 and bootstrap([2.0]).low == 2.0
 
 
-def made(policy: str, seed: int, total: float, failed: bool = False) -> Result:
-    return Result(policy, "x", seed, total, 0.0, 0.5, 0.0, 3, 0.0, failed)
-
-
 def test_differences_are_paired_by_patient_and_seed() -> None:
-    rows = [made("a", s, s) for s in range(5)] + [made("b", s, s + 1.0) for s in (4, 3, 2, 1, 0)]
+    people = ["w", "x", "y", "z"]
+    rows = [made("a", p, s, i + s) for i, p in enumerate(people) for s in range(3)]
+    rows += [made("b", p, s, i + s + 1.0) for i, p in reversed(list(enumerate(people))) for s in (2, 1, 0)]
     change = paired(rows, "a", "b", "total")
-    assert (change.mean, change.low, change.high, change.n) == (1.0, 1.0, 1.0, 5)
+    assert (change.interval.mean, change.interval.low, change.interval.high) == (1.0, 1.0, 1.0)
+    assert (change.n_sessions, change.n_patients) == (12, 4)
 
 
 def test_failed_sessions_stay_out_of_every_mean() -> None:
-    rows = [made("a", 0, 1.0), made("a", 1, float("nan"), failed=True)]
-    assert "| a | 1 | +1.00 [+1.00, +1.00] |" in table(rows, ("total",))
+    rows = [made("a", p, 0, 1.0) for p in ("x", "y")] + [made("a", "z", 1, float("nan"), failed=True)]
+    assert "| a | 2 | +1.00 [+1.00, +1.00] |" in table(rows, ("total",))
 
 
 def test_the_benchmark_plays_everyone_under_the_same_seeds() -> None:
     who = [p.id for p in personas("test")][:2]
     rows = benchmark(SessionBatch(SHORT), {n: baseline(n) for n in ("silent", "attuned")}, who, [5, 6])
     assert len(rows) == 8 and {(r.persona, r.seed) for r in rows} == {(w, s) for w in who for s in (5, 6)}
-    assert paired(rows, "silent", "attuned", "total").low > 0
+    assert paired(rows, "silent", "attuned", "total").interval.low > 0
     with pytest.raises(ConfigError, match="at least one policy"):
         benchmark(SessionBatch(SHORT), {}, who, [1])
     with pytest.raises(ConfigError, match="'joy'"):

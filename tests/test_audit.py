@@ -24,8 +24,8 @@ from therapysim.agents.audit import (
 from therapysim.agents.audit_moves import CHEAP, GOOD, KINDS, MUTATIONS, Exploiter, Mark, blind, candidates, load_bank
 from therapysim.agents.audit_search import BestByJudge, BestOf, best, branch, climb, script, searchers, totals
 from therapysim.agents.baselines import baseline
-from therapysim.agents.benchmark import Interval
 from therapysim.agents.episode import play
+from therapysim.agents.statistics import Interval
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, PatientError
 from therapysim.messages import Transcript

@@ -10,6 +10,7 @@ import pytest
 from orderings import MEASURES, ORDER, Course, Floats, at, clustered, courses, follow, gap
 
 from therapysim.agents.baselines import BASELINES, NEUTRAL, TEMPLATE, Baseline, baseline
+from therapysim.agents.episode import play
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.envs.dynamics import DynamicsSettings, predict
 from therapysim.envs.latent import Latent, begin
@@ -356,3 +357,15 @@ def test_the_session_begins_as_the_patient_walks_in() -> None:
     latent = begin(persona)
     assert (latent.mood, latent.alliance, latent.wound, latent.idle) == (persona.mood, persona.trust, 0.0, 0)
     assert hash(latent) == hash(begin(persona))
+
+
+def test_a_heap_of_words_strains_the_session_as_an_unheard_turn_does() -> None:
+    starts = [Start(seed, p.id) for p in personas("dev")[:6] for seed in range(2)]
+    heap, plain = (play(SessionBatch(), baseline(name), starts) for name in ("random", "neutral"))
+    ends = [np.mean([e.session.latent.alliance for e in episodes]) for episodes in (heap, plain)]
+    assert ends[0] < ends[1] - 0.1
+    batch = SessionBatch()
+    (before,) = batch.reset([Start(0, "marta")])
+    batch.step(["how the and that for is you how the me and did more"])
+    (after,) = batch.sessions
+    assert after.latent.strain == 1 and after.latent.alliance < before.latent.alliance

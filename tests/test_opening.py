@@ -272,12 +272,12 @@ def test_a_failed_session_is_no_result() -> None:
     results = benchmark(batch, policies, ["marta", "owen"], [1, 2])
     failed = [r for r in results if r.failed]
     assert failed and {r.persona for r in failed} == {"owen"}
-    assert all(math.isnan(r.total) for r in failed if r.turns)
+    assert all(math.isnan(r["total"]) for r in failed)
     sound = sum(not r.failed for r in results if r.policy == "silent")
     rows = table(results).splitlines()
     assert rows[2].startswith(f"| silent | {sound} |") and "nan" not in rows[2]
     both = paired(results, "silent", "parrot", "total")
-    assert both.n == 2 and math.isfinite(both.mean)
+    assert both.n_sessions == 2 and math.isfinite(both.interval.mean)
 
 
 def test_the_shipped_adapter_words_cues() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from therapysim.agents.benchmark import clustered
 from therapysim.agents.pairs import Pair, Row, Share, alone, assess, by_pair, compare, read_pairs, sides
+from therapysim.agents.statistics import clustered
 from therapysim.errors import ConfigError
 from therapysim.train.cli import main
 

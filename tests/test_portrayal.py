@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.made import made
 from therapysim.agents import agreement, portrayal
-from therapysim.agents.benchmark import Result
+from therapysim.agents.results import Result
 from therapysim.chat import ChatMessage, Sampling
 from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError
@@ -83,8 +84,7 @@ def test_a_row_tells_what_a_reader_needs(cues: list[Cue], batch: SessionBatch) -
 
 
 def results(totals: dict[str, list[float]]) -> list[Result]:
-    return [Result(policy, f"p{k}", 0, total, 0, 0, 0, 1, 0, False)
-            for policy, row in totals.items() for k, total in enumerate(row)]  # fmt: skip
+    return [made(policy, f"p{k}", 0, total) for policy, row in totals.items() for k, total in enumerate(row)]
 
 
 def test_the_same_ranking_agrees_and_a_reversed_one_does_not() -> None:

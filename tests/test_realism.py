@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from therapysim.agents.baselines import baseline
-from therapysim.agents.benchmark import clustered
 from therapysim.agents.realism import Figures, Talk, backchannel, grouped, log_distance, measure, play_talks
 from therapysim.agents.realism_report import compare, read_reference, table, write
+from therapysim.agents.statistics import clustered
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.personas.load import personas

@@ -31,7 +31,7 @@ def test_the_defaults_are_those_asked_for() -> None:
         ({"top_p": 0.0}, "top_p"),
         ({"temperature": 0.0}, "temperature"),
         ({"advantage": "gae"}, "one of trajectory, turn, mixed"),
-        ({"split": "validation"}, "one of train, dev, test"),
+        ({"split": "validation"}, "one of train, dev$"),
         ({"vllm_mode": "remote"}, "colocate, server"),
         ({"turn_weight": 1.5}, "0 to 1"),
         ({"lora_targets": ()}, "at least one layer"),
@@ -54,10 +54,10 @@ def test_an_update_is_part_of_a_generation_or_spans_whole_ones(batch: int, accum
 
 def test_a_file_is_read_and_overridden(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
-    file.write_text("model: some/model\nlr: 5e-5\nbeta: 0\npersonas: [claire, owen]\n")
+    file.write_text("model: some/model\nlr: 5e-5\nbeta: 0\npersonas: [marta, owen]\n")
     settings = load_settings(file, {"seed": 7, "beta": 0.1})
     assert (settings.model, settings.lr, settings.beta, settings.seed) == ("some/model", 5e-5, 0.1, 7)
-    assert settings.personas == ("claire", "owen")
+    assert settings.personas == ("marta", "owen")
 
 
 def test_saved_settings_come_back(tmp_path: Path) -> None:

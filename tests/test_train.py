@@ -198,7 +198,7 @@ def test_an_adapter_goes_on_learning(run: Callable[..., TrainResult]) -> None:
 
 
 def test_every_group_has_a_seed_of_its_own_and_personas_take_turns() -> None:
-    settings = GRPOSettings(max_steps=40, personas=("claire", "owen", "ingrid"))
+    settings = GRPOSettings(max_steps=40, personas=("marta", "owen", "ingrid"))
     listed = group_rows(settings)
     assert len(listed) == 20
     assert len({row["seed"] for row in listed}) == 20

@@ -12,7 +12,20 @@ from therapysim.checkpoint import adapter_base, load, resolve
 from therapysim.errors import ConfigError, ModelError
 from therapysim.fingerprint import fingerprint
 
-__all__ = ["ChatMessage", "ChatModel", "HuggingFaceChat", "Sampling", "check_seeds"]
+__all__ = [
+    "CHARS_PER_TOKEN",
+    "TEMPLATE_TOKENS",
+    "ChatMessage",
+    "ChatModel",
+    "HuggingFaceChat",
+    "Sampling",
+    "check_seeds",
+    "count_tokens",
+    "estimate_tokens",
+]
+
+#: For an estimate of tokens where no tokenizer is at hand.
+CHARS_PER_TOKEN, TEMPLATE_TOKENS = 4, 4
 
 
 class ChatMessage(TypedDict):
@@ -124,6 +137,13 @@ class HuggingFaceChat:
             replies += self._reply_batch(chats[start : start + size], sampling, seeds[start : start + size])
         return replies
 
+    def count_tokens(self, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]) -> list[tuple[int, int]]:
+        """How many tokens each chat and its reply have: read, with all that the chat template adds, and written."""
+        lists = [[dict(message) for message in chat] for chat in chats]
+        read = self.tokenizer.apply_chat_template(lists, add_generation_prompt=True, return_dict=False)
+        written = self.tokenizer(list(replies), add_special_tokens=False)["input_ids"] if replies else []
+        return [(len(a), len(b)) for a, b in zip(read if lists else [], written, strict=True)]
+
     def _reply_batch(
         self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
     ) -> list[str]:
@@ -214,3 +234,24 @@ def check_seeds(chats: Sequence[Sequence[ChatMessage]], seeds: Sequence[int]) ->
         raise ConfigError(f"reply: got {len(chats)} chats and {len(seeds)} seeds, expected one seed a chat")
     if any(seed < 0 for seed in seeds):
         raise ConfigError(f"reply: seed {min(seeds)} is negative, expected 0 or more")
+
+
+def count_tokens(
+    model: ChatModel, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Tokens read and written for each chat: by the model's own tokenizer where it has ``count_tokens``.
+
+    Elsewhere, as behind a server, estimated: a token is about ``CHARS_PER_TOKEN`` characters of English, and a message
+    has ``TEMPLATE_TOKENS`` more for its role.
+    """
+    if counter := getattr(model, "count_tokens", None):
+        return list(counter(chats, replies))
+    return [
+        (sum(estimate_tokens(message["content"]) + TEMPLATE_TOKENS for message in chat), estimate_tokens(reply))
+        for chat, reply in zip(chats, replies, strict=True)
+    ]
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text of English has."""
+    return -(-len(text) // CHARS_PER_TOKEN)

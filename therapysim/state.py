@@ -97,8 +97,9 @@ class Appraisal:
         repeats: how many earlier therapist turns of the session said almost the same.
         elsewhere: to how many other patients the same words were said, as far as the batch's archive knows.
         questions: how many sentences of it ask.
-        prose: in [0, 1], whether it is made of sentences rather than a heap of words: ``rewards.words.prose`` times
-            ``rewards.order.in_order``.
+        order: in [0, 1], whether its words stand in an order of English; 1 in doubt. See ``rewards.order``.
+        prose: in [0, 1], whether it is made of English sentences rather than a heap of words: ``rewards.words.prose``
+            times ``order``.
         relevance: in [-1, 1], how near it is to clinical talk; see ``rewards.relevance``.
         chances: what the heads say, name -> probability; see ``rewards.heads``.
     """
@@ -109,6 +110,7 @@ class Appraisal:
     repeats: int = 0
     elsewhere: int = 0
     questions: int = 0
+    order: float = 1.0
     prose: float = 1.0
     relevance: float = 0.0
     chances: Mapping[str, float] = field(default_factory=dict)

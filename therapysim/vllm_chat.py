@@ -97,6 +97,13 @@ class VLLMChat:
             raise ModelError(f"model '{self.source}': vLLM gave {len(replies)} replies to {len(chats)} chats")
         return replies
 
+    def count_tokens(self, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]) -> list[tuple[int, int]]:
+        """How many tokens each chat and its reply have: read, with all that the chat template adds, and written."""
+        tokenizer = self.llm.get_tokenizer()
+        lists = [[dict(message) for message in chat] for chat in chats]
+        read = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False) for chat in lists]
+        return [(len(a), len(tokenizer.encode(b))) for a, b in zip(read, replies, strict=True)]
+
     def _sampling(self, sampling: Sampling, seed: int) -> Any:
         return self._vllm.SamplingParams(
             max_tokens=int(sampling.max_tokens),

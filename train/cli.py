@@ -14,10 +14,11 @@ from therapysim import __version__
 from therapysim.errors import CalibrationError, ConfigError, TherapySimError
 from therapysim.train.attack_cli import add_attack_command
 from therapysim.train.audit_cli import add_audit_command
+from therapysim.train.bench_cli import add_bench_command
 from therapysim.train.judge_cli import add_judge_command
-from therapysim.train.options import add_patient, open_chosen
 from therapysim.train.patient_cli import add_patient_commands, add_patient_training
 from therapysim.train.realism_cli import add_realism_command
+from therapysim.train.report_cli import add_report_command
 from therapysim.train.sensor_cli import add_sensor_commands
 
 __all__ = ["build_parser", "main"]
@@ -60,7 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"therapysim {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_demo(commands)
-    add_benchmark(commands)
+    add_bench_command(commands)
+    add_report_command(commands)
     add_profile(commands)
     add_calibrate(commands)
     add_patient_commands(commands)
@@ -87,42 +89,6 @@ def run_demo(chosen: argparse.Namespace) -> None:
     from therapysim.train.demo import DemoSettings, run
 
     run(DemoSettings(model=chosen.model, out=chosen.out, steps=chosen.steps, seed=chosen.seed))
-
-
-def add_benchmark(commands: Any) -> None:
-    """``therapysim benchmark``."""
-    parser = commands.add_parser("benchmark", help="compare therapists over patients and seeds, with intervals")
-    parser.add_argument(
-        "policies", nargs="+", metavar="POLICY", help="a baseline such as attuned, a model folder, .gguf file or hub id"
-    )
-    parser.add_argument("--split", default="test", help="patients: train, dev or test (default)")
-    parser.add_argument("--seeds", type=int, default=8, help="sessions with each patient, default 8")
-    add_patient(parser)
-    parser.add_argument("--turns", type=int, default=20, help="therapist turns in a session at most, default 20")
-    parser.add_argument("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64")
-    parser.add_argument(
-        "--sessions", metavar="FOLDER",
-        help="keep each session as a file, with its risks by the default thresholds; draw them with profile",
-    )  # fmt: skip
-    parser.set_defaults(run=run_benchmark)
-
-
-def run_benchmark(chosen: argparse.Namespace) -> None:
-    """Plays every policy with the same sessions, and prints the table."""
-    from therapysim.agents.baselines import BASELINES, baseline
-    from therapysim.agents.benchmark import benchmark, table
-    from therapysim.agents.therapist import ChatTherapist, Therapist
-    from therapysim.chat import HuggingFaceChat, Sampling
-    from therapysim.envs.batch import SessionBatch, SessionConfig
-    from therapysim.personas.load import personas
-
-    who, sampling = [p.id for p in personas(chosen.split)], Sampling(max_tokens=chosen.max_tokens)
-    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=open_chosen(chosen.patient, chosen))
-    policies: dict[str, Therapist] = {
-        name: baseline(name) if name in BASELINES else ChatTherapist(HuggingFaceChat(name), sampling)
-        for name in chosen.policies
-    }
-    print(table(benchmark(batch, policies, who, range(chosen.seeds), chosen.sessions)))
 
 
 def add_calibrate(commands: Any) -> None:
@@ -182,7 +148,7 @@ def add_profile(commands: Any) -> None:
     """``therapysim profile``."""
     parser = commands.add_parser("profile", help="draw the mood over the turns of one session, or its mean over many")
     parser.add_argument(
-        "sessions", nargs="+", metavar="SESSION", help="session files of benchmark --sessions, or folders of them"
+        "sessions", nargs="+", metavar="SESSION", help="session files of bench --sessions, or folders of them"
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the figure, .png or .svg")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap over several sessions, default 0")

@@ -10,14 +10,14 @@ from typing import Any
 import yaml
 
 from therapysim.errors import ConfigError
-from therapysim.personas.schema import SPLITS
+from therapysim.personas.load import training_ids
 
 __all__ = ["GRPOSettings", "load_settings", "save_settings"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "advantage": ("trajectory", "turn", "mixed"),
     "loss_type": ("grpo", "dr_grpo", "dapo"),
-    "split": SPLITS,
+    "split": ("train", "dev"),  # nothing is trained on test patients
     "rubric": ("default", "grpo", "user"),
     "dtype": ("auto", "float32", "bfloat16"),
     "vllm_mode": ("colocate", "server"),
@@ -57,7 +57,7 @@ class GRPOSettings:
     max_prompt_tokens: int = _setting(512, "budget of the system prompt and the patient's first words")
     max_completion_tokens: int = _setting(512, "budget of everything after that, the patient's words included")
     show_state: bool = _setting(True, "show the policy the [USER STATE] header")
-    split: str = _setting("train", "personas to practise on: train, dev or test")
+    split: str = _setting("train", "personas to practise on: train or dev; test patients are kept apart")
     personas: tuple[str, ...] = _setting((), "persona ids, in place of the split's")
     rubric: str = _setting("grpo", "preset of the reward: default, grpo or user")
     vary: bool = _setting(False, "practise on a new variant of a training patient in each group")
@@ -109,6 +109,7 @@ class GRPOSettings:
         _check(
             "max_turn_tokens", self.max_turn_tokens, fits, f"at most max_completion_tokens {self.max_completion_tokens}"
         )
+        training_ids(self.split, self.personas)
         self._check_batches()
 
     def _check_batches(self) -> None:

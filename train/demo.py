@@ -6,9 +6,10 @@ from itertools import count
 from pathlib import Path
 
 from therapysim.agents.baselines import baseline
-from therapysim.agents.benchmark import Result, benchmark, paired, table
+from therapysim.agents.benchmark import benchmark, paired, table
 from therapysim.agents.episode import play
 from therapysim.agents.report import mood_profile
+from therapysim.agents.results import Result
 from therapysim.agents.therapist import ChatTherapist
 from therapysim.chat import HuggingFaceChat, Sampling
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
@@ -74,7 +75,8 @@ def _run(settings: DemoSettings) -> None:
     results += evaluate(settings, "after", str(trained.policy), held_out)
     print(table(results, ("total", "deficit", "alliance", "unsafe")))
     change = paired(results, "before", "after", "total")
-    print(f"\nafter - before, reward of a session, paired: {change} over {change.n} sessions (mean, 95 % interval)")
+    paired_over = f"{change.interval} over {change.n_sessions} sessions (mean, 95 % interval)"
+    print(f"\nafter - before, reward of a session, paired: {paired_over}")
     print(f"{settings.steps} updates show that the path works, not that the policy improved: see train/README.md.")
     print(f"\npolicy:  {trained.policy}\nmetrics: {Path(trained.out) / 'metrics.jsonl'}")
 

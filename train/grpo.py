@@ -24,7 +24,7 @@ from trl import GRPOConfig, GRPOTrainer
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
-from therapysim.personas.load import find, personas
+from therapysim.personas.load import training_ids
 from therapysim.personas.vary import MARK
 from therapysim.train.advantages import by_trajectory, by_turn, mixed, spread_over_tokens
 from therapysim.train.config import GRPOSettings
@@ -221,7 +221,7 @@ def group_rows(settings: GRPOSettings, processes: int = 1) -> list[dict[str, Any
 
     Row i depends on the run's seed and on i alone, so that a longer run begins like a shorter one.
     """
-    ids = [find(p).id for p in settings.personas] or [p.id for p in personas(settings.split)]
+    ids = training_ids(settings.split, settings.personas)
     sessions = settings.max_steps * settings.batch_size * settings.accumulation * processes
     rows = []
     for i in range(settings.groups * math.ceil(sessions / settings.generation_sessions)):

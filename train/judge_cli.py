@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from therapysim.agents.benchmark import Interval
     from therapysim.agents.pairs import Fault, Pair, Pairs, Row, Share
+    from therapysim.agents.statistics import Interval
     from therapysim.rewards.judge import Judgement
     from therapysim.rewards.rubric import RubricSettings
 
