@@ -58,6 +58,9 @@ ATTUNED_HELP = 0.5
 #: A danger taken up helps at least this much.
 RISK_TAKEN_UP_HELP = 0.6
 
+#: A question about danger may be put so many times more before each further one helps half as much as the last.
+ASKED_AGAIN = 1
+
 #: A turn of plain kindness helps this much, at most.
 KIND_HELP = 0.5
 
@@ -168,7 +171,8 @@ def predict(
     if move is not Move.DISCLOSE or fact is None:
         return Outcome(after, move, (), "")
     danger: Danger = "open" if fact.risk else after.danger
-    return Outcome(replace(after, told=(*after.told, fact), danger=danger), move, (fact,), "")
+    pressed = 0 if fact.risk else after.pressed
+    return Outcome(replace(after, told=(*after.told, fact), danger=danger, pressed=pressed), move, (fact,), "")
 
 
 def _moved(
@@ -194,6 +198,7 @@ def _moved(
         strain=latent.strain + 1 if strained else 0,
         danger="missed" if latent.danger and not _takes_up_risk(appraisal) else "",
         idle=0 if worked else latent.idle + 1,
+        pressed=latent.pressed + ("risk_inquiry" in appraisal.acts),
     )
 
 
@@ -209,6 +214,9 @@ def _help(latent: Latent, appraisal: Appraisal, warmth: Vector, settings: Dynami
         help_ = max(help_, RISK_TAKEN_UP_HELP)
     # Whoever was hurt and got no word about it takes little from what follows.
     taken = _novelty(appraisal) * (1.0 - sqrt(latent.wound))
+    # A question about danger helps; put again and again to someone who has answered it, it is an interrogation.
+    if "risk_inquiry" in acts and not latent.danger:
+        taken *= 0.5 ** max(0, latent.pressed - ASKED_AGAIN)
     if acts & WORK:
         return taken * min(1.0, help_)
     kind = 0.0 if acts & HARM.keys() else KIND_HELP * float(np.clip(5.0 * np.mean(warmth), 0.0, 1.0))

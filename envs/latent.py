@@ -24,6 +24,7 @@ class Latent:
         strain: strained turns in a row.
         wound: w in [0, 1], alliance lost to harm and not yet made good.
         idle: n, turns in a row that neither asked nor reflected.
+        pressed: turns that asked about a danger since the patient last told of one.
     """
 
     mood: Vector
@@ -33,6 +34,7 @@ class Latent:
     strain: int = 0
     wound: float = 0.0
     idle: int = 0
+    pressed: int = 0
 
 
 def begin(persona: Persona) -> Latent:

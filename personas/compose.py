@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,10 @@ class Clauses(NamedTuple):
         affects = np.array([p.affect for p in pieces], dtype=np.float32).reshape(-1, len(MOODS))
         words, kinds = np.array([p.words for p in pieces]), np.array([p.kind for p in pieces])
         return cls(tuple(pieces), words.astype(np.int64), affects, kinds.astype(np.int64))
+
+    def some(self, rows: list[int]) -> "Clauses":
+        """Those of the rows, in their order."""
+        return Clauses(tuple(self.pieces[i] for i in rows), self.words[rows], self.affects[rows], self.kinds[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ class _Mix:
         self.aim, self.mood = aim, np.array(aim.mood, dtype=np.float32)
         self.counts = np.array([len(content) for content in contents])
         self.words = np.array([sum(p.words for p in content) for content in contents])
-        self.totals = np.array([np.sum([p.affect for p in content], axis=0) for content in contents], dtype=np.float32)
+        self.totals = np.array([reduce(np.add, [p.affect for p in content]) for content in contents], dtype=np.float32)
         self.off = self._off(self.totals, self.counts)
         self.added: list[list[int]] = [[] for _ in contents]
 
@@ -141,7 +146,7 @@ class _Mix:
         return len(rows) > 0
 
     def _off(self, totals: Floats, counts: NDArray[np.int64]) -> Floats:
-        gap = np.clip(totals / np.sqrt(counts)[..., None], -1, 1) - self.mood
+        gap = np.minimum(np.maximum(totals / np.sqrt(counts)[..., None], -1), 1) - self.mood
         return np.asarray(np.sqrt((gap * gap).sum(axis=-1)), dtype=np.float32)
 
     def _short(self, words: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ itself holds nothing.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -249,11 +250,11 @@ class ScriptedPatient:
         taken = said.union(piece.key for _, content in contents for piece in content)
         fits = self._fitting(felt(cue.mood))
         order = rng.permutation(len(fits.pieces))
-        drawn = [i for i in order if fits.pieces[i].key not in taken][: self.settings.clauses]
+        drawn = list(islice((i for i in order.tolist() if fits.pieces[i].key not in taken), self.settings.clauses))
         own = cue.persona.voice.express if words >= _LONG and cue.move not in _FIRM else ()
         more = [p for p in self._texts((*self._bank.elaborate, *own)) if p.key not in taken] if words >= _LONG else []
         more = [more[i] for i in rng.permutation(len(more))[: self.settings.options]]
-        return Clauses.of([*(fits.pieces[i] for i in drawn), *more])
+        return fits.some(drawn) if not more else Clauses.of([*(fits.pieces[i] for i in drawn), *more])
 
     def _fitting(self, levels: Felt) -> Clauses:
         if levels not in self._fits:

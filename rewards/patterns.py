@@ -10,6 +10,7 @@ words show: irony passes unseen.
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = ["HARMFUL", "PATTERNS", "names_danger", "normalise", "spot", "spot_plain"]
@@ -286,16 +287,17 @@ def spot_plain(plain: str) -> frozenset[str]:
     return frozenset(found & HARMFUL if "incitement" in found else found)
 
 
-def _acts(sentence: str) -> set[str]:
+@lru_cache(maxsize=4096)  # sixty searches a sentence, and many a sentence comes again
+def _acts(sentence: str) -> frozenset[str]:
     """The acts in one sentence."""
     found = {act for act, rule, unless in _COMPILED if rule.search(sentence) and _meant(sentence, rule, unless)}
     if found & HARMFUL:
-        return found & HARMFUL
+        return frozenset(found & HARMFUL)
     if not _ASKS.search(sentence):
         found.discard("risk_inquiry")
     if "?" in sentence:
         found.add("closed_question")
-    return found
+    return frozenset(found)
 
 
 def _meant(sentence: str, pattern: re.Pattern[str], unless: re.Pattern[str]) -> bool:
@@ -308,8 +310,10 @@ def _meant(sentence: str, pattern: re.Pattern[str], unless: re.Pattern[str]) -> 
 
 def normalise(text: str) -> str:
     """Lower case Latin letters, straight quotes, single spaces, contractions written out."""
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    plain = "".join(c for c in plain.lower() if c.isascii() or unicodedata.category(c) != "Cf").translate(_LOOKALIKE)
+    plain = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
+    if not plain.isascii():
+        plain = "".join(c for c in plain if c.isascii() or unicodedata.category(c) != "Cf")
+    plain = plain.translate(_LOOKALIKE)
     for mark, pattern, whole in _WRITTEN_OUT:
         if mark in plain:
             plain = pattern.sub(whole, plain)

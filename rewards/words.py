@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Set
+from functools import lru_cache
 from itertools import pairwise
 
 __all__ = ["content_words", "count_words", "overlap", "prose", "word_set"]
@@ -18,6 +19,7 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _ANY = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 
+@lru_cache(maxsize=2048)  # a turn is held against every earlier one of its session
 def word_set(text: str) -> frozenset[str]:
     """All words of two letters or more, lower case."""
     return frozenset(_WORD.findall(text.lower().replace("\u2019", "'")))
@@ -28,6 +30,7 @@ def count_words(text: str) -> int:
     return len(_ANY.findall(text.replace("\u2019", "'")))
 
 
+@lru_cache(maxsize=1024)  # asked for by several terms of one turn
 def content_words(text: str) -> frozenset[str]:
     """The words of a text that carry its subject, lower case and roughly stemmed."""
     return frozenset(_stem(word) for word in word_set(text) if word not in _STOP)

@@ -6,6 +6,7 @@ python tests/bench.py [--seconds 3]
 import argparse
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from therapysim.agents.baselines import baseline
+from therapysim.agents.episode import play
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+from therapysim.personas.load import library
 from therapysim.rewards.appraisal import Appraiser
 from therapysim.rewards.emotions import WEIGHTS, EmotionSensor, SensorSettings
 from therapysim.rewards.rubric import TERMS, Rubric
@@ -29,6 +32,7 @@ def main() -> None:
     bench_sensor(seconds)
     bench_pipeline(seconds)
     bench_batches(seconds)
+    bench_play()
     bench_rewards(seconds)
 
 
@@ -144,6 +148,50 @@ def bench_batches(seconds: float) -> None:
             f"SessionBatch, {size:>2} sessions: {turns / took:.0f} turns a second "
             f"({turns / took / first:.2f} × one session), {sensor.spent / took:.0%} of the time in the sensor"
         )
+
+
+class Noted(EmotionSensor):
+    """A sensor that keeps what was sent to its network, call by call; what it remembered was not sent."""
+
+    def _spread(self, read: Callable[[str], Any]) -> Callable[[Sequence[str]], Any]:
+        read_all, self.calls = super()._spread(read), deque[list[str]]()
+
+        def noted(texts: Sequence[str]) -> Any:
+            self.calls.append(list(texts))
+            return read_all(texts)
+
+        return noted
+
+
+def bench_play(repeats: int = 5) -> None:
+    """Texts a second that ``play`` sends to the network, against the sensor alone on the same texts in the same calls.
+
+    16 patients × 4 seeds × 12 turns, scripted patients and a scripted policy; medians over ``repeats`` sets of seeds,
+    each played once and then read once, so that both meet the same machine.
+    """
+    sensor, alone = Noted(), EmotionSensor(settings=SensorSettings(cache_mb=0))
+    batch, who = SessionBatch(SessionConfig(max_turns=12), sensor=sensor), list(library())[:16]
+    print()
+    for name in ("attuned", "cbt"):
+        therapist, rows = baseline(name), []
+        for repeat in range(repeats + 1):  # the first warms up
+            starts = [Start(4 * repeat + seed, persona) for persona in who for seed in range(4)]
+            sensor.calls.clear()
+            played = spent(lambda: play(batch, therapist, starts))  # noqa: B023, called at once
+            read = spent(lambda: [alone(call) for call in tuple(sensor.calls)])
+            rows.append((read / played, played, sum(map(len, sensor.calls))))
+        ratio, played, sent = np.median(rows[1:], axis=0)
+        print(
+            f"play, {name}, 64 sessions of up to 12 turns: {played:.2f} s for {sent:.0f} texts, {sent / played:.0f} a "
+            f"second, {ratio:.2f} of the sensor's own rate"
+        )
+
+
+def spent(work: Callable[[], Any]) -> float:
+    """Seconds that the work takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def bench_rewards(seconds: float) -> None:

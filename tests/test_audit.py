@@ -240,7 +240,7 @@ def test_a_broken_rubric_is_found_out_with_the_term_that_pays() -> None:
     exploiters = blind(load_bank(["reflections", "hostile"]))
     trials = audit(begin(3, 6, only(explorations=1.0)), exploiters, dev(6), [0])
     found = {t.exploiter.name: t for t in trials}
-    stacked, hostile = found["split into questions on reflections"], found["hostile alone"]
+    stacked, hostile = found["echo as question"], found["hostile alone"]
     assert (
         stacked.exploit and stacked.beats == "clearly" and [pay.term for pay in stacked.best_pays] == ["explorations"]
     )

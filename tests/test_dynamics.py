@@ -369,3 +369,16 @@ def test_a_heap_of_words_strains_the_session_as_an_unheard_turn_does() -> None:
     batch.step(["how the and that for is you how the me and did more"])
     (after,) = batch.sessions
     assert after.latent.strain == 1 and after.latent.alliance < before.latent.alliance
+
+
+def test_asking_about_danger_over_and_over_helps_ever_less() -> None:
+    persona, settings = next(p for p in personas("dev") if p.risk == 0), DynamicsSettings(noise=0.0)
+    latent, gains = begin(persona), []
+    for _ in range(6):
+        rng = np.random.default_rng(0)
+        asks = Appraisal(frozenset({"risk_inquiry", "closed_question"}), attunement=0.5, words=12)
+        after = predict(persona, latent, asks, "are you safe?", (0.0, 0.0, 0.0, 0.0), rng, settings).latent
+        gains.append((after.alliance - latent.alliance) / (1.0 - latent.alliance))
+        latent = after
+    assert gains[0] == pytest.approx(gains[1]) and latent.pressed == 6
+    assert gains[2:] == pytest.approx([gains[0] / 2, gains[0] / 4, gains[0] / 8, gains[0] / 16], rel=1e-6)
