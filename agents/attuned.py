@@ -1,6 +1,7 @@
 """A therapist that reflects the patient's own words and mood, then asks: what the other baselines are read against."""
 
 import re
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,13 +51,19 @@ def attuned(session: Session, _: np.random.Generator) -> str:
     if danger:
         return SAFETY[session.state.turn % len(SAFETY)]
     mood = MOODS[int(np.argmin(session.state.affect))]
-    order = np.random.default_rng(session.seed).permutation(len(REFLECTIONS) * len(QUESTIONS))
-    pick = int(order[session.state.turn % len(order)])
+    order = _order(session.seed)
+    pick = order[session.state.turn % len(order)]
     reflection = _reflection(REFLECTIONS[pick % len(REFLECTIONS)], mood, session)
     asked = any(text in SAFETY or text.endswith(ASK_ALL) for text in session.transcript.said_by("therapist"))
     if session.state.turn == _ASKS_ALL_AT and not asked:
         return f"{reflection} {ASK_ALL}"
     return f"{reflection} {QUESTIONS[pick // len(REFLECTIONS)]}"
+
+
+@lru_cache(maxsize=1024)  # the same at every turn of a session
+def _order(seed: int) -> tuple[int, ...]:
+    """The numbers of all pairs of a reflection and a question, shuffled."""
+    return tuple(np.random.default_rng(seed).permutation(len(REFLECTIONS) * len(QUESTIONS)).tolist())
 
 
 def _reflection(pattern: str, mood: str, session: Session) -> str:

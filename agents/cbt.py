@@ -103,6 +103,8 @@ PLAN: tuple[tuple[str, ...], ...] = (
 )
 #: Every question of the plan.
 CBT: tuple[str, ...] = tuple(line for stage in PLAN for line in stage)
+# The plan without what is filled in.
+_FIXED = tuple(tuple(re.sub(r"^\{\w+\} ", "", line) for line in stage) for stage in PLAN)
 
 _RISK_STAGE, _SUMMARY_STAGE, _LATE_TURN, _LITTLE = 2, 16, 16, 4
 _GREETING = "Thank you for coming in today."
@@ -163,20 +165,18 @@ def cbt(session: Session, _: np.random.Generator) -> str:
 
 def _stage(session: Session) -> int:
     """The first stage that was not reached yet; late in a session, the first of those that bring it to a close."""
-    said = session.transcript.said_by("therapist")
-    done = [i for i, stage in enumerate(PLAN) if any(_fixed(line) in text for line in stage for text in said)]
+    said = "\n".join(session.transcript.said_by("therapist"))
+    done = (i + 1 for i in reversed(range(len(PLAN))) if any(line in said for line in _FIXED[i]))
     late = _SUMMARY_STAGE if session.state.turn >= _LATE_TURN else 0
-    return min(max(len(done) and done[-1] + 1, late), len(PLAN) - 1)
-
-
-def _fixed(line: str) -> str:
-    """A line without what is filled in."""
-    return re.sub(r"^\{\w+\} ", "", line)
+    return min(max(next(done, 0), late), len(PLAN) - 1)
 
 
 def _question(session: Session, stage: int) -> str:
+    """The stage's question in the session's wording, filled in."""
     line = PLAN[stage][(session.seed + stage) % len(PLAN[stage])]
-    return line.format(thought=_thought(session), summary=_summary(session)).strip()
+    thought = _thought(session) if "{thought}" in line else ""
+    summary = _summary(session) if "{summary}" in line else ""
+    return line.format(thought=thought, summary=summary)
 
 
 def _thought(session: Session) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -84,6 +85,7 @@ def second_person(clause: str) -> str:
     return clause
 
 
+@lru_cache(maxsize=4096)  # a session's turns are looked through again at each of its later ones
 def echo(text: str) -> str:
     """The clause of a patient's turn that says most, in the second person, without its full stop; "" where none does.
 

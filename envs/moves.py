@@ -28,10 +28,15 @@ def next_fact(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: st
     fact = left[0] if left else None
     if fact is None or latent.alliance < TRUST_NEEDED[fact.depth]:
         return None
-    words = {word.strip(".,;:!?\"'()") for word in spoken.split()}
-    named = any(names(topic, word) for topic in fact.topics for word in words)
     invited = bool(appraisal.acts & (REFLECTIONS | {"open_question", "validation"}))
-    return fact if named or (invited and chance < 0.6) or chance < 0.1 else None
+    return fact if (invited and chance < 0.6) or chance < 0.1 or _named(fact, spoken) else None
+
+
+def _named(fact: Fact, spoken: str) -> bool:
+    """Whether the therapist's words open one of the fact's topics."""
+    topics = [topic for topic in fact.topics if topic in spoken]  # few are, and no other can begin a word of it
+    words = {word.strip(".,;:!?\"'()") for word in spoken.split()} if topics else ()
+    return any(names(topic, word) for topic in topics for word in words)
 
 
 def names(topic: str, word: str) -> bool:

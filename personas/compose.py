@@ -131,8 +131,11 @@ class _Mix:
     def add(self, clauses: Clauses, free: NDArray[np.bool_]) -> bool:
         """Adds the best free clause to each line that it brings closer by the gain; whether any was added."""
         words = self.words[:, None] + clauses.words
+        fits = free & (words <= self.aim.limit)
+        if not fits.any():
+            return False
         off = self._off(self.totals[:, None] + clauses.affects, (self.counts + 1)[:, None])
-        cost = np.where(free & (words <= self.aim.limit), off + self._short(words), np.inf)
+        cost = np.where(fits, off + self._short(words), np.inf)
         best = cost.argmin(axis=1)
         rows = np.flatnonzero(cost[np.arange(len(best)), best] < self.off + self._short(self.words) - self.aim.gain)
         for row in rows:

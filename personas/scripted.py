@@ -136,7 +136,7 @@ class ScriptedPatient:
         plainly = cue.move is Move.WITHDRAW or any(fact.risk for fact in cue.facts)
         ends = self._ends(cue, said, manner, rng, plainly)
         contents = self._contents(cue, said, aim.limit, rng)
-        clauses = _NONE if plainly else self._clauses(cue, contents, said, words, rng)
+        clauses = _NONE if plainly else self._clauses(cue, contents, said, aim, rng)
         fill = 0.0 if plainly or cue.move in _FIRM or not cue.transcript.messages else manner.filler
         drafts = [_filled(draft, fill, rng) for draft in self._compose(cue, ends, contents, clauses, aim)]
         new = [draft for draft in drafts if draft.line not in earlier]
@@ -244,15 +244,18 @@ class ScriptedPatient:
         return pools.get(cue.move, (voice.express, fitting))
 
     def _clauses(
-        self, cue: Cue, contents: Sequence[_Content], said: frozenset[str], words: int, rng: np.random.Generator
+        self, cue: Cue, contents: Sequence[_Content], said: frozenset[str], aim: Aim, rng: np.random.Generator
     ) -> Clauses:
         """What the line may take in beside its content: clauses of the mood, sentences of none, more of its own."""
+        room = aim.limit - min(sum(piece.words for piece in content) for _, content in contents)
         taken = said.union(piece.key for _, content in contents for piece in content)
         fits = self._fitting(felt(cue.mood))
         order = rng.permutation(len(fits.pieces))
-        drawn = list(islice((i for i in order.tolist() if fits.pieces[i].key not in taken), self.settings.clauses))
-        own = cue.persona.voice.express if words >= _LONG and cue.move not in _FIRM else ()
-        more = [p for p in self._texts((*self._bank.elaborate, *own)) if p.key not in taken] if words >= _LONG else []
+        unused = islice((i for i in order.tolist() if fits.pieces[i].key not in taken), self.settings.clauses)
+        drawn = [i for i in unused if fits.pieces[i].words <= room]  # most lines are short, and few clauses fit
+        own = cue.persona.voice.express if aim.words >= _LONG and cue.move not in _FIRM else ()
+        long = (*self._bank.elaborate, *own) if aim.words >= _LONG else ()
+        more = [p for p in self._texts(long) if p.key not in taken]
         more = [more[i] for i in rng.permutation(len(more))[: self.settings.options]]
         return fits.some(drawn) if not more else Clauses.of([*(fits.pieces[i] for i in drawn), *more])
 

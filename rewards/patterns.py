@@ -308,6 +308,7 @@ def _meant(sentence: str, pattern: re.Pattern[str], unless: re.Pattern[str]) -> 
     )
 
 
+@lru_cache(maxsize=1024)  # several readers ask for the same turn
 def normalise(text: str) -> str:
     """Lower case Latin letters, straight quotes, single spaces, contractions written out."""
     plain = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()

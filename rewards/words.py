@@ -58,9 +58,12 @@ def _ramp(x: float, low: float, high: float) -> float:
 
 def overlap(a: Set[str], b: Set[str]) -> float:
     """Jaccard index of two word sets."""
-    return len(a & b) / len(a | b) if a | b else 0.0
+    shared = len(a & b)
+    either = len(a) + len(b) - shared
+    return shared / either if either else 0.0
 
 
+@lru_cache(maxsize=4096)  # common words come in nearly every text
 def _stem(word: str) -> str:
     for ending in ("ing", "ies", "ed", "es", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:

@@ -5,10 +5,21 @@ import unicodedata
 import numpy as np
 import pytest
 
+from therapysim.agents.attuned import _order
+from therapysim.agents.cbt import PLAN, _stage
+from therapysim.agents.echo import echo
+from therapysim.envs.batch import Session
+from therapysim.envs.latent import begin
+from therapysim.envs.moves import _named, names
 from therapysim.envs.screen import _orders
-from therapysim.personas.compose import Aim, Clauses, Piece, _Mix
+from therapysim.messages import Transcript
+from therapysim.personas.compose import Aim, Clauses, Piece, _Mix, compose
+from therapysim.personas.load import personas
+from therapysim.rewards.emotions import NEUTRAL
+from therapysim.rewards.medicine import _MEDICAL, _ORDER, _found
 from therapysim.rewards.patterns import _LOOKALIKE, _WRITTEN_OUT, _acts, normalise
-from therapysim.rewards.words import content_words, word_set
+from therapysim.rewards.words import content_words, overlap, word_set
+from therapysim.state import Reading, State
 
 TEXTS = (
     "I can't say you're wrong -- it's hard . ? You'd better rest.",
@@ -71,3 +82,68 @@ def test_what_is_remembered_of_a_text_cannot_be_changed() -> None:
 def test_a_sentence_heard_again_is_judged_as_at_first(sentence: str) -> None:
     assert _orders(sentence) is _orders(sentence) is _orders.__wrapped__(sentence)
     assert _acts(sentence) == _acts(sentence) == _acts.__wrapped__(sentence)
+
+
+def test_clauses_that_fit_nowhere_can_be_left_out() -> None:
+    every, aim = pieces(40), Aim((0.5, -0.5, 0.2, 0.1), 4, 4, 0.03, 0.01)
+    contents = [every[1:2], every[2:4]]
+    room = aim.limit - min(sum(p.words for p in content) for content in contents)
+    short = [p for p in every[4:] if p.words <= room]
+    assert len(short) < 36 and compose(contents, Clauses.of(short), aim)[0].added
+    for all_, some in zip(*(compose(contents, Clauses.of(own), aim) for own in (every[4:], short)), strict=True):
+        assert [p.text for p in all_.added] == [p.text for p in some.added]
+        assert (all_.off, all_.short) == (some.off, some.short)
+
+
+def test_no_clause_is_added_where_none_fits() -> None:
+    every = pieces(9)
+    mix = _Mix([every[:2]], Aim((0.9, 0.9, 0.9, 0.9), 3, 3, 0.02, 0.0))
+    assert not mix.add(Clauses.of(every[3:]), np.ones((1, 6), dtype=np.bool_))
+    assert mix.added == [[]]
+
+
+SPOKEN = ("how is your mother?", "(work)! and sleep", "workshops, sisters' homes", "", "is ma in? dads, dad", "mumble")
+
+
+@pytest.mark.parametrize("spoken", SPOKEN)
+def test_a_fact_is_named_by_the_words_that_name_one_of_its_topics(spoken: str) -> None:
+    words = {word.strip(".,;:!?\"'()") for word in spoken.split()}
+    for fact in (fact for split in ("train", "dev", "test") for person in personas(split) for fact in person.facts):
+        assert _named(fact, spoken) == any(names(topic, word) for topic in fact.topics for word in words)
+
+
+def told(said: list[str]) -> Session:
+    """A session in which the therapist said so."""
+    person, calm = personas("dev")[0], (0.0, 0.0, 0.0, 0.0)
+    talk = Transcript()
+    for text in said:
+        talk = talk.add("patient", "I am tired.").add("therapist", text)
+    states = (State(person.attributes, (0.0,), calm),)
+    return Session(person, 0, talk, talk, states, begin(person), Reading("", NEUTRAL, calm, 0.0))
+
+
+@pytest.mark.parametrize("stage", range(len(PLAN)))
+def test_the_plan_goes_on_behind_the_last_stage_that_was_reached(stage: int) -> None:
+    line = PLAN[stage][stage % 2].partition("} ")[2] or PLAN[stage][stage % 2]
+    following = min(stage + 1, len(PLAN) - 1)
+    assert _stage(told([f"I see. {line}", "I see.", PLAN[0][0]])) == following
+    assert _stage(told([line[:9], line[9:]])) == 0  # cut in two it was not asked
+
+
+def test_what_two_word_sets_share_is_their_jaccard_index() -> None:
+    sets = [word_set(text) for text in ("", "I am so tired", "so tired am I", "tired of work and home", "rain")]
+    for a in sets:
+        for b in sets:
+            assert overlap(a, b) == (len(a & b) / len(a | b) if a | b else 0.0)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "Just halve your lithium.", "My doctor asked about my sleep.", "It rains."])
+def test_a_text_met_again_reads_as_at_first(text: str) -> None:
+    for read in (normalise, echo, _found):
+        assert read(text) == read(text) == read.__wrapped__(text)
+    assert _found(text) == (bool(_ORDER.search(text.lower())), bool(_MEDICAL.search(text.lower())))
+
+
+def test_the_order_of_a_session_is_its_seeds() -> None:
+    assert _order(3) == _order(3) == _order.__wrapped__(3) != _order(4)
+    assert sorted(_order(3)) == list(range(60))
