@@ -3,18 +3,28 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from therapysim.rewards.words import word_set
+from therapysim.rewards.words import overlap, word_set
 from therapysim.state import Transition
 
 __all__ = ["Archive", "repetition", "template"]
+
+#: So many different words, and so much of them alike (Jaccard), make a turn an echo.
+_ECHOED, _SAME = 5, 0.7
 
 
 def repetition(turn: Transition) -> float:
     """Within the session: 0, -0.5 where the turn says almost the same as an earlier one, -1 where it does so again.
 
+    The patient's own last words said back whole are as empty, and cost 1; of a few words, that may be a reflection.
+
     Example: the third "That sounds hard. Tell me more." costs 1.
     """
-    return -min(1.0, turn.appraisal.repeats / 2)
+    return -1.0 if _parrots(turn) else -min(1.0, turn.appraisal.repeats / 2)
+
+
+def _parrots(turn: Transition) -> bool:
+    said, heard = word_set(turn.therapist.text), word_set(turn.heard)
+    return len(said) >= _ECHOED and overlap(said, heard) > _SAME
 
 
 def template(turn: Transition) -> float:

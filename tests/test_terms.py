@@ -123,6 +123,13 @@ def test_what_is_said_again_costs() -> None:
     assert [repetition(turn(appraisal=Appraisal(frozenset(), 0.0, 9, n))) for n in range(4)] == [0.0, -0.5, -1.0, -1.0]
 
 
+def test_the_patients_words_said_back_whole_cost_as_a_repetition() -> None:
+    said = ALONE
+    assert term("repetition", said, ALONE) == -1.0
+    assert term("repetition", "You sit by the phone all evening, and it stays silent.", ALONE) == 0.0
+    assert term("repetition", "So alone.", "So alone.") == 0.0
+
+
 def test_one_template_for_all_costs_by_the_patients_who_heard_it() -> None:
     archive = Archive()
     for who in ("anna", "bea", "cem"):
