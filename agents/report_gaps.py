@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
+from therapysim.agents.comparisons import detectable, holm
 from therapysim.agents.results import Result
-from therapysim.agents.statistics import Difference, detectable, holm, paired_difference
+from therapysim.agents.statistics import Difference, paired_difference
 
 __all__ = ["Gap", "Held", "Swap", "gaps", "kendall_tau", "swaps"]
 

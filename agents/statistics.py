@@ -1,4 +1,4 @@
-"""Means with intervals when sessions come in patients, paired differences, corrections for many comparisons, power.
+"""Means with intervals when sessions come in patients, paired differences, and rates.
 
 Sessions with one patient are alike, so it is the number of patients that says how much is known; the patients played
 stand for others like them.
@@ -14,23 +14,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from therapysim.errors import ConfigError, require_count, require_number
+from therapysim.agents.student import t_cdf, t_quantile
+from therapysim.errors import ConfigError, require_count
 
 __all__ = [
     "Difference",
+    "Floats",
     "Interval",
-    "benjamini_hochberg",
     "bootstrap",
     "by_patient",
     "clustered",
-    "detectable",
-    "holm",
-    "minimum_detectable",
+    "grouped",
     "paired_difference",
     "pass_k",
     "proportion",
-    "t_cdf",
-    "t_quantile",
     "worst_decile",
 ]
 
@@ -132,7 +129,7 @@ def by_patient(
     """
     if statistic not in _STATISTICS:
         raise ConfigError(f"statistic is {statistic!r}, expected one of {', '.join(_STATISTICS)}")
-    x, rows = _grouped(values, patients)
+    x, rows = grouped(values, patients)
     return _draw(x, rows, draws, seed, statistic).interval() if len(x) else _nothing()
 
 
@@ -167,7 +164,7 @@ def paired_difference(
     """
     shared = sorted(first.keys() & second.keys())
     gaps = [float(second[key]) - float(first[key]) for key in shared]
-    x, rows = _grouped(gaps, [patient for patient, _ in shared])
+    x, rows = grouped(gaps, [patient for patient, _ in shared])
     if not len(x):
         return Difference(_nothing(), math.nan, 0, 0)
     found = _draw(x, rows, draws, seed, "mean")
@@ -191,7 +188,7 @@ def proportion(hits: ArrayLike, patients: Sequence[str]) -> Interval:
     Source: Wilson 1927; Korn & Graubard 1998, "Confidence intervals for proportions with small expected number of
         positive counts estimated from survey data" (effective sample size, t quantile).
     """
-    x, rows = _grouped(hits, patients)
+    x, rows = grouped(hits, patients)
     if len(x) and not 0 <= x.min() <= x.max() <= 1:
         raise ConfigError(f"hits go from {x.min():g} to {x.max():g}, expected rates from 0 to 1")
     return _wilson(x, rows, len(x))
@@ -222,105 +219,6 @@ def pass_k(safe: Mapping[tuple[str, int], bool], k: int) -> Interval:
     good = Counter(patient for (patient, _), held in safe.items() if held)
     shares = [math.comb(good[patient], k) / math.comb(tries[patient], k) for patient in sorted(tries)]
     return _wilson(np.array(shares), np.arange(len(shares)), sum(n // k for n in tries.values()))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected so that one false finding among them all stays as rare as told; in the order given.
-
-    A nan stays one and is not counted.
-
-    Raises:
-        ConfigError: a value lies outside [0, 1].
-
-    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
-    """
-    return _adjust(p_values, lambda p: np.maximum.accumulate(p * np.arange(len(p), 0, -1)))
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected so that of what is found the share told is false; for tables of many terms. Else as ``holm``.
-
-    Source: Benjamini & Hochberg 1995, "Controlling the false discovery rate".
-    """
-    return _adjust(p_values, lambda p: np.minimum.accumulate((p * len(p) / np.arange(1, len(p) + 1))[::-1])[::-1])
-
-
-def minimum_detectable(
-    sd_between: float, sd_within: float, patients: int, seeds: float, *, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """The smallest mean paired difference that would be found with this power.
-
-    Args:
-        sd_between: of the patients' true differences; sd_within: of one patient's differences between seeds.
-        patients: how many are played; one finds nothing: inf.
-        seeds: sessions a patient, on average.
-        alpha: the two-sided level; power: in (0.5, 1).
-
-    Raises:
-        ConfigError: a setting is out of range.
-
-    Source: Bloom 1995, "Minimum detectable effects", (t_{1-alpha/2} + t_power) standard errors, k - 1 degrees.
-    """
-    for name, value, low, high in (("sd_between", sd_between, 0, math.inf), ("sd_within", sd_within, 0, math.inf),
-                                   ("seeds", seeds, 1, math.inf), ("alpha", alpha, 1e-9, 0.5),
-                                   ("power", power, 0.5, 1 - 1e-9)):  # fmt: skip
-        require_number(name, value, low, high)
-    if require_count("patients", patients, 1) == 1:
-        return math.inf
-    error = math.sqrt((sd_between**2 + sd_within**2 / seeds) / patients)
-    return (t_quantile(1 - alpha / 2, patients - 1) + t_quantile(power, patients - 1)) * error
-
-
-def detectable(differences: Mapping[tuple[str, int], float]) -> float:
-    """``minimum_detectable`` of as many patients and seeds as these, at their own variances. Of nothing: nan.
-
-    Between and within are told apart by a one-way analysis of variance, between at least 0; with one seed a patient all
-    of it is between.
-
-    Source: Searle, Casella & McCulloch 1992, "Variance Components", section 3.6 (unbalanced data).
-    """
-    x, rows = _grouped(list(differences.values()), [patient for patient, _ in differences])
-    k, n = len(np.unique(rows)), len(x)
-    if k < 2:
-        return math.inf if k else math.nan
-    counts = np.bincount(rows)
-    means = np.bincount(rows, x) / counts
-    among = float(counts @ (means - x.mean()) ** 2) / (k - 1)
-    within = float(((x - means[rows]) ** 2).sum()) / (n - k) if n > k else 0.0
-    between = max(0.0, among - within) / ((n - float(counts @ counts) / n) / (k - 1))
-    return minimum_detectable(math.sqrt(between), math.sqrt(within), k, n / k)
-
-
-def t_cdf(t: float, freedom: int) -> float:
-    """Student's t distribution, exact for whole degrees of freedom. Source: Abramowitz & Stegun 1964, 26.7.3-26.7.4."""
-    odd, cosine2 = freedom % 2, freedom / (freedom + t * t)
-    sine, term, total = t / math.sqrt(freedom + t * t), 1.0, 0.0
-    for j in range(freedom // 2):
-        total += term
-        term *= (2 * j + 1 + odd) / (2 * j + 2 + odd) * cosine2
-    inner = (
-        2 / math.pi * (math.atan2(t, math.sqrt(freedom)) + sine * math.sqrt(cosine2) * total) if odd else sine * total
-    )
-    return min(1.0, max(0.0, 0.5 + inner / 2))
-
-
-def t_quantile(p: float, freedom: int) -> float:
-    """Where ``t_cdf`` reaches p, by bisection; p in (0, 1), freedom at least 1.
-
-    Raises:
-        ConfigError: p or freedom is out of range.
-    """
-    require_number("p", p, 1e-9, 1 - 1e-9)
-    require_count("freedom", freedom, 1)
-    if p < 0.5:
-        return -t_quantile(1 - p, freedom)
-    low, high = 0.0, 1.0
-    while t_cdf(high, freedom) < p:
-        low, high = high, 2 * high
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_cdf(middle, freedom) < p else (low, middle)
-    return (low + high) / 2
 
 
 @dataclass(frozen=True)
@@ -396,7 +294,7 @@ _STATISTICS: dict[str, Callable[[Floats, NDArray[np.int64], Floats], Floats]] = 
 }
 
 
-def _grouped(values: ArrayLike, patients: Sequence[str]) -> tuple[Floats, NDArray[np.int64]]:
+def grouped(values: ArrayLike, patients: Sequence[str]) -> tuple[Floats, NDArray[np.int64]]:
     """The values sorted by patient, then by size, so that the order given changes no bit; and each one's patient."""
     x, names = np.asarray(values, dtype=np.float64), np.asarray(patients)
     if x.ndim != 1 or x.shape != names.shape:
@@ -425,17 +323,6 @@ def _wilson(x: Floats, rows: NDArray[np.int64], most: int) -> Interval:
     half = math.sqrt(t2 * rate * (1 - rate) + t2**2 / 4)
     low, high = (rate + t2 / 2 - half) / (1 + t2), (rate + t2 / 2 + half) / (1 + t2)
     return Interval(rate, min(rate, max(0.0, low)), max(rate, min(1.0, high)), len(x))
-
-
-def _adjust(p_values: Sequence[float], correct: Callable[[Floats], Floats]) -> list[float]:
-    p = np.asarray(p_values, dtype=np.float64)
-    kept = np.flatnonzero(~np.isnan(p))
-    if (p[kept] < 0).any() or (p[kept] > 1).any():
-        raise ConfigError(f"p-values go from {p[kept].min():g} to {p[kept].max():g}, expected 0 to 1")
-    order = kept[np.argsort(p[kept], kind="stable")]
-    adjusted = np.full(len(p), np.nan)
-    adjusted[order] = np.minimum(1.0, correct(p[order]))
-    return [float(value) for value in adjusted]
 
 
 def _nothing() -> Interval:

@@ -8,23 +8,19 @@ import numpy as np
 import pytest
 from coverage_simulation import Sets, coverage, rates, sessions
 
+from therapysim.agents.comparisons import benjamini_hochberg, detectable, holm, minimum_detectable
 from therapysim.agents.statistics import (
     FEW,
     Interval,
-    benjamini_hochberg,
     bootstrap,
     by_patient,
     clustered,
-    detectable,
-    holm,
-    minimum_detectable,
     paired_difference,
     pass_k,
     proportion,
-    t_cdf,
-    t_quantile,
     worst_decile,
 )
+from therapysim.agents.student import t_cdf, t_quantile
 from therapysim.errors import ConfigError
 
 Played = dict[tuple[str, int], float]
