@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -9,7 +10,7 @@ from therapysim.agents.episode import Episode, play
 from therapysim.agents.measures import MEASURES, RATES
 from therapysim.agents.record import save_session, session_file
 from therapysim.agents.results import Result, result_of
-from therapysim.agents.statistics import Difference, Interval, by_patient, paired_difference, proportion
+from therapysim.agents.statistics import Difference, by_patient, paired_difference, proportion
 from therapysim.agents.therapist import Therapist
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError
@@ -34,8 +35,8 @@ def benchmark(
         batch: the patients, and what scores a turn.
         policies: name -> therapist.
         persona_ids, seeds: whom each of them meets.
-        sessions: a folder for one file a session, see ``agents.record``; each policy's are written once all of them
-            are played. Their risks go by the default ``RiskThresholds``.
+        sessions: a folder for one file a session, see ``agents.record``; each is written as it
+            ends. Their risks go by the default ``RiskThresholds``.
         simulator: what the results call the one who words the patients.
 
     Raises:
@@ -49,9 +50,15 @@ def benchmark(
         _prepare(Path(sessions), policies)
     results: list[Result] = []
     for name, therapist in policies.items():
-        keep = None if sessions is None else Path(sessions)
-        results += play_policy(batch, therapist, starts, name, simulator, sessions=keep)
+        results += play_policy(batch, therapist, starts, name, simulator, partial(_keep, sessions))
     return results
+
+
+def _keep(folder: str | Path | None, result: Result, episode: Episode) -> None:
+    """Writes the session's file, where files are wanted."""
+    if folder is not None:
+        path = session_file(folder, result.policy, result.persona, result.seed)
+        save_session(path, episode.session, episode.turns, result.policy)
 
 
 def play_policy(
@@ -60,40 +67,39 @@ def play_policy(
     starts: Sequence[Start],
     policy: str,
     simulator: str,
-    *,
-    on_result: Callable[[Result], None] | None = None,
-    sessions: Path | None = None,
+    on_end: Callable[[Result, Episode], None] | None = None,
 ) -> list[Result]:
     """One policy's sessions, all advanced together, as results in the order of the starts.
 
     Args:
         batch, therapist, starts: see ``episode.play``.
         policy, simulator: their names in the results.
-        on_result: told of each result as its session ends.
-        sessions: a folder for session files, written once all are played.
+        on_end: told of each result as its session ends, and of the session.
     """
     results: dict[int, Result] = {}
 
     def take(i: int, episode: Episode) -> None:
         results[i] = result_of(policy, simulator, episode, _tokens(therapist, episode))
-        if on_result:
-            on_result(results[i])
+        if on_end:
+            on_end(results[i], episode)
 
-    episodes = play(batch, therapist, starts, take)
-    for episode in episodes if sessions is not None else ():
-        session = episode.session
-        path = session_file(str(sessions), policy, session.persona.id, session.seed)
-        save_session(path, session, episode.turns, policy)
+    play(batch, therapist, starts, take)
     return [results[i] for i in range(len(starts))]
 
 
 def paired(results: Sequence[Result], first: str, second: str, measure: str) -> Difference:
     """second - first, session by session under the same patient and seed; the interval is clustered by patient."""
-    sides = [
-        {(r.persona, r.seed): r[measure] for r in results if r.policy == name and not r.failed}
-        for name in (first, second)
-    ]
+    if len(simulators := {r.simulator for r in results}) > 1:
+        raise ConfigError(f"results with {', '.join(sorted(simulators))} are mixed, expected those with one patient")
+    for name in {first, second} - {r.policy for r in results}:
+        raise ConfigError(f"policy {name!r} has no results, expected one of {', '.join({r.policy for r in results})}")
+    sides = [{(r.persona, r.seed): r[measure] for r in _sound(results, name, measure)} for name in (first, second)]
     return paired_difference(*sides)
+
+
+def _sound(results: Sequence[Result], policy: str, measure: str) -> list[Result]:
+    """A policy's sessions that have the measure."""
+    return [r for r in results if r.policy == policy and not r.failed and not math.isnan(r[measure])]
 
 
 def table(results: Sequence[Result], measures: Sequence[str] = USUAL) -> str:
@@ -105,14 +111,16 @@ def table(results: Sequence[Result], measures: Sequence[str] = USUAL) -> str:
     rows = [f"| policy | n | {heads} |", "|---" * (len(measures) + 2) + "|"]
     for policy in dict.fromkeys(r.policy for r in results):
         own = [r for r in results if r.policy == policy and not r.failed]
-        cells = [str(_mean([r for r in own if not math.isnan(r[m])], m)) for m in measures]
+        cells = [_mean(_sound(own, policy, m), m) for m in measures]
         rows.append(f"| {policy} | {len(own)} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
-def _mean(results: Sequence[Result], measure: str) -> Interval:
+def _mean(results: Sequence[Result], measure: str) -> str:
+    if not results:
+        return "–"
     interval = proportion if measure in RATES else by_patient
-    return interval([r[measure] for r in results], [r.persona for r in results])
+    return str(interval([r[measure] for r in results], [r.persona for r in results]))
 
 
 def _tokens(therapist: Therapist, episode: Episode) -> tuple[int, int]:

@@ -55,8 +55,10 @@ def play(
 def _take_turn(batch: SessionBatch, therapist: Therapist, going: Sequence[int]) -> dict[int, Turn]:
     """One turn in every session that goes on, by its number."""
     replies = therapist.respond([batch.sessions[i] for i in going])
-    if len(replies) != len(going):
-        raise ActionError(f"{type(therapist).__name__} gave {len(replies)} replies for {len(going)} sessions")
+    if isinstance(replies, str) or len(replies) != len(going):
+        found = "one text" if isinstance(replies, str) else f"{len(replies)} replies"
+        name = getattr(therapist, "name", type(therapist).__name__)
+        raise ActionError(f"{name} gave {found} for {len(going)} sessions, expected a list of one text each")
     texts: list[str | None] = [None] * len(batch.sessions)
     for i, reply in zip(going, replies, strict=True):
         texts[i] = reply

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from therapysim.agents.policies import kind_of
-from therapysim.agents.runner import BenchSettings, whom
+from therapysim.agents.bench_settings import BenchSettings, whom
+from therapysim.agents.policies import Policy
 from therapysim.agents.therapist import SYSTEM_PROMPT, state_header
 from therapysim.chat import TEMPLATE_TOKENS, estimate_tokens
 from therapysim.messages import Transcript
@@ -22,17 +22,18 @@ _PATIENT_TOKENS = 20
 
 
 class Cost(NamedTuple):
-    """Replies asked of a model, and tokens, at most."""
+    """Replies asked of a model, and tokens, if no session ends early."""
 
     calls: int
     read: int
     written: int
 
 
-def policy_cost(name: str, settings: BenchSettings, max_tokens: int, *, show_state: bool = True) -> Cost:
+def policy_cost(policy: Policy, settings: BenchSettings) -> Cost:
     """What a policy's model is asked in all sessions with one simulator; nothing for one that has no model."""
-    if kind_of(name) in ("baseline", "function"):
+    if "max_tokens" not in policy.about:
         return Cost(0, 0, 0)
+    max_tokens, show_state = int(policy.about["max_tokens"]), bool(policy.about["show_state"])
     who, turns = whom(settings), settings.turns
     person = find(who[0])
     header = estimate_tokens(state_header(State(person.attributes, (), person.mood))) if show_state else 0
@@ -58,30 +59,21 @@ def simulator_cost(name: str, settings: BenchSettings) -> Cost:
     return Cost(draws, draws * read, draws * drawn.sampling.max_tokens)
 
 
-def forecast(
-    settings: BenchSettings, policies: Sequence[tuple[str, str, bool]], simulators: Sequence[str], max_tokens: int
-) -> str:
-    """A table of sessions, calls and tokens, at most; the sum is the last row.
-
-    Args:
-        settings: whom they meet.
-        policies: shown name, name, and whether it reads the state header.
-        simulators: patients' names.
-        max_tokens: of one turn.
-    """
+def forecast(settings: BenchSettings, policies: Sequence[Policy], simulators: Sequence[str]) -> str:
+    """A table of sessions, calls and tokens, were every session to go to its last turn; the sum is the last row."""
     sessions = len(whom(settings)) * settings.seeds
     rows = [
-        (f"{shown} | {simulator}", policy_cost(name, settings, max_tokens, show_state=state),
-         simulator_cost(simulator, settings))
-        for simulator in simulators for shown, name, state in policies
-    ]  # fmt: skip
+        (f"{policy.name} | {simulator}", policy_cost(policy, settings), simulator_cost(simulator, settings))
+        for simulator in simulators
+        for policy in policies
+    ]
     costs = [Cost(*(sum(column) for column in zip(*(pair[i] for _, *pair in rows), strict=True))) for i in range(2)]
     head = (
         "| policy | patient | sessions | turns | policy: calls, tokens read, written | patient: calls, read, written |"
     )
     lines = [_row(label, sessions, settings.turns, *pair) for label, *pair in rows]
     total = _row("all | ", sessions * len(rows), settings.turns, *costs)
-    note = "At most: every session to its last turn, every reply at its full length. Tokens are estimates."
+    note = "Were every session to go to its last turn, and every reply to its full length. Tokens are estimates."
     return "\n".join([head, "|---" * 6 + "|", *lines, total, "", note])
 
 

@@ -1,25 +1,29 @@
-"""Policies by name: the one place where a therapist is opened for a benchmark."""
+"""Policies by name: the one place where a therapist is found and opened for a benchmark."""
 
 import difflib
+import hashlib
 import importlib
+import inspect
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from therapysim.agents.baselines import BASELINES, baseline
 from therapysim.agents.therapist import ChatTherapist, Therapist
-from therapysim.chat import ChatModel, HuggingFaceChat, Sampling
-from therapysim.checkpoint import resolve
+from therapysim.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
 from therapysim.envs.session import Session
 from therapysim.envs.therapy import observe
 from therapysim.errors import ActionError, ConfigError, ModelError
+from therapysim.personas.load import personas
 
-__all__ = ["KINDS", "ObservationPolicy", "Policy", "kind_of", "open_policy", "require_policy", "shown_name"]
+__all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of"]
 
 #: What a policy's name may be.
 KINDS = (
@@ -31,17 +35,17 @@ _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Policy:
-    """A therapist, and what a result should say of it.
+    """A therapist that can be opened, and what a result should say of it.
 
     Attributes:
         name: as tables show it.
-        therapist: who speaks.
+        open: loads it; a model is held from then on.
         about: kind, identity of a model, how it is prompted and sampled; plain values.
         trained_on: ids of the patients it was trained with, as far as its folder says.
     """
 
     name: str
-    therapist: Therapist
+    open: Callable[[], Therapist]
     about: Mapping[str, Any] = field(default_factory=dict)
     trained_on: frozenset[str] = frozenset()
 
@@ -60,12 +64,18 @@ class ObservationPolicy:
         """What the function says to each.
 
         Raises:
-            ActionError: it gave something other than text.
+            ActionError: it failed, or gave something other than text; names the session.
         """
-        said = [self.choose(observe(session, observe_state=True)) for session in sessions]
-        for text in said:
-            if not isinstance(text, str):
-                raise ActionError(f"the policy gave {type(text).__name__}, expected str: what the therapist says")
+        return [self._say(session) for session in sessions]
+
+    def _say(self, session: Session) -> str:
+        where = f"with {session.persona.id}, seed {session.seed}, turn {session.state.turn + 1}"
+        try:
+            said = self.choose(observe(session, observe_state=True))
+        except Exception as error:  # the user's own code may raise anything
+            raise ActionError(f"the policy failed {where}: {error!r}; mend it and run again") from error
+        if not isinstance(said, str):
+            raise ActionError(f"the policy gave {type(said).__name__} {where}, expected str: what the therapist says")
         return said
 
 
@@ -83,41 +93,15 @@ def kind_of(name: str) -> str:
         if not name.partition("#")[2]:
             raise ConfigError(f"policy {name!r} names a server without a model, expected URL#MODEL")
         return "server"
-    if (Path(name) / "policy").is_dir() and (Path(name) / "settings.json").is_file():
+    if _run_of(name):
         return "run"
     return "function" if _FUNCTION.fullmatch(name) and not Path(name).exists() else "model"
 
 
-def shown_name(name: str, show_state: bool = True) -> str:
-    """How tables call a language model that reads the state header, or not."""
-    return name if show_state else f"{name} (no header)"
-
-
-def require_policy(name: str) -> None:
-    """Refuses a name that cannot be opened, as far as that can be told without loading a model.
-
-    Raises:
-        ConfigError: there is no such policy.
-        ModelError: there is no such model.
-    """
-    kind = kind_of(name)
-    if kind == "function":
-        _import(name)
-    if kind == "run":
-        _read_run(Path(name))
-    if kind == "model":
-        try:
-            resolve(name)
-        except ModelError as error:
-            near = difflib.get_close_matches(name, BASELINES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected {KINDS}"
-            raise ConfigError(f"policy {name!r} is unknown; {hint}. As a model: {error}") from error
-
-
-def open_policy(
+def find_policy(
     name: str, sampling: Sampling | None = None, *, show_state: bool = True, api_key_env: str | None = None
 ) -> Policy:
-    """The policy of that name.
+    """The policy of that name. No model is loaded before it is opened.
 
     Args:
         name: one of ``KINDS``. A function takes an observation of ``TherapySim-v0`` and gives the therapist's words; a
@@ -128,37 +112,54 @@ def open_policy(
 
     Raises:
         ConfigError: there is no such policy.
-        ModelError: the model cannot be had.
     """
-    kind = kind_of(name)
+    kind, drawn = kind_of(name), sampling or Sampling()
     if kind == "baseline":
-        return Policy(name, baseline(name), {"kind": kind})
+        return Policy(name, lambda: baseline(name), {"kind": kind})
     if kind == "function":
-        return Policy(name, _import(name), {"kind": kind})
+        therapist, source = _import(name)
+        return Policy(name, lambda: therapist, {"kind": kind, "source": source})
     if kind == "run":
-        return _open_run(Path(name), sampling or Sampling())
-    model = _open_server(name, api_key_env) if kind == "server" else HuggingFaceChat(name)
-    return _chat_policy(shown_name(name, show_state), kind, model, sampling or Sampling(), show_state)
+        return _find_run(name, drawn)
+    shown = name if show_state else f"{name} (no header)"
+    if kind == "server":
+        return _chat_policy(shown, kind, name, partial(_open_server, name, api_key_env), drawn, show_state)
+    return _chat_policy(shown, kind, _identity(name), partial(HuggingFaceChat, name), drawn, show_state)
 
 
 def _chat_policy(
     name: str,
     kind: str,
-    model: ChatModel,
+    model: str,
+    load: Callable[[], ChatModel],
     sampling: Sampling,
     show_state: bool,
     trained_on: frozenset[str] = frozenset(),
 ) -> Policy:
     about = {
         "kind": kind,
-        "model": getattr(model, "identity", type(model).__name__),
+        "model": model,
         "show_state": show_state,
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "tokens": "counted" if hasattr(model, "count_tokens") else "estimated",
+        "tokens": "estimated" if kind == "server" else "counted",
     }
-    return Policy(name, ChatTherapist(model, sampling, show_state=show_state), about, trained_on)
+    return Policy(name, lambda: ChatTherapist(load(), sampling, show_state=show_state), about, trained_on)
+
+
+def _identity(name: str) -> str:
+    """What a model is, by its files.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    try:
+        return identity_of(name)
+    except ModelError as error:
+        near = difflib.get_close_matches(name, BASELINES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected {KINDS}. As a model: {error}"
+        raise ConfigError(f"policy {name!r} is unknown; {hint}") from error
 
 
 def _open_server(name: str, api_key_env: str | None) -> ChatModel:
@@ -168,47 +169,63 @@ def _open_server(name: str, api_key_env: str | None) -> ChatModel:
     return RemoteChat(url, model, api_key_env=api_key_env)
 
 
-def _open_run(folder: Path, sampling: Sampling) -> Policy:
+def _run_of(name: str) -> Path | None:
+    """The run's folder that a name is, or that it lies in, as its ``policy`` and its checkpoints do."""
+    for folder in (Path(name), Path(name).parent):
+        if (folder / "policy").is_dir() and (folder / "settings.json").is_file():
+            return folder
+    return None
+
+
+def _find_run(name: str, sampling: Sampling) -> Policy:
     """A trained policy, prompted as it was trained."""
-    show_state, max_tokens, trained_on = _read_run(folder)
+    folder = _run_of(name) or Path(name)
+    show_state, max_tokens, trained_on = read_run(folder)
+    model = folder / "policy" if folder == Path(name) else Path(name)
     drawn = Sampling(max_tokens=max_tokens, temperature=sampling.temperature, top_p=sampling.top_p)
-    return _chat_policy(str(folder), "run", HuggingFaceChat(folder / "policy"), drawn, show_state, trained_on)
+    identity = _identity(str(model))
+    return _chat_policy(name, "run", identity, partial(HuggingFaceChat, model), drawn, show_state, trained_on)
 
 
-def _read_run(folder: Path) -> tuple[bool, int, frozenset[str]]:
-    """Whether it reads the header, its tokens a turn, and whom it was trained with."""
+def read_run(folder: Path) -> tuple[bool, int, frozenset[str]]:
+    """Whether a run's policy reads the header, its tokens a turn, and ids of the patients it was trained with.
+
+    Raises:
+        ConfigError: the folder's settings are none of a training.
+    """
     try:
         settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        return bool(settings["show_state"]), int(settings["max_turn_tokens"]), _trained_on(settings)
+        ids = settings["personas"] or [p.id for p in personas(settings["split"])]
+        # Whoever practised on a variant has met its patient.
+        met = frozenset(str(i).partition("~")[0] for i in ids)
+        return bool(settings["show_state"]), int(settings["max_turn_tokens"]), met
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"run {folder}: settings.json is none of a training ({error!r}); train it again") from error
 
 
-def _trained_on(settings: Mapping[str, Any]) -> frozenset[str]:
-    """Ids of the patients of a training; the patient behind each variant counts."""
-    from therapysim.personas.load import personas
-
-    chosen = settings["personas"] or [p.id for p in personas(settings["split"])]
-    return frozenset(str(i).partition("~")[0] for i in chosen)
-
-
-def _import(name: str) -> Therapist:
-    """What ``package.module:function`` names, from the working folder too."""
-    module, _, attribute = name.partition(":")
+def _import(name: str) -> tuple[Therapist, str]:
+    """What ``package.module:function`` names, from the working folder too, and the SHA-256 of its file."""
+    path, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:  # as `python -m` does, so that a file beside one is found
         sys.path.insert(0, os.getcwd())
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if not module.startswith(error.name or "\0"):
-            raise
-        raise ConfigError(f"policy {name!r}: there is no module {module!r}; expected {KINDS}") from error
-    except AttributeError as error:
-        raise ConfigError(f"policy {name!r}: {module} has no {attribute!r}; name what it defines") from error
-    if isinstance(found, type):
-        found = found()
+        module = importlib.import_module(path)
+        found = getattr(module, attribute)
+        found = found() if isinstance(found, type) else found
+    except Exception as error:  # the user's own code may raise anything
+        if isinstance(error, ModuleNotFoundError) and path.startswith(error.name or "\0"):
+            raise ConfigError(f"policy {name!r}: there is no module {path!r}; expected {KINDS}") from error
+        raise ConfigError(f"policy {name!r} cannot be had: {error!r}; mend {path}") from error
     if isinstance(found, Therapist):
-        return found
+        return found, _source(module)
     if not callable(found):
         raise ConfigError(f"policy {name!r} is {type(found).__name__}, expected a function or a therapist")
-    return ObservationPolicy(found)
+    return ObservationPolicy(found), _source(module)
+
+
+def _source(module: ModuleType) -> str:
+    try:
+        file = inspect.getsourcefile(module)
+    except TypeError:  # built into the interpreter
+        file = None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "unknown"

@@ -69,6 +69,7 @@ class Watched:
 
     def __init__(self, therapist: Therapist, progress: Progress) -> None:
         self._therapist, self._progress = therapist, progress
+        self.name = getattr(therapist, "name", type(therapist).__name__)
         self.seconds = 0.0
         if hasattr(therapist, "tokens"):
             self.tokens = therapist.tokens

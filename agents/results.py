@@ -3,7 +3,8 @@
 import gzip
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from therapysim.agents.episode import Episode
-from therapysim.agents.measures import MEASURES, Measure, measures_of, shifts
+from therapysim.agents.measures import MEASURES, RATES, Measure, measures_of, shifts
 from therapysim.envs.session import Turn
 from therapysim.errors import ConfigError
 from therapysim.files import whole
@@ -212,7 +213,7 @@ def read_results(path: str | Path, *, broken_end: bool = False) -> list[Result]:
     try:
         data = file.read_bytes()
         text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8", "replace")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(
             f"results {file} cannot be read: {error}; give a file that `therapysim bench` wrote"
         ) from error
@@ -228,11 +229,50 @@ def _read_line(line: str, file: Path, number: int) -> Result:
         turns = tuple(Said(**{name: _tuples(value) for name, value in turn.items()}) for turn in row.pop("turns"))
         measures = {name: math.nan if value is None else float(value) for name, value in row.pop("measures").items()}
         affect = tuple(row.pop("affect"))
-        return Result(**row, measures=measures, affect=affect, turns=turns)
+        result = Result(**row, measures=measures, affect=affect, turns=turns)
+        _check(result)
+        return result
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"results {file}: line {number} is no result ({error}); give a file that `therapysim bench` wrote"
         ) from error
+
+
+def _check(result: Result) -> None:
+    """Refuses entries of the wrong kind, which would fail far from here.
+
+    Raises:
+        ValueError: names the entry.
+    """
+    for place, value, kind in _kinds(result):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{place} is {value!r}, expected {getattr(kind, '__name__', 'a number')}")
+    if set(result.measures) != set(MEASURES):
+        raise ValueError(f"measures lack or add {', '.join(sorted(set(result.measures) ^ set(MEASURES)))}")
+    numbers = [*result.terms.values(), *result.affect, *(x for said in result.turns for x in said.affect)]
+    if not all(map(math.isfinite, numbers)) or any(map(math.isinf, result.measures.values())):
+        raise ValueError("a number is not finite")
+    if any(len(affect) != len(DIMENSIONS) for affect in (result.affect, *(said.affect for said in result.turns))):
+        raise ValueError(f"affect has not {len(DIMENSIONS)} numbers")
+    if any(not 0 <= result.measures[name] <= 1 for name in RATES if not math.isnan(result.measures[name])):
+        raise ValueError(f"one of {', '.join(sorted(RATES))} lies outside 0 to 1")
+
+
+def _kinds(result: Result) -> Iterator[tuple[str, Any, Any]]:
+    """Entry, value and kind of all that later code relies on."""
+    for name in ("policy", "simulator", "persona", "split", "diagnosis", "severity", "ending", "weakest", "opening"):
+        yield name, getattr(result, name), str
+    yield from (("risk", result.risk, int), ("seed", result.seed, int), ("failed", result.failed, bool))
+    yield from ((f"terms.{name}", value, int | float) for name, value in result.terms.items())
+    yield from (("affect", value, int | float) for value in result.affect)
+    for i, said in enumerate(result.turns):
+        for name in ("therapist", "patient", "heard", "move", "source"):
+            yield f"turns[{i}].{name}", getattr(said, name), str
+        yield from ((f"turns[{i}].{name}", getattr(said, name), int | float) for name in ("reward", "alliance"))
+        yield from ((f"turns[{i}].affect", value, int | float) for value in said.affect)
+        for name in ("acts", "flags", "violations", "disclosed", "rejected"):
+            yield f"turns[{i}].{name}", getattr(said, name), tuple
+            yield from ((f"turns[{i}].{name}", value, str) for value in getattr(said, name))
 
 
 def _tuples(value: Any) -> Any:

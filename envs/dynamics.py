@@ -160,7 +160,10 @@ def predict(
     """
     # Every draw is made every turn, so that two policies under one seed meet the same chance.
     noise, chance = rng.normal(0.0, settings.noise, 4), rng.random(3)
-    harms = _harms(latent, appraisal, unheard or appraisal.order < UNHEARD_ORDER)
+    unheard = unheard or appraisal.order < UNHEARD_ORDER
+    if unheard:  # whatever its words name, nobody heard it ask or offer help
+        appraisal = replace(appraisal, acts=appraisal.acts - {"risk_inquiry", "signposting"})
+    harms = _harms(latent, appraisal, unheard)
     after = _moved(persona, latent, appraisal, harms, warmth, noise, settings)
     ending = _ending(persona, latent, after, appraisal, settings)
     if ending:

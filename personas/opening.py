@@ -1,16 +1,18 @@
 """Patients by name: the one place where a patient is opened."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from therapysim.chat import ChatModel, HuggingFaceChat, Sampling
-from therapysim.errors import ConfigError
+from therapysim.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.errors import ConfigError, ModelError
 from therapysim.personas.guard import Feel
 from therapysim.personas.llm import LLMPatient, LLMPatientSettings
 from therapysim.personas.patient import Patient
 from therapysim.personas.prompts import Prompt
 from therapysim.personas.scripted import ScriptedPatient
 
-__all__ = ["ADAPTER", "brief_settings", "open_patient", "settings_of"]
+__all__ = ["ADAPTER", "brief_settings", "describe_patient", "open_patient", "settings_of"]
 
 #: The shipped adapter on SmolLM2-135M-Instruct.
 ADAPTER = Path(__file__).parent / "adapter"
@@ -37,6 +39,26 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key
     if name == "scripted":
         return scripted
     return LLMPatient(_open_model(name, api_key_env), scripted, feel, settings_of(name, prompt))
+
+
+def describe_patient(name: str) -> dict[str, Any]:
+    """What decides the lines of the patient of that name, as plain values; no model is loaded.
+
+    Raises:
+        ConfigError: there is no such patient.
+    """
+    if not name.strip():
+        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+    if name == "scripted":
+        return {"kind": "scripted"}
+    server = name.startswith(("http://", "https://"))
+    if server and not name.partition("#")[2]:
+        raise ConfigError(f"patient {name!r} names a server without a model, expected URL#MODEL")
+    try:
+        model = name if server else identity_of(ADAPTER if name == "llm" else name)
+    except ModelError as error:
+        raise ConfigError(f"patient {name!r} is unknown, expected 'scripted', 'llm' or a model: {error}") from error
+    return {"kind": "server" if server else "model", "model": model, **asdict(settings_of(name))}
 
 
 def settings_of(name: str, prompt: Prompt | None = None) -> LLMPatientSettings:

@@ -30,7 +30,7 @@ SCALE, LEAST, MOST = 32, -3.0, 1.0
 _DOUBT, _USUAL = 4, 0.5
 #: Between these mean steps a text goes from a heap to English.
 _HEAP, _ENGLISH = -0.5, 0.0
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_WORD = re.compile(r"\d+|[^\W\d_]+(?:'[^\W\d_]+)?")
 _END = re.compile(r"[.!?;:]+")
 
 
@@ -42,7 +42,7 @@ class Order(NamedTuple):
 
 
 def steps(text: str) -> list[list[str]]:
-    """The words of each sentence, lower case, an edge before and behind."""
+    """The words and numbers of each sentence, lower case, an edge before and behind."""
     plain = text.lower().replace("\u2019", "'")
     found = (_WORD.findall(sentence) for sentence in _END.split(plain))
     return [[EDGE, *words, EDGE] for words in found if words]

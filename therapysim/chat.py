@@ -22,6 +22,7 @@ __all__ = [
     "check_seeds",
     "count_tokens",
     "estimate_tokens",
+    "identity_of",
 ]
 
 #: For an estimate of tokens where no tokenizer is at hand.
@@ -118,10 +119,7 @@ class HuggingFaceChat:
     @cached_property
     def identity(self) -> str:
         """What the model is, for ``therapysim.replay``; its files are read for it, so it is made when asked for."""
-        place = resolve(self.source, cache=self._cache)
-        base = adapter_base(Path(place)) if (Path(place) / "adapter_config.json").is_file() else ""
-        below = f" on {fingerprint(resolve(base, cache=self._cache))}" if base else ""
-        return f"transformers {fingerprint(place)}{below} in {self._dtype}"
+        return f"transformers {identity_of(self.source, cache=self._cache)} in {self._dtype}"
 
     def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
         """One reply a chat, in order, stripped; it may be empty.
@@ -234,6 +232,17 @@ def check_seeds(chats: Sequence[Sequence[ChatMessage]], seeds: Sequence[int]) ->
         raise ConfigError(f"reply: got {len(chats)} chats and {len(seeds)} seeds, expected one seed a chat")
     if any(seed < 0 for seed in seeds):
         raise ConfigError(f"reply: seed {min(seeds)} is negative, expected 0 or more")
+
+
+def identity_of(source: str | Path, *, cache: Path | None = None) -> str:
+    """What a model is, by its files and its base's; a hub id stays what it is. Nothing is loaded.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    place = resolve(source, cache=cache)
+    base = adapter_base(Path(place)) if (Path(place) / "adapter_config.json").is_file() else ""
+    return fingerprint(place) + (f" on {fingerprint(resolve(base, cache=cache))}" if base else "")
 
 
 def count_tokens(

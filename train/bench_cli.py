@@ -7,13 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from therapysim.errors import ConfigError
-from therapysim.train.options import PATIENT, add_key, open_chosen
+from therapysim.train.options import PATIENT
 
 if TYPE_CHECKING:
-    from therapysim.agents.runner import BenchSettings, Opener
+    from therapysim.agents.bench_settings import BenchSettings, Simulator
+    from therapysim.agents.policies import Policy
+    from therapysim.agents.results import Result
 
 __all__ = ["add_bench_command"]
 
+_WAYS = {"state": (True,), "none": (False,), "both": (True, False)}
 _POLICY = (
     "a baseline, a run's folder of train grpo, a model's folder, .gguf file or hub id, smollm2, URL#MODEL of an "
     "OpenAI-compatible server, or package.module:function"
@@ -44,70 +47,95 @@ def add_bench_command(commands: Any) -> None:
         help="keep a file a session too, in OUT/sessions, for profile",
     )
     add("--dry-run", action="store_true", help="count calls and tokens, and make none")
-    add_key(parser)
+    add("--api-key-env", metavar="NAME", help="the environment variable that holds the policy's server's key")
+    add("--patient-key-env", metavar="NAME", help="the same of the patient's server")
     parser.set_defaults(run=run_bench)
 
 
 def run_bench(chosen: argparse.Namespace) -> None:
-    """Plays what is missing, and prints the table of each patient."""
-    from therapysim.agents.benchmark import table
-    from therapysim.agents.runner import run, whom
+    """Plays what is missing, and prints the table of each patient.
 
-    settings, policies, simulators = settings_of(chosen), policies_of(chosen), chosen.patient or ["scripted"]
+    Raises:
+        ConfigError: a name or setting is wrong, or no session could be played.
+    """
+    from therapysim.agents.runner import run
+
+    settings, policies, simulators = settings_of(chosen), policies_of(chosen), simulators_of(chosen)
     if chosen.dry_run:
         from therapysim.agents.forecast import forecast
 
-        print(forecast(settings, policies, simulators, chosen.max_tokens))
+        print(forecast(settings, policies, [s.name for s in simulators]))
         return
-    patients = [(name, partial(open_chosen, name, chosen)) for name in simulators]
     command = shlex.join(["therapysim", *sys.argv[1:]])
-    results = run(settings, openers(policies, chosen), patients, chosen.out, command=command, sessions=chosen.sessions)
-    size = f"{len(whom(settings))} patients × {settings.seeds} seeds, at most {settings.turns} turns"
-    for name in simulators:
-        rows = [r for r in results if r.simulator == name]
-        failed = sum(r.failed for r in rows)
-        print(f"\npatient {name}: {size}" + f"; {failed} sessions failed, run again to retry" * bool(failed))
-        print(table(rows))
+    results = run(settings, policies, simulators, chosen.out, command=command, sessions=chosen.sessions)
+    for simulator in simulators:
+        _show(settings, [r for r in results if r.simulator == simulator.name], simulator.name)
+    if all(r.failed for r in results):
+        raise ConfigError("every session failed: the patient gave no answer; see that its model or server is there")
     print(f"\nresults in {chosen.out}; for a page: therapysim report {shlex.quote(chosen.out)} --out report.html")
+
+
+def _show(settings: "BenchSettings", rows: "list[Result]", simulator: str) -> None:
+    from therapysim.agents.bench_settings import whom
+    from therapysim.agents.benchmark import table
+
+    failed = sum(r.failed for r in rows)
+    size = f"{len(whom(settings))} patients × {settings.seeds} seeds, at most {settings.turns} turns"
+    print(f"\npatient {simulator}: {size}")
+    if failed:
+        print(f"{failed} of {len(rows)} sessions failed and are left out; the same command plays them again")
+    print(table(rows))
 
 
 def settings_of(chosen: argparse.Namespace) -> "BenchSettings":
     """Whom the policies meet; one whole number for ``--patients`` is how many."""
-    from therapysim.agents.runner import BenchSettings
+    from therapysim.agents.bench_settings import BenchSettings
 
     given: list[str] = chosen.patients
-    count = int(given[0]) if len(given) == 1 and given[0].isdigit() else None
+    counted = [name for name in given if name.isascii() and name.isdigit()]
+    if counted and len(given) > 1:
+        raise ConfigError(
+            f"--patients is {' '.join(given)}, expected one number, or ids; policies go before the options"
+        )
+    count = int(counted[0]) if counted else None
     if count == 0:
         raise ConfigError("--patients is 0, expected at least one patient")
     ids = () if count else tuple(given)
     return BenchSettings(chosen.split, ids, count or 0, chosen.seeds, chosen.turns, chosen.rubric)
 
 
-def policies_of(chosen: argparse.Namespace) -> list[tuple[str, str, bool]]:
-    """Each policy's shown name, name, and whether it reads the state header.
+def policies_of(chosen: argparse.Namespace) -> "list[Policy]":
+    """The policies, none of them opened.
 
     Raises:
         ConfigError: there is none, or a name is none.
     """
-    from therapysim.agents.policies import kind_of, require_policy, shown_name
+    from therapysim.agents.policies import find_policy, kind_of
+    from therapysim.chat import Sampling
 
     names = [*chosen.policies, *chosen.policy]
     if not names:
         raise ConfigError(f"no policy is given, expected at least one: {_POLICY}")
-    found = []
-    for name in names:
-        require_policy(name)
-        ways = {"state": [True], "none": [False], "both": [True, False]}[chosen.header]
-        for state in ways if kind_of(name) in ("model", "server") else [True]:
-            found.append((shown_name(name, state), name, state))
-    return found
+    sampling, ways = Sampling(max_tokens=chosen.max_tokens, temperature=chosen.temperature), _WAYS[chosen.header]
+    return [
+        find_policy(name, sampling, show_state=state, api_key_env=chosen.api_key_env)
+        for name in names
+        for state in (ways if kind_of(name) in ("model", "server") else (True,))
+    ]
 
 
-def openers(policies: list[tuple[str, str, bool]], chosen: argparse.Namespace) -> "list[Opener]":
-    """What opens each policy when its turn comes."""
-    from therapysim.agents.policies import open_policy
-    from therapysim.chat import Sampling
+def simulators_of(chosen: argparse.Namespace) -> "list[Simulator]":
+    """Who words the patients, none of them opened.
 
-    sampling = Sampling(max_tokens=chosen.max_tokens, temperature=chosen.temperature)
-    ask = partial(open_policy, sampling=sampling, api_key_env=chosen.api_key_env)
-    return [(shown, partial(ask, name, show_state=state)) for shown, name, state in policies]
+    Raises:
+        ConfigError: a name is none.
+    """
+    from therapysim.agents.bench_settings import Simulator
+    from therapysim.personas.opening import describe_patient, open_patient
+    from therapysim.rewards.emotions import shipped_sensor
+
+    feel = shipped_sensor().affect
+    return [
+        Simulator(name, partial(open_patient, name, feel, api_key_env=chosen.patient_key_env), describe_patient(name))
+        for name in chosen.patient or ["scripted"]
+    ]

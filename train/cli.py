@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TherapySimError as error:
         print(f"therapysim: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output has enough, as `head` does
+        sys.stdout = None  # type: ignore[assignment]  # or Python complains again as it closes it
+        return 1
     except KeyboardInterrupt:
         print("therapysim: interrupted", file=sys.stderr)
         return 130

@@ -11,6 +11,8 @@ from therapysim.train.options import require_place
 
 __all__ = ["add_report_command"]
 
+_FILES = ("results.jsonl", "results.jsonl.gz")
+
 
 def add_report_command(commands: Any) -> None:
     """Adds ``therapysim report``."""
@@ -29,7 +31,11 @@ def add_report_command(commands: Any) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="every number, a row each")
     parser.add_argument("--reference", metavar="POLICY", help="what the others are compared to; default: the first")
     parser.add_argument(
-        "--price", nargs="+", default=[], metavar="POLICY=IN/OUT", help="dollars for a million tokens read, and written"
+        "--price",
+        action="append",
+        default=[],
+        metavar="POLICY=IN/OUT",
+        help="dollars for a million tokens read, and written; once a policy",
     )
     parser.add_argument("--transcripts", type=int, metavar="N", help="sessions a policy in the page; default all")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
@@ -70,7 +76,10 @@ def _refuse_places(places: Sequence[Path], results: Sequence[Path], force: bool)
         raise ConfigError(
             f"the results, --out, --markdown and --csv name one file twice: {', '.join(map(str, places))}"
         )
+    held = {(folder / name).resolve() for folder in results for name in (*_FILES, "settings.json", "timing.jsonl")}
     for place in places:
+        if place.resolve() in held:
+            raise ConfigError(f"{place} belongs to the results that are read; name another file")
         if place.exists() and not force and not place.is_dir():
             raise ConfigError(f"{place} is there already; name another, or add --force")
         require_place(place)

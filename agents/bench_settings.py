@@ -1,0 +1,76 @@
+"""What a benchmark is set to: whom every policy meets, and who words the patients."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from therapysim.errors import ConfigError, require_count
+from therapysim.personas.load import find, personas
+from therapysim.personas.patient import Patient
+from therapysim.rewards.rubric import Rubric
+
+__all__ = ["BenchSettings", "Simulator", "whom"]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """Who words the patients.
+
+    Attributes:
+        name: as the results call it.
+        open: loads it.
+        about: what decides its lines; plain values.
+    """
+
+    name: str
+    open: Callable[[], Patient]
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSettings:
+    """Whom every policy meets.
+
+    Attributes:
+        split: train, dev or test.
+        patients: ids; empty for all of the split.
+        people: so many of the split's patients, the first in order; 0 for all.
+        seeds: sessions with each patient, under seeds 0, 1, ….
+        turns: therapist turns in a session at most.
+        rubric: a preset's name.
+    """
+
+    split: str = "test"
+    patients: tuple[str, ...] = ()
+    people: int = 0
+    seeds: int = 4
+    turns: int = 20
+    rubric: str = "default"
+
+    def __post_init__(self) -> None:
+        require_count("seeds", self.seeds, 1)
+        require_count("turns", self.turns, 1)
+        require_count("people", self.people, 0)
+        if self.patients and self.people:
+            raise ConfigError("both ids and a number of patients are given: give one")
+        whom(self)
+        Rubric(self.rubric)
+
+
+def whom(settings: BenchSettings) -> tuple[str, ...]:
+    """Ids of the patients that are met.
+
+    Raises:
+        PersonaError: an id or the split is unknown.
+        ConfigError: an id is given twice, or the split has fewer patients.
+    """
+    if settings.patients:
+        if len(set(settings.patients)) < len(settings.patients):
+            raise ConfigError(f"patients {', '.join(settings.patients)}: one is given twice")
+        return tuple(find(i).id for i in settings.patients)
+    there = [p.id for p in personas(settings.split)]
+    if settings.people > len(there):
+        raise ConfigError(
+            f"people is {settings.people}, expected at most {len(there)}: split {settings.split} has no more"
+        )
+    return tuple(there[: settings.people or None])
