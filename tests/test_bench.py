@@ -7,22 +7,27 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.chat_server import serving
 from therapysim.agents.baselines import BASELINES, baseline
+from therapysim.agents.bench_folder import RESULTS, SETTINGS, TIMING, locked
+from therapysim.agents.bench_settings import BenchSettings, Simulator, whom
 from therapysim.agents.benchmark import benchmark
 from therapysim.agents.episode import play
 from therapysim.agents.forecast import policy_cost, simulator_cost
-from therapysim.agents.policies import Policy, kind_of, open_policy, require_policy
+from therapysim.agents.policies import Policy, find_policy, kind_of
 from therapysim.agents.progress import Progress
+from therapysim.agents.record import load_session
 from therapysim.agents.results import MEASURES, read_results, result_of, write_results
-from therapysim.agents.runner import RESULTS, SETTINGS, TIMING, BenchSettings, run, whom
-from therapysim.agents.therapist import ChatTherapist, conversation
+from therapysim.agents.runner import run
+from therapysim.agents.therapist import ChatTherapist, Therapist, conversation
 from therapysim.chat import HuggingFaceChat, Sampling, count_tokens
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ActionError, ConfigError, PatientError, TherapySimError
@@ -38,16 +43,16 @@ SMALL = BenchSettings(split="dev", people=2, seeds=2, turns=3)
 ROOT = Path(__file__).parents[1]
 
 
-def opened(*names: str) -> list[tuple[str, object]]:
-    return [(name, lambda name=name: open_policy(name)) for name in names]
+def found(*names: str) -> list[Policy]:
+    return [find_policy(name) for name in names]
 
 
-def scripted() -> list[tuple[str, object]]:
-    return [("scripted", lambda: open_patient("scripted", shipped_sensor().affect))]
+def scripted(name: str = "scripted") -> list[Simulator]:
+    return [Simulator(name, lambda: open_patient("scripted", shipped_sensor().affect), {"kind": "scripted"})]
 
 
 def play_small(out: Path, *names: str, settings: BenchSettings = SMALL):  # type: ignore[no-untyped-def]
-    return run(settings, opened(*names), scripted(), out, stream=StringIO())  # type: ignore[arg-type]
+    return run(settings, found(*names), scripted(), out, stream=StringIO())
 
 
 # What is measured
@@ -135,6 +140,48 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, message:
         read_results(tmp_path / "none.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"affect": [0.0, 0.0, 0.0]}, "affect has not 4 numbers"),
+        ({"affect": ["a", 0.0, 0.0, 0.0]}, "affect is 'a', expected a number"),
+        ({"diagnosis": None}, "diagnosis is None, expected str"),
+        ({"risk": "high"}, "risk is 'high', expected int"),
+        ({"failed": "false"}, "failed is 'false', expected bool"),
+        ({"policy": ["cbt"]}, r"policy is .'cbt'., expected str"),
+        ({"terms": {"affect": "x"}}, "terms.affect is 'x'"),
+        ({"terms": None}, "is no result"),
+        ({"measures": {"total": 1.0}}, "measures lack or add"),
+        ({"surprise": 1}, "is no result"),
+    ],
+)
+def test_a_row_with_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    rows = benchmark(SessionBatch(SessionConfig(max_turns=1)), {"cbt": baseline("cbt")}, ["marta", "owen"], [0])
+    write_results(tmp_path / "r.jsonl", rows)
+    lines = (tmp_path / "r.jsonl").read_text().splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | change)
+    (tmp_path / "r.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ConfigError, match=rf"r\.jsonl: line 2 is no result.*{message}"):
+        read_results(tmp_path / "r.jsonl")
+
+
+def test_a_broken_gzip_is_named(tmp_path: Path) -> None:
+    write_results(tmp_path / "r.jsonl.gz", [])
+    data = bytearray((tmp_path / "r.jsonl.gz").read_bytes())
+    data[12:14] = b"\xff\xff"
+    (tmp_path / "r.jsonl.gz").write_bytes(bytes(data))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_results(tmp_path / "r.jsonl.gz")
+
+
+def test_a_report_never_replaces_what_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    play_small(tmp_path, "cbt", "neutral")
+    for name in (RESULTS, SETTINGS, TIMING):
+        before = (tmp_path / name).read_bytes()
+        assert main(["report", str(tmp_path), "--out", str(tmp_path / name), "--force"]) == 2
+        assert "belongs to the results" in capsys.readouterr().err and (tmp_path / name).read_bytes() == before
+
+
 # The folder
 
 
@@ -154,10 +201,11 @@ def test_a_finished_benchmark_is_not_played_again_and_another_policy_may_join(tm
     play_small(tmp_path, "cbt")
     before = (tmp_path / RESULTS).read_bytes()
 
-    def refuse() -> Policy:
+    def refuse() -> NoReturn:
         raise AssertionError("opened though nothing is missing")
 
-    again = run(SMALL, [("cbt", refuse)], scripted(), tmp_path, stream=StringIO())  # type: ignore[arg-type]
+    same = Policy("cbt", refuse, found("cbt")[0].about)
+    again = run(SMALL, [same], scripted(), tmp_path, stream=StringIO())
     assert (tmp_path / RESULTS).read_bytes() == before and len(again) == 4
     assert len(play_small(tmp_path, "cbt", "neutral")) == 8
     assert (tmp_path / RESULTS).read_bytes().startswith(before)
@@ -194,24 +242,27 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> No
     assert broken.wait() == -signal.SIGKILL, "it had ended before it was killed"
     subprocess.run([*command, str(tmp_path / "cut")], check=True, cwd=ROOT, env=environment, capture_output=True)
     assert rows.read_bytes() == (tmp_path / "whole" / RESULTS).read_bytes()
-    settings = [json.loads((tmp_path / n / SETTINGS).read_text()) | {"command": ""} for n in ("cut", "whole")]
+    settings = [json.loads((tmp_path / n / SETTINGS).read_text()) | {"commands": []} for n in ("cut", "whole")]
     assert settings[0] == settings[1]
 
 
 def test_failed_sessions_are_played_again(tmp_path: Path) -> None:
-    patient = [("scripted", lambda: Mute())]
-    assert all(r.failed for r in run(SMALL, opened("cbt"), patient, tmp_path, stream=StringIO()))  # type: ignore[arg-type]
+    patient = [Simulator("scripted", Mute, {"kind": "scripted"})]
+    assert all(r.failed for r in run(SMALL, found("cbt"), patient, tmp_path, stream=StringIO()))
     assert not any(r.failed for r in play_small(tmp_path, "cbt"))
 
 
 def test_another_benchmark_in_the_folder_is_refused_by_name(tmp_path: Path) -> None:
     play_small(tmp_path, "cbt")
     before = (tmp_path / RESULTS).read_bytes()
-    with pytest.raises(ConfigError, match=r"other settings: session, turns differs"):
+    with pytest.raises(ConfigError, match=r"other settings: session.max_turns was 3 and is 4; turns was 3 and is 4"):
         play_small(tmp_path, "cbt", settings=BenchSettings(split="dev", people=2, seeds=2, turns=4))
-    other = Policy("cbt", baseline("cbt"), {"kind": "model"})
-    with pytest.raises(ConfigError, match="policy 'cbt' was another: kind differs"):
-        run(SMALL, [("cbt", lambda: other)], [("llm", scripted()[0][1])], tmp_path, stream=StringIO())  # type: ignore[arg-type, list-item]
+    other = Policy("cbt", lambda: baseline("cbt"), {"kind": "model"})
+    with pytest.raises(ConfigError, match="'cbt' was another among the policies: kind was 'baseline' and is 'model'"):
+        run(SMALL, [other], scripted(), tmp_path, stream=StringIO())
+    mute = Simulator("scripted", Mute, {"kind": "model", "model": "1234"})
+    with pytest.raises(ConfigError, match="'scripted' was another among the simulators: kind was 'scripted'"):
+        run(SMALL, found("cbt"), [mute], tmp_path, stream=StringIO())
     assert (tmp_path / RESULTS).read_bytes() == before
     (tmp_path / SETTINGS).write_text("{}")
     with pytest.raises(ConfigError, match="something else than a benchmark"):
@@ -220,8 +271,8 @@ def test_another_benchmark_in_the_folder_is_refused_by_name(tmp_path: Path) -> N
 
 def test_the_bench_warns_of_patients_a_policy_was_trained_with(tmp_path: Path) -> None:
     first = whom(SMALL)[0]
-    trained = Policy("mine", baseline("cbt"), {}, frozenset({first, "owen"}))
-    run(SMALL, [("mine", lambda: trained)], scripted(), tmp_path, stream=(shown := StringIO()))  # type: ignore[arg-type]
+    trained = Policy("mine", lambda: baseline("cbt"), {}, frozenset({first, "owen"}))
+    run(SMALL, [trained], scripted(), tmp_path, stream=(shown := StringIO()))
     warning = f"policy 'mine' was trained with {first}, on whom it is scored here"
     assert json.loads((tmp_path / SETTINGS).read_text())["warnings"] == [warning]
     assert warning in shown.getvalue()
@@ -245,6 +296,71 @@ def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -
         BenchSettings(**settings)  # type: ignore[arg-type]
 
 
+def test_two_runs_do_not_write_in_one_folder(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(ConfigError, match="another run writes in"):
+        play_small(tmp_path, "cbt")
+    assert len(play_small(tmp_path, "cbt")) == 4
+
+
+def test_rows_stand_in_the_order_of_joining(tmp_path: Path) -> None:
+    play_small(tmp_path, "neutral")
+    play_small(tmp_path, "cbt", "neutral")
+    before = (tmp_path / RESULTS).read_bytes()
+    assert [r.policy for r in play_small(tmp_path, "cbt")][::4] == ["neutral", "cbt"]
+    assert (tmp_path / RESULTS).read_bytes() == before
+
+
+def test_session_files_are_those_of_the_rows(tmp_path: Path) -> None:
+    both = [*scripted(), *scripted("again")]
+    rows = run(SMALL, found("cbt"), both, tmp_path, stream=StringIO(), sessions=True)
+    files = {(p.parts[-3], p.name): load_session(p) for p in (tmp_path / "sessions").rglob("*.json")}
+    assert len(files) == len(rows) == 8
+    for row in rows:
+        kept = files[row.simulator, f"{row.persona}-{row.seed}.json"]
+        assert sum(turn.reward for turn in kept.turns) == pytest.approx(row["total"], abs=1e-5)
+    play_small(tmp_path / "without", "cbt")
+    with pytest.raises(ConfigError, match="4 sessions that were played without --sessions"):
+        run(SMALL, found("cbt"), scripted(), tmp_path / "without", stream=StringIO(), sessions=True)
+
+
+class Moody:
+    """A therapist that never says the same twice, as a server may not; and counts its sessions."""
+
+    def __init__(self) -> None:
+        self.count, self.met = 0, set[tuple[str, int]]()
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        self.met |= {(s.persona.id, s.seed) for s in sessions}
+        self.count += 1
+        return [f"What is number {self.count} like for you?"] * len(sessions)
+
+
+@pytest.mark.parametrize(("kind", "played"), [("server", 1), ("model", 4)])
+def test_what_hangs_together_is_played_together_and_kept_rows_stay(tmp_path: Path, kind: str, played: int) -> None:
+    moody = Moody()
+    policy = Policy("moody", lambda: moody, {"kind": kind})
+    run(SMALL, [policy], scripted(), tmp_path, stream=StringIO())
+    kept = (tmp_path / RESULTS).read_bytes().splitlines(keepends=True)[:3]
+    (tmp_path / RESULTS).write_bytes(b"".join(kept))
+    moody.met.clear()
+    run(SMALL, [policy], scripted(), tmp_path, stream=StringIO())
+    assert len(moody.met) == played
+    assert (tmp_path / RESULTS).read_bytes().startswith(b"".join(kept))
+
+
+def test_one_therapist_is_held_at_a_time(tmp_path: Path) -> None:
+    alive: list[weakref.ref[object]] = []
+
+    def make() -> Therapist:
+        assert not any(ref() for ref in alive), "an earlier therapist is still held"
+        therapist = Moody()
+        alive.append(weakref.ref(therapist))
+        return therapist
+
+    policies = [Policy(name, make, {"kind": "function"}) for name in "abc"]
+    assert len(run(SMALL, policies, scripted(), tmp_path, stream=StringIO())) == 12
+
+
 # Policies by name
 
 
@@ -260,11 +376,11 @@ def test_kinds_are_told_by_the_name(tmp_path: Path) -> None:
         ("cbd", "did you mean 'cbt'"),
         (str(tmp_path), "none of a training"),
         ("no_such_module:policy", "there is no module 'no_such_module'"),
-        ("json:policy", "json has no 'policy'"),
+        ("json:policy", "cannot be had: AttributeError"),
         ("json:__name__", "expected a function or a therapist"),
     ):
         with pytest.raises(ConfigError, match=message):
-            require_policy(name)
+            find_policy(name)
 
 
 def test_ones_own_policy_takes_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,17 +396,59 @@ def test_ones_own_policy_takes_five_lines(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_policy_that_says_nothing_is_refused() -> None:
-    policy = open_policy("builtins:len")
-    with pytest.raises(ActionError, match="gave int, expected str"):
-        play(SessionBatch(), policy.therapist, [Start(0)])
+    with pytest.raises(ActionError, match=r"gave int with .*, seed 0, turn 1, expected str"):
+        play(SessionBatch(), find_policy("builtins:len").open(), [Start(0)])
+    with pytest.raises(ActionError, match=r"the policy failed with .*, seed 0, turn 1: TypeError"):
+        play(SessionBatch(), find_policy("operator:index").open(), [Start(0)])
+
+
+def test_an_edited_function_is_another_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "edited.py").write_text("def policy(seen):\n    return 'What is that like?'\n")
+    play_small(tmp_path / "out", "edited:policy")
+    (tmp_path / "edited.py").write_text("def policy(seen):\n    return 'You are stupid.'\n")
+    monkeypatch.delitem(sys.modules, "edited")
+    with pytest.raises(ConfigError, match="'edited:policy' was another among the policies: source was"):
+        play_small(tmp_path / "out", "edited:policy")
+
+
+@pytest.mark.parametrize(
+    "code", ["import nothing_of_that_name", "def broken(:", "1 / 0", "class policy:\n    def __init__(self, x): ..."]
+)
+def test_a_module_with_a_mistake_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / f"wrong{len(code)}.py").write_text(code)
+    with pytest.raises(ConfigError, match=f"policy 'wrong{len(code)}:policy' cannot be had: .*; mend wrong"):
+        find_policy(f"wrong{len(code)}:policy")
+
+
+def test_a_folder_within_a_run_is_of_that_run(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "policy").symlink_to(tiny_model)
+    (tmp_path / "checkpoint-5").symlink_to(tiny_model)
+    settings = {"show_state": True, "max_turn_tokens": 200, "split": "train", "personas": ["marta"]}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    for name in ("policy", "checkpoint-5", ""):
+        policy = find_policy(str(tmp_path / name))
+        assert policy.trained_on == {"marta"} and policy_cost(policy, SMALL).written == 4 * 3 * 200
+
+
+def test_a_list_of_answers_is_wanted(tmp_path: Path) -> None:
+    class One:
+        def respond(self, sessions: Sequence[Session]) -> str:
+            return "abcd"
+
+    with pytest.raises(ActionError, match="One gave one text for 4 sessions"):
+        run(SMALL, [Policy("one", One, {})], scripted(), tmp_path, stream=StringIO())  # type: ignore[arg-type]
 
 
 def test_models_read_the_header_or_not_and_their_tokens_are_counted(tiny_model: Path) -> None:
     about = Sampling(max_tokens=6)
-    with_header, without = (open_policy(str(tiny_model), about, show_state=s) for s in (True, False))
+    with_header, without = (find_policy(str(tiny_model), about, show_state=s) for s in (True, False))
     assert without.name == f"{with_header.name} (no header)" and with_header.about["tokens"] == "counted"
     batch = SessionBatch(SessionConfig(max_turns=2))
-    rows = [r for p in (with_header, without) for r in benchmark(batch, {p.name: p.therapist}, ["marta"], [0])]
+    rows = [r for p in (with_header, without) for r in benchmark(batch, {p.name: p.open()}, ["marta"], [0])]
     assert rows[0]["tokens_read"] > rows[1]["tokens_read"] > 0
 
 
@@ -320,11 +478,11 @@ def test_a_server_and_a_trained_run_play(tiny_model: Path, tmp_path: Path) -> No
     (folder / "policy").symlink_to(tiny_model)
     settings = {"show_state": False, "max_turn_tokens": 4, "split": "train", "personas": []}
     (folder / "settings.json").write_text(json.dumps(settings))
-    trained = open_policy(str(folder))
+    trained = find_policy(str(folder))
     assert trained.about["show_state"] is False and trained.about["max_tokens"] == 4 and len(trained.trained_on) == 24
     with serving() as url:
         names = [str(folder), f"{url}#any"]
-        rows = run(SMALL, opened(*names), scripted(), tmp_path / "out", stream=StringIO())  # type: ignore[arg-type]
+        rows = run(SMALL, found(*names), scripted(), tmp_path / "out", stream=StringIO())
     assert {r.policy for r in rows} == set(names) and all(r["tokens_read"] > 0 for r in rows)
     kept = json.loads((tmp_path / "out" / SETTINGS).read_text())["policies"]
     assert kept[names[1]]["tokens"] == "estimated" and kept[names[0]]["tokens"] == "counted"
@@ -386,9 +544,9 @@ def test_a_dry_run_counts_and_asks_nothing(tmp_path: Path, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "(no header)" in shown and shown.count("| 160 |") == 6 and not (tmp_path / "none").exists()
     settings = BenchSettings(seeds=2, turns=5)
-    cost, brief = policy_cost(url, settings, 64), policy_cost(url, settings, 64, show_state=False)
+    cost, brief = (policy_cost(find_policy(url, show_state=state), settings) for state in (True, False))
     assert cost.calls == 160 and cost.written == 160 * 64 and cost.read > brief.read
-    assert simulator_cost(url, settings).calls == 32 * 6 * 2 and policy_cost("cbt", settings, 64).read == 0
+    assert simulator_cost(url, settings).calls == 32 * 6 * 2 and policy_cost(find_policy("cbt"), settings).read == 0
 
 
 class Model:
@@ -402,10 +560,10 @@ class Model:
         return [self.text] * len(chats)
 
 
-def test_the_forecast_is_an_upper_bound() -> None:
+def test_the_forecast_is_about_what_is_asked() -> None:
     settings, model = BenchSettings(split="dev", people=2, seeds=1, turns=4), Model("That sounds hard. How is it? " * 8)
     rows = benchmark(SessionBatch(SessionConfig(max_turns=4)), {"m": ChatTherapist(model)}, whom(settings), [0])
-    cost = policy_cost("org/model", settings, 64)
+    cost = policy_cost(find_policy("org/model"), settings)
     assert cost.calls == model.asked == 8
     read, written = (sum(r[f"tokens_{way}"] for r in rows) for way in ("read", "written"))
     assert written <= cost.written and 0.5 * cost.read < read < 1.2 * cost.read
@@ -416,6 +574,9 @@ def test_mistakes_are_told_before_anything_is_played(tmp_path: Path, capsys: pyt
         (["bench"], "no policy is given"),
         (["bench", "cbt", "nope"], "policy 'nope' is unknown"),
         (["bench", "cbt", "--patients", "0"], "--patients is 0"),
+        (["bench", "cbt", "--patients", "2", "neutral"], "policies go before the options"),
+        (["bench", "cbt", "--patients", "²"], "persona '²' is unknown"),
+        (["bench", "cbt", "--patient", "scripted", "--patient", "lmm"], "patient 'lmm' is unknown"),
         (["bench", "cbt", "cbt"], "none twice"),
         (["bench", "cbt", "--out", str(ROOT / "README.md")], "README.md"),
     ):

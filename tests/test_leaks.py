@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from therapysim.agents.policies import Policy, _read_run, open_policy
-from therapysim.agents.runner import overlaps
+from therapysim.agents.bench_folder import overlaps
+from therapysim.agents.policies import Policy, find_policy, read_run
 from therapysim.errors import ConfigError, PersonaError
 from therapysim.personas.load import personas, training_ids
 from therapysim.personas.vary import vary
@@ -74,7 +74,7 @@ def test_a_benchmark_knows_whom_a_run_was_trained_with(tmp_path: Path) -> None:
     (run / "policy").mkdir(parents=True)
     settings = {"show_state": True, "max_turn_tokens": 8, "split": "dev", "personas": []}
     (run / "settings.json").write_text(json.dumps(settings))
-    _, tokens, trained_on = _read_run(run)
+    _, tokens, trained_on = read_run(run)
     assert tokens == 8 and trained_on == {p.id for p in personas("dev")}
-    policy = Policy("run", open_policy("cbt").therapist, {}, frozenset({"marta", "owen"}))
+    policy = Policy("run", find_policy("cbt").open, {}, frozenset({"marta", "owen"}))
     assert overlaps(policy, ["marta~17", "claire"]) == ("marta",) and overlaps(policy, TEST) == ()
