@@ -150,9 +150,9 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, message:
         ({"failed": "false"}, "failed is 'false', expected bool"),
         ({"policy": ["cbt"]}, r"policy is .'cbt'., expected str"),
         ({"terms": {"affect": "x"}}, "terms.affect is 'x'"),
-        ({"terms": None}, "is no result"),
+        ({"terms": None}, "NoneType"),
         ({"measures": {"total": 1.0}}, "measures lack or add"),
-        ({"surprise": 1}, "is no result"),
+        ({"surprise": 1}, "surprise"),
     ],
 )
 def test_a_row_with_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:

@@ -529,7 +529,7 @@ def test_from_benchmark_to_profile(tmp_path: Path, capsys: pytest.CaptureFixture
     command = ["bench", "advice", "attuned", "--split", "dev", "--seeds", "1", "--turns", "2"]
     assert cli.main([*command, "--sessions", "--out", str(tmp_path / "bench")]) == 0
     count = 2 * len(personas("dev"))
-    assert len(load_sessions([folder])) == count and len(load_sessions([folder / "advice"])) == count // 2
+    assert len(load_sessions([folder])) == count and len(load_sessions([folder / "scripted" / "advice"])) == count // 2
     capsys.readouterr()
     assert cli.main(["profile", str(folder), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
