@@ -35,6 +35,8 @@ SETTINGS, RESULTS, TIMING, SESSIONS = "settings.json", "results.jsonl", "timing.
 FORMAT, VERSION = "therapysim-bench", 1
 
 _PACKAGES = ("numpy", "onnxruntime", "gymnasium", "tokenizers", "torch", "transformers", "peft")
+#: What the package reads beside its code and its patients.
+_WEIGHTS = ("emotions.onnx", "emotions.json", "tokenizer.json", "heads.npz", "heads.json", "order.npz")
 #: What a model in this process samples can hang on its neighbours in the batch: its sessions are played together.
 _TOGETHER = ("model", "run")
 
@@ -48,23 +50,28 @@ class Book:
 
     def __init__(self, folder: Path, settings: BenchSettings, command: str, *, sessions: bool = False) -> None:
         self.folder, self.settings, self._sessions = folder, settings, sessions
-        now, kept = _provenance(settings), _read_settings(folder)
-        if kept:
-            _require_same(folder, kept, now)
-        elif (folder / RESULTS).exists():
-            raise ConfigError(f"{folder} holds {RESULTS} without {SETTINGS}; name another folder")
-        names = ("policies", "simulators")
+        kept, rows = _read_settings(folder), self._read_rows()
+        if rows:
+            _require_same(folder, kept, _provenance(settings))
+        else:
+            kept = {}  # nothing was played: there is nothing to be mixed
+        played = {"policies": {r.policy for r in rows}, "simulators": {r.simulator for r in rows}}
         commands = [*kept.get("commands", []), *([command] if command else [])]
         self._head: dict[str, Any] = {
-            **now,
+            **_provenance(settings),
             "commands": list(dict.fromkeys(commands)),
             "warnings": kept.get("warnings", []),
-            **{name: kept.get(name, {}) for name in names},
+            **{kind: _only(folder, kept.get(kind, {}), names) for kind, names in played.items()},
         }
-        self._results: dict[tuple[str, str, str, int], Result] = {}
-        if (folder / RESULTS).exists():
-            found = read_results(folder / RESULTS, broken_end=True)
-            self._results = {result.key: result for result in found if not result.failed}
+        self._results: dict[tuple[str, str, str, int], Result] = {row.key: row for row in rows}
+
+    def _read_rows(self) -> list[Result]:
+        path = self.folder / RESULTS
+        if not path.exists():
+            return []
+        if not (self.folder / SETTINGS).exists():
+            raise ConfigError(f"{self.folder} holds {RESULTS} without {SETTINGS}; name another folder")
+        return read_results(path, broken_end=True)
 
     def join(self, policies: Sequence[Policy], simulators: Sequence[Simulator]) -> list[str]:
         """Writes down who plays; one of the same name must be the same. Says which of them met their patients before.
@@ -82,7 +89,10 @@ class Book:
             if ids
         ]
         self._head["warnings"] = list(dict.fromkeys([*self._head["warnings"], *warnings]))
-        self._require_files(policies, simulators)
+        asked = {(p.name, s.name) for p in policies for s in simulators}
+        # Those that failed are played again; of others, rows stay as they are.
+        self._results = {k: r for k, r in self._results.items() if not (r.failed and k[:2] in asked)}
+        self._require_files(asked if self._sessions else set())
         with _writable(self.folder):
             write_json(self.folder / SETTINGS, self._head)
             write_results(self.folder / RESULTS, self._results.values())
@@ -123,8 +133,7 @@ class Book:
             sides = "; ".join(f"{key} was {kept.get(key)!r} and is {about.get(key)!r}" for key in changed)
             raise ConfigError(f"{self.folder}: {name!r} was another among the {kind}: {sides}; name another folder")
 
-    def _require_files(self, policies: Sequence[Policy], simulators: Sequence[Simulator]) -> None:
-        asked = {(p.name, s.name) for p in policies for s in simulators} if self._sessions else set()
+    def _require_files(self, asked: set[tuple[str, str]]) -> None:
         lost = [r for r in self._results.values() if (r.policy, r.simulator) in asked and not self._file(r).exists()]
         if lost:
             raise ConfigError(
@@ -147,6 +156,13 @@ def overlaps(policy: Policy, met: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(policy.trained_on & {i.partition("~")[0] for i in met}))
 
 
+def _only(folder: Path, kept: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """What is kept of those who have sessions; who has none may have been another then."""
+    if lost := names - set(kept):
+        raise ConfigError(f"{folder}: {SETTINGS} says nothing of {', '.join(sorted(lost))}; name another folder")
+    return {name: about for name, about in kept.items() if name in names}
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keeps a second run out of a folder while the block lasts, where the system has file locks.
@@ -165,8 +181,10 @@ def locked(folder: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise ConfigError(f"another run writes in {folder}; wait for it, or name another folder") from error
+        except OSError:  # a file system without locks
+            pass
         yield
 
 
@@ -192,7 +210,7 @@ def _provenance(settings: BenchSettings) -> dict[str, Any]:
             **{name: _version(name) for name in _PACKAGES},
         },
         "library": library_hash(),
-        "weights": {name: _sha256(WEIGHTS / name) for name in ("emotions.onnx", "heads.npz", "order.npz")},
+        "weights": {name: _sha256(WEIGHTS / name) for name in _WEIGHTS},
         "rubric": {"preset": settings.rubric, **_plain(asdict(Rubric(settings.rubric).settings))},
         "session": _plain(asdict(SessionConfig(max_turns=settings.turns))),
         "split": ", ".join(sorted({find(i).split for i in ids})),
@@ -203,11 +221,11 @@ def _provenance(settings: BenchSettings) -> dict[str, Any]:
 
 
 def _code() -> str:
-    """SHA-256 of all that is run or read of this package: versions do not change with every edit."""
+    """SHA-256 of the package but for its reports and trainers: versions do not change with every edit."""
     root, digest = Path(therapysim.__file__).parent, hashlib.sha256()
     for room in ("", "personas", "rewards", "envs", "agents"):
         for file in sorted((root / room).glob("*")):
-            if file.suffix in (".py", ".yaml"):
+            if file.suffix in (".py", ".yaml") and not file.name.startswith("report_"):
                 digest.update(f"{room}/{file.name}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 

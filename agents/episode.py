@@ -55,8 +55,8 @@ def play(
 def _take_turn(batch: SessionBatch, therapist: Therapist, going: Sequence[int]) -> dict[int, Turn]:
     """One turn in every session that goes on, by its number."""
     replies = therapist.respond([batch.sessions[i] for i in going])
-    if isinstance(replies, str) or len(replies) != len(going):
-        found = "one text" if isinstance(replies, str) else f"{len(replies)} replies"
+    if not isinstance(replies, list | tuple) or len(replies) != len(going):
+        found = f"{len(replies)} replies" if isinstance(replies, list | tuple) else type(replies).__name__
         name = getattr(therapist, "name", type(therapist).__name__)
         raise ActionError(f"{name} gave {found} for {len(going)} sessions, expected a list of one text each")
     texts: list[str | None] = [None] * len(batch.sessions)

@@ -20,7 +20,7 @@ from therapysim.agents.therapist import ChatTherapist, Therapist
 from therapysim.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
 from therapysim.envs.session import Session
 from therapysim.envs.therapy import observe
-from therapysim.errors import ActionError, ConfigError, ModelError
+from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimError
 from therapysim.personas.load import personas
 
 __all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of"]
@@ -73,7 +73,9 @@ class ObservationPolicy:
         try:
             said = self.choose(observe(session, observe_state=True))
         except Exception as error:  # the user's own code may raise anything
-            raise ActionError(f"the policy failed {where}: {error!r}; mend it and run again") from error
+            raise ActionError(
+                f"the policy failed {where}: {error!r}; mend it, and name another --out if it has played"
+            ) from error
         if not isinstance(said, str):
             raise ActionError(f"the policy gave {type(said).__name__} {where}, expected str: what the therapist says")
         return said
@@ -117,8 +119,8 @@ def find_policy(
     if kind == "baseline":
         return Policy(name, lambda: baseline(name), {"kind": kind})
     if kind == "function":
-        therapist, source = _import(name)
-        return Policy(name, lambda: therapist, {"kind": kind, "source": source})
+        found, source = _import(name)
+        return Policy(name, partial(_open_function, name, found), {"kind": kind, "source": source})
     if kind == "run":
         return _find_run(name, drawn)
     shown = name if show_state else f"{name} (no header)"
@@ -170,8 +172,11 @@ def _open_server(name: str, api_key_env: str | None) -> ChatModel:
 
 
 def _run_of(name: str) -> Path | None:
-    """The run's folder that a name is, or that it lies in, as its ``policy`` and its checkpoints do."""
-    for folder in (Path(name), Path(name).parent):
+    """The run's folder that a name is, or that it lies in, as ``policy`` and ``checkpoints/checkpoint-5`` do."""
+    if not Path(name).is_dir():
+        return None
+    place = Path(name).resolve()
+    for folder in (place, *place.parents[:2]):
         if (folder / "policy").is_dir() and (folder / "settings.json").is_file():
             return folder
     return None
@@ -181,7 +186,7 @@ def _find_run(name: str, sampling: Sampling) -> Policy:
     """A trained policy, prompted as it was trained."""
     folder = _run_of(name) or Path(name)
     show_state, max_tokens, trained_on = read_run(folder)
-    model = folder / "policy" if folder == Path(name) else Path(name)
+    model = folder / "policy" if folder.samefile(name) else Path(name)
     drawn = Sampling(max_tokens=max_tokens, temperature=sampling.temperature, top_p=sampling.top_p)
     identity = _identity(str(model))
     return _chat_policy(name, "run", identity, partial(HuggingFaceChat, model), drawn, show_state, trained_on)
@@ -203,29 +208,59 @@ def read_run(folder: Path) -> tuple[bool, int, frozenset[str]]:
         raise ConfigError(f"run {folder}: settings.json is none of a training ({error!r}); train it again") from error
 
 
-def _import(name: str) -> tuple[Therapist, str]:
-    """What ``package.module:function`` names, from the working folder too, and the SHA-256 of its file."""
+def _import(name: str) -> tuple[Any, str]:
+    """What ``package.module:function`` names, from the working folder too, and the SHA-256 of its source."""
     path, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:  # as `python -m` does, so that a file beside one is found
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(path)
         found = getattr(module, attribute)
-        found = found() if isinstance(found, type) else found
-    except Exception as error:  # the user's own code may raise anything
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
         if isinstance(error, ModuleNotFoundError) and path.startswith(error.name or "\0"):
             raise ConfigError(f"policy {name!r}: there is no module {path!r}; expected {KINDS}") from error
         raise ConfigError(f"policy {name!r} cannot be had: {error!r}; mend {path}") from error
-    if isinstance(found, Therapist):
-        return found, _source(module)
-    if not callable(found):
+    if not callable(found) and not isinstance(found, Therapist):
         raise ConfigError(f"policy {name!r} is {type(found).__name__}, expected a function or a therapist")
-    return ObservationPolicy(found), _source(module)
+    return found, _source(module, found)
 
 
-def _source(module: ModuleType) -> str:
+def _open_function(name: str, found: Any) -> Therapist:
+    """A function or a therapist of the user's own; a class is made anew each time."""
     try:
-        file = inspect.getsourcefile(module)
-    except TypeError:  # built into the interpreter
-        file = None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "unknown"
+        made = found() if isinstance(found, type) else found
+    except Exception as error:
+        raise ConfigError(f"policy {name!r} cannot be had: {error!r}; mend {found.__module__}") from error
+    return _Own(name, made if isinstance(made, Therapist) else ObservationPolicy(made))
+
+
+class _Own:
+    """A therapist of the user's own, whose faults are told by its name."""
+
+    def __init__(self, name: str, therapist: Therapist) -> None:
+        self.name, self._therapist = name, therapist
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        try:
+            said = self._therapist.respond(sessions)
+        except TherapySimError:
+            raise
+        except Exception as error:
+            raise ActionError(
+                f"policy {self.name!r} failed with {len(sessions)} sessions: {error!r}; mend it"
+            ) from error
+        if not isinstance(said, list | tuple) or not all(isinstance(text, str) for text in said):
+            raise ActionError(f"policy {self.name!r} gave {said!r:.60}, expected a list of texts, one a session")
+        return list(said)
+
+
+def _source(module: ModuleType, found: Any) -> str:
+    """Of the module's file, and of the one that defines what was found; what they import is not looked at."""
+    digest = hashlib.sha256()
+    for part in (module, found if inspect.isroutine(found) or isinstance(found, type) else type(found)):
+        try:
+            file = inspect.getsourcefile(part)
+        except TypeError:  # built into the interpreter
+            continue
+        digest.update(Path(file).read_bytes() if file else b"")
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from therapysim.agents.runner import run
 from therapysim.agents.therapist import ChatTherapist, Therapist, conversation
 from therapysim.chat import HuggingFaceChat, Sampling, count_tokens
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
-from therapysim.errors import ActionError, ConfigError, PatientError, TherapySimError
+from therapysim.errors import ActionError, ConfigError, ModelError, PatientError, TherapySimError
 from therapysim.personas.llm import LLMPatient
 from therapysim.personas.load import personas
 from therapysim.personas.opening import open_patient
@@ -361,6 +362,34 @@ def test_one_therapist_is_held_at_a_time(tmp_path: Path) -> None:
     assert len(run(SMALL, policies, scripted(), tmp_path, stream=StringIO())) == 12
 
 
+def test_what_was_never_played_binds_nothing(tmp_path: Path) -> None:
+    def fail() -> NoReturn:
+        raise ModelError("no such model")
+
+    with pytest.raises(ModelError):
+        run(SMALL, [Policy("mine", fail, {"kind": "function", "source": "1"})], scripted(), tmp_path, stream=StringIO())
+    mended = Policy("mine", lambda: baseline("cbt"), {"kind": "function", "source": "2"})
+    longer = BenchSettings(split="dev", people=2, seeds=2, turns=4)
+    assert len(run(longer, [mended], scripted(), tmp_path, stream=StringIO())) == 4
+    assert json.loads((tmp_path / SETTINGS).read_text())["policies"]["mine"]["source"] == "2"
+
+
+def test_failed_sessions_of_others_stay_counted(tmp_path: Path) -> None:
+    mute = [Simulator("mute", Mute, {"kind": "server"})]
+    run(SMALL, found("cbt"), mute, tmp_path, stream=StringIO())
+    rows = run(SMALL, found("cbt"), scripted(), tmp_path, stream=StringIO())
+    assert sum(r.failed for r in rows) == 4 and len(rows) == 8
+
+
+def test_rows_that_the_settings_do_not_know_are_refused(tmp_path: Path) -> None:
+    play_small(tmp_path, "cbt", "neutral")
+    kept = json.loads((tmp_path / SETTINGS).read_text())
+    del kept["policies"]["neutral"]
+    (tmp_path / SETTINGS).write_text(json.dumps(kept))
+    with pytest.raises(ConfigError, match=r"settings.json says nothing of neutral"):
+        play_small(tmp_path, "cbt")
+
+
 # Policies by name
 
 
@@ -414,8 +443,22 @@ def test_an_edited_function_is_another_policy(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "code", ["import nothing_of_that_name", "def broken(:", "1 / 0", "class policy:\n    def __init__(self, x): ..."]
-)
+    ("body", "message"),
+    [("raise RuntimeError('boom')", "failed with 4 sessions: RuntimeError"), ("return None", "gave None, expected"),
+     ("return [1, 2, 3, 4]", r"gave \[1, 2, 3, 4\]"), ("return 'abcd'", "gave 'abcd'")],
+)  # fmt: skip
+def test_a_therapist_of_ones_own_is_named_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    name = f"own{len(body)}"
+    (tmp_path / f"{name}.py").write_text(f"class Policy:\n    def respond(self, sessions):\n        {body}\n")
+    with pytest.raises(ActionError, match=f"policy '{name}:Policy' {message}"):
+        play_small(tmp_path / "out", f"{name}:Policy")
+
+
+@pytest.mark.parametrize("code", ["import nothing_of_that_name", "def broken(:", "1 / 0", "import sys\nsys.exit(3)"])
 def test_a_module_with_a_mistake_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
@@ -424,14 +467,19 @@ def test_a_module_with_a_mistake_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         find_policy(f"wrong{len(code)}:policy")
 
 
-def test_a_folder_within_a_run_is_of_that_run(tmp_path: Path, tiny_model: Path) -> None:
-    (tmp_path / "policy").symlink_to(tiny_model)
-    (tmp_path / "checkpoint-5").symlink_to(tiny_model)
+def test_a_folder_within_a_run_is_of_that_run(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "policy")
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copytree(tiny_model, tmp_path / "checkpoints" / "checkpoint-5")
     settings = {"show_state": True, "max_turn_tokens": 200, "split": "train", "personas": ["marta"]}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
-    for name in ("policy", "checkpoint-5", ""):
+    for name in ("policy", "checkpoints/checkpoint-5", ""):
         policy = find_policy(str(tmp_path / name))
         assert policy.trained_on == {"marta"} and policy_cost(policy, SMALL).written == 4 * 3 * 200
+    monkeypatch.chdir(tmp_path)
+    assert kind_of("cbt") == "baseline" and kind_of("mine:policy") == "function" and kind_of("smollm2") == "model"
 
 
 def test_a_list_of_answers_is_wanted(tmp_path: Path) -> None:
@@ -439,7 +487,7 @@ def test_a_list_of_answers_is_wanted(tmp_path: Path) -> None:
         def respond(self, sessions: Sequence[Session]) -> str:
             return "abcd"
 
-    with pytest.raises(ActionError, match="One gave one text for 4 sessions"):
+    with pytest.raises(ActionError, match="One gave str for 4 sessions"):
         run(SMALL, [Policy("one", One, {})], scripted(), tmp_path, stream=StringIO())  # type: ignore[arg-type]
 
 

@@ -76,7 +76,8 @@ def _refuse_places(places: Sequence[Path], results: Sequence[Path], force: bool)
         raise ConfigError(
             f"the results, --out, --markdown and --csv name one file twice: {', '.join(map(str, places))}"
         )
-    held = {(folder / name).resolve() for folder in results for name in (*_FILES, "settings.json", "timing.jsonl")}
+    folders = {path if path.is_dir() else path.parent for path in results}
+    held = {(folder / name).resolve() for folder in folders for name in (*_FILES, "settings.json", "timing.jsonl")}
     for place in places:
         if place.resolve() in held:
             raise ConfigError(f"{place} belongs to the results that are read; name another file")
