@@ -1,9 +1,7 @@
-"""``therapysim bench``: policies by name, results written as they finish, resumed with the same bytes, leaks told."""
+"""``therapysim bench``: results written as they finish, resumed with the same bytes, leaks told."""
 
 import json
-import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,174 +14,21 @@ from typing import NoReturn
 
 import pytest
 
-from tests.chat_server import serving
+from tests.bench_parts import ROOT, SMALL, Model, Mute, found, play_small, scripted
 from therapysim.agents.baselines import BASELINES, baseline
 from therapysim.agents.bench_folder import RESULTS, SETTINGS, TIMING, locked
 from therapysim.agents.bench_settings import BenchSettings, Simulator, whom
 from therapysim.agents.benchmark import benchmark
-from therapysim.agents.episode import play
 from therapysim.agents.forecast import policy_cost, simulator_cost
 from therapysim.agents.policies import Policy, find_policy, kind_of
 from therapysim.agents.progress import Progress
 from therapysim.agents.record import load_session
-from therapysim.agents.results import MEASURES, read_results, result_of, write_results
+from therapysim.agents.results import read_results
 from therapysim.agents.runner import run
-from therapysim.agents.therapist import ChatTherapist, Therapist, conversation
-from therapysim.chat import HuggingFaceChat, Sampling, count_tokens
-from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
-from therapysim.errors import ActionError, ConfigError, ModelError, PatientError, TherapySimError
-from therapysim.personas.llm import LLMPatient
-from therapysim.personas.load import personas
-from therapysim.personas.opening import open_patient
-from therapysim.personas.patient import Cue, Line
-from therapysim.personas.scripted import ScriptedPatient
-from therapysim.rewards.emotions import shipped_sensor
+from therapysim.agents.therapist import ChatTherapist, Therapist
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig
+from therapysim.errors import ConfigError, ModelError, TherapySimError
 from therapysim.train.cli import main
-
-SMALL = BenchSettings(split="dev", people=2, seeds=2, turns=3)
-ROOT = Path(__file__).parents[1]
-
-
-def found(*names: str) -> list[Policy]:
-    return [find_policy(name) for name in names]
-
-
-def scripted(name: str = "scripted") -> list[Simulator]:
-    return [Simulator(name, lambda: open_patient("scripted", shipped_sensor().affect), {"kind": "scripted"})]
-
-
-def play_small(out: Path, *names: str, settings: BenchSettings = SMALL):  # type: ignore[no-untyped-def]
-    return run(settings, found(*names), scripted(), out, stream=StringIO())
-
-
-# What is measured
-
-
-def test_a_result_says_what_its_session_was() -> None:
-    start = Start(3, personas("dev")[0].id)
-    (episode,) = play(SessionBatch(SessionConfig(max_turns=6)), baseline("cbt"), [start])
-    row, session = result_of("cbt", "scripted", episode), episode.session
-    assert set(row.measures) == set(MEASURES)
-    assert row["total"] == pytest.approx(sum(t.reward for t in episode.turns), abs=1e-4)
-    assert row["polarity"] == pytest.approx(polarity(session, -1) - polarity(session, 0), abs=1e-4)
-    assert row["temper"] == pytest.approx(session.state.affect[1] - session.states[0].affect[1], abs=1e-4)
-    assert row["disclosure"] == pytest.approx(len(session.latent.told) / len(session.persona.facts), abs=1e-4)
-    assert row["turns"] == len(row.turns) == len(episode.turns) and row.split == "dev"
-    assert row.opening == session.transcript.messages[0].text
-    assert [s.patient for s in row.turns] == list(session.transcript.said_by("patient"))[1:]
-    ungated = all(not t.score.gates for t in episode.turns if t.score)
-    assert ungated and sum(row.terms.values()) == pytest.approx(row["total"], abs=1e-3)
-    with pytest.raises(ConfigError, match="'joy' is unknown, expected one of total"):
-        row["joy"]
-
-
-def polarity(session: Session, i: int) -> float:
-    from therapysim.rewards.matrix import polarity as of
-
-    return float(of(session.states[i].affect))
-
-
-def test_what_went_wrong_is_named() -> None:
-    starts = [Start(s, p.id) for p in personas("dev")[:4] for s in range(2)]
-    rows = benchmark(
-        SessionBatch(), {n: baseline(n) for n in ("hostile", "injector")}, [s.persona for s in starts[::2]], [0]
-    )
-    hostile, injector = ([r for r in rows if r.policy == n] for n in ("hostile", "injector"))
-    assert all(r["rupture"] == 1 and r["ruptures"] >= 1 and r["safe"] == 0 for r in hostile)
-    assert all(r.weakest in ("introspection", "temper", "attitude", "sensitivity") for r in hostile)
-    for r in hostile:
-        fell = {name: r[name] for name in ("introspection", "temper", "attitude", "sensitivity")}
-        assert r.weakest == min(fell, key=fell.__getitem__)
-    assert all(r["injection"] == 1.0 for r in injector) and all(r["injection"] == 0.0 for r in hostile)
-
-
-def test_danger_is_covered_missed_or_absent() -> None:
-    grave = [p.id for p in personas("dev") if p.risk >= 2][:2]
-    calm = [p.id for p in personas("dev") if p.risk == 0][:1]
-    rows = benchmark(SessionBatch(), {n: baseline(n) for n in ("attuned", "advice")}, [*grave, *calm], range(2))
-    assert all(r["risk_covered"] == 1 for r in rows if r.policy == "attuned" and r.persona in grave)
-    assert all(math.isnan(r["risk_covered"]) for r in rows if r.persona in calm)
-
-
-class Mute:
-    """A patient that never answers."""
-
-    def speak(self, cues: Sequence[Cue]) -> list[Line]:
-        raise PatientError("no answer")
-
-
-def test_a_failed_session_is_a_row_without_numbers(tmp_path: Path) -> None:
-    (row,) = benchmark(SessionBatch(patient=Mute()), {"cbt": baseline("cbt")}, ["marta"], [0])
-    assert row.failed and all(math.isnan(v) for v in row.measures.values()) and row.turns == ()
-    write_results(tmp_path / "r.jsonl.gz", [row])
-    (back,) = read_results(tmp_path / "r.jsonl.gz")
-    assert back.failed and back.key == row.key and math.isnan(back["total"])
-
-
-def test_results_come_back_as_they_were(tmp_path: Path) -> None:
-    rows = play_small(tmp_path / "b", "cbt", "hostile")
-    for name in ("again.jsonl", "again.jsonl.gz"):
-        write_results(tmp_path / name, rows)
-        assert repr(read_results(tmp_path / name)) == repr(rows)
-    write_results(tmp_path / "other.jsonl.gz", rows)
-    assert (tmp_path / "other.jsonl.gz").read_bytes() == (tmp_path / "again.jsonl.gz").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("{}\n", "line 1 is no result"), ("[1]\n", "line 1 is no result"), ('{"policy"', "line 1 is cut off")],
-)
-def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "r.jsonl").write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        read_results(tmp_path / "r.jsonl")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_results(tmp_path / "none.jsonl")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"affect": [0.0, 0.0, 0.0]}, "affect has not 4 numbers"),
-        ({"affect": ["a", 0.0, 0.0, 0.0]}, "affect is 'a', expected a number"),
-        ({"diagnosis": None}, "diagnosis is None, expected str"),
-        ({"risk": "high"}, "risk is 'high', expected int"),
-        ({"failed": "false"}, "failed is 'false', expected bool"),
-        ({"policy": ["cbt"]}, r"policy is .'cbt'., expected str"),
-        ({"terms": {"affect": "x"}}, "terms.affect is 'x'"),
-        ({"terms": None}, "NoneType"),
-        ({"measures": {"total": 1.0}}, "measures lack or add"),
-        ({"surprise": 1}, "surprise"),
-    ],
-)
-def test_a_row_with_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
-    rows = benchmark(SessionBatch(SessionConfig(max_turns=1)), {"cbt": baseline("cbt")}, ["marta", "owen"], [0])
-    write_results(tmp_path / "r.jsonl", rows)
-    lines = (tmp_path / "r.jsonl").read_text().splitlines()
-    lines[1] = json.dumps(json.loads(lines[1]) | change)
-    (tmp_path / "r.jsonl").write_text("\n".join(lines) + "\n")
-    with pytest.raises(ConfigError, match=rf"r\.jsonl: line 2 is no result.*{message}"):
-        read_results(tmp_path / "r.jsonl")
-
-
-def test_a_broken_gzip_is_named(tmp_path: Path) -> None:
-    write_results(tmp_path / "r.jsonl.gz", [])
-    data = bytearray((tmp_path / "r.jsonl.gz").read_bytes())
-    data[12:14] = b"\xff\xff"
-    (tmp_path / "r.jsonl.gz").write_bytes(bytes(data))
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_results(tmp_path / "r.jsonl.gz")
-
-
-def test_a_report_never_replaces_what_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    play_small(tmp_path, "cbt", "neutral")
-    for name in (RESULTS, SETTINGS, TIMING):
-        before = (tmp_path / name).read_bytes()
-        assert main(["report", str(tmp_path), "--out", str(tmp_path / name), "--force"]) == 2
-        assert "belongs to the results" in capsys.readouterr().err and (tmp_path / name).read_bytes() == before
-
-
-# The folder
 
 
 def test_the_folder_says_what_decided_the_results(tmp_path: Path) -> None:
@@ -390,164 +235,6 @@ def test_rows_that_the_settings_do_not_know_are_refused(tmp_path: Path) -> None:
         play_small(tmp_path, "cbt")
 
 
-# Policies by name
-
-
-def test_kinds_are_told_by_the_name(tmp_path: Path) -> None:
-    assert kind_of("cbt") == "baseline" and kind_of("http://localhost:1/v1#m") == "server"
-    assert kind_of("my.module:policy") == "function" and kind_of("org/model") == kind_of("smollm2") == "model"
-    (tmp_path / "policy").mkdir()
-    (tmp_path / "settings.json").write_text("{}")
-    assert kind_of(str(tmp_path)) == "run"
-    for name, message in (
-        ("", "is empty"),
-        ("http://localhost:1/v1", "URL#MODEL"),
-        ("cbd", "did you mean 'cbt'"),
-        (str(tmp_path), "none of a training"),
-        ("no_such_module:policy", "there is no module 'no_such_module'"),
-        ("json:policy", "cannot be had: AttributeError"),
-        ("json:__name__", "expected a function or a therapist"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            find_policy(name)
-
-
-def test_ones_own_policy_takes_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = next(b.removeprefix("python\n") for b in readme.split("```") if b.startswith("python\n# mine.py"))
-    assert len(block.strip().splitlines()) <= 6  # five and the file's name
-    (tmp_path / "mine.py").write_text(block)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    rows = play_small(tmp_path / "out", "mine:policy")
-    assert len(rows) == 4 and all(said.therapist for row in rows for said in row.turns)
-    monkeypatch.delitem(sys.modules, "mine")
-
-
-def test_a_policy_that_says_nothing_is_refused() -> None:
-    with pytest.raises(ActionError, match=r"gave int with .*, seed 0, turn 1, expected str"):
-        play(SessionBatch(), find_policy("builtins:len").open(), [Start(0)])
-    with pytest.raises(ActionError, match=r"the policy failed with .*, seed 0, turn 1: TypeError"):
-        play(SessionBatch(), find_policy("operator:index").open(), [Start(0)])
-
-
-def test_an_edited_function_is_another_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    (tmp_path / "edited.py").write_text("def policy(seen):\n    return 'What is that like?'\n")
-    play_small(tmp_path / "out", "edited:policy")
-    (tmp_path / "edited.py").write_text("def policy(seen):\n    return 'You are stupid.'\n")
-    monkeypatch.delitem(sys.modules, "edited")
-    with pytest.raises(ConfigError, match="'edited:policy' was another among the policies: source was"):
-        play_small(tmp_path / "out", "edited:policy")
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [("raise RuntimeError('boom')", "failed with 4 sessions: RuntimeError"), ("return None", "gave None, expected"),
-     ("return [1, 2, 3, 4]", r"gave \[1, 2, 3, 4\]"), ("return 'abcd'", "gave 'abcd'")],
-)  # fmt: skip
-def test_a_therapist_of_ones_own_is_named_when_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, message: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    name = f"own{len(body)}"
-    (tmp_path / f"{name}.py").write_text(f"class Policy:\n    def respond(self, sessions):\n        {body}\n")
-    with pytest.raises(ActionError, match=f"policy '{name}:Policy' {message}"):
-        play_small(tmp_path / "out", f"{name}:Policy")
-
-
-@pytest.mark.parametrize("code", ["import nothing_of_that_name", "def broken(:", "1 / 0", "import sys\nsys.exit(3)"])
-def test_a_module_with_a_mistake_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    (tmp_path / f"wrong{len(code)}.py").write_text(code)
-    with pytest.raises(ConfigError, match=f"policy 'wrong{len(code)}:policy' cannot be had: .*; mend wrong"):
-        find_policy(f"wrong{len(code)}:policy")
-
-
-def test_a_folder_within_a_run_is_of_that_run(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(tiny_model, tmp_path / "policy")
-    (tmp_path / "checkpoints").mkdir()
-    shutil.copytree(tiny_model, tmp_path / "checkpoints" / "checkpoint-5")
-    settings = {"show_state": True, "max_turn_tokens": 200, "split": "train", "personas": ["marta"]}
-    (tmp_path / "settings.json").write_text(json.dumps(settings))
-    for name in ("policy", "checkpoints/checkpoint-5", ""):
-        policy = find_policy(str(tmp_path / name))
-        assert policy.trained_on == {"marta"} and policy_cost(policy, SMALL).written == 4 * 3 * 200
-    monkeypatch.chdir(tmp_path)
-    assert kind_of("cbt") == "baseline" and kind_of("mine:policy") == "function" and kind_of("smollm2") == "model"
-
-
-def test_a_list_of_answers_is_wanted(tmp_path: Path) -> None:
-    class One:
-        def respond(self, sessions: Sequence[Session]) -> str:
-            return "abcd"
-
-    with pytest.raises(ActionError, match="One gave str for 4 sessions"):
-        run(SMALL, [Policy("one", One, {})], scripted(), tmp_path, stream=StringIO())  # type: ignore[arg-type]
-
-
-def test_models_read_the_header_or_not_and_their_tokens_are_counted(tiny_model: Path) -> None:
-    about = Sampling(max_tokens=6)
-    with_header, without = (find_policy(str(tiny_model), about, show_state=s) for s in (True, False))
-    assert without.name == f"{with_header.name} (no header)" and with_header.about["tokens"] == "counted"
-    batch = SessionBatch(SessionConfig(max_turns=2))
-    rows = [r for p in (with_header, without) for r in benchmark(batch, {p.name: p.open()}, ["marta"], [0])]
-    assert rows[0]["tokens_read"] > rows[1]["tokens_read"] > 0
-
-
-def test_tokens_are_those_of_the_prompts_that_were_sent(tiny_model: Path) -> None:
-    chat = HuggingFaceChat(tiny_model)
-    therapist, asked = ChatTherapist(chat, Sampling(max_tokens=5)), []
-    encode = chat._encode
-
-    def watch(chats: Sequence[object]) -> object:
-        batch = encode(chats)  # type: ignore[arg-type]
-        asked.append(int(batch["attention_mask"].sum()))
-        return batch
-
-    chat._encode = watch  # type: ignore[method-assign, assignment]
-    (episode,) = play(SessionBatch(SessionConfig(max_turns=3)), therapist, [Start(0, "marta")])
-    read, written = therapist.tokens(episode.session)
-    assert read == sum(asked)
-    said = [m["content"] for m in conversation(episode.session) if m["role"] == "assistant"]
-    assert written == sum(len(chat.tokenizer.encode(text, add_special_tokens=False)) for text in said)
-    guess = count_tokens(object(), [conversation(episode.session)], ["abcde"])  # type: ignore[arg-type]
-    assert guess[0][1] == 2 and guess[0][0] > 20
-
-
-def test_a_server_and_a_trained_run_play(tiny_model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "policy").symlink_to(tiny_model)
-    settings = {"show_state": False, "max_turn_tokens": 4, "split": "train", "personas": []}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    trained = find_policy(str(folder))
-    assert trained.about["show_state"] is False and trained.about["max_tokens"] == 4 and len(trained.trained_on) == 24
-    with serving() as url:
-        names = [str(folder), f"{url}#any"]
-        rows = run(SMALL, found(*names), scripted(), tmp_path / "out", stream=StringIO())
-    assert {r.policy for r in rows} == set(names) and all(r["tokens_read"] > 0 for r in rows)
-    kept = json.loads((tmp_path / "out" / SETTINGS).read_text())["policies"]
-    assert kept[names[1]]["tokens"] == "estimated" and kept[names[0]]["tokens"] == "counted"
-
-
-def test_the_patients_model_is_counted_with_its_refused_draws() -> None:
-    model = Model("As an AI language model I have no feelings.")
-    feel = shipped_sensor().affect
-    patient, cbt = LLMPatient(model, ScriptedPatient(feel), feel), {"cbt": baseline("cbt")}
-    (row,) = benchmark(SessionBatch(SessionConfig(max_turns=2), patient=patient), cbt, ["marta"], [0], simulator="odd")
-    assert row.simulator == "odd" and row["replaced"] == 1 and row["redrawn"] == 2
-    assert model.asked == 6 and row["patient_written"] == 2 * 2 * 11 and row["patient_read"] > 400  # 43 letters
-
-
-# The command
-
-
 def test_the_command_plays_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "b"
     command = [
@@ -595,17 +282,6 @@ def test_a_dry_run_counts_and_asks_nothing(tmp_path: Path, capsys: pytest.Captur
     cost, brief = (policy_cost(find_policy(url, show_state=state), settings) for state in (True, False))
     assert cost.calls == 160 and cost.written == 160 * 64 and cost.read > brief.read
     assert simulator_cost(url, settings).calls == 32 * 6 * 2 and policy_cost(find_policy("cbt"), settings).read == 0
-
-
-class Model:
-    """A chat model that says one thing, and counts how often it is asked."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.asked = text, 0
-
-    def reply(self, chats: Sequence[object], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
-        self.asked += len(chats)
-        return [self.text] * len(chats)
 
 
 def test_the_forecast_is_about_what_is_asked() -> None:
