@@ -50,15 +50,15 @@ class Book:
 
     def __init__(self, folder: Path, settings: BenchSettings, command: str, *, sessions: bool = False) -> None:
         self.folder, self.settings, self._sessions = folder, settings, sessions
-        kept, rows = _read_settings(folder), self._read_rows()
+        now, kept, rows = _provenance(settings), _read_settings(folder), self._read_rows()
         if rows:
-            _require_same(folder, kept, _provenance(settings))
+            _require_same(folder, kept, now)
         else:
             kept = {}  # nothing was played: there is nothing to be mixed
         played = {"policies": {r.policy for r in rows}, "simulators": {r.simulator for r in rows}}
         commands = [*kept.get("commands", []), *([command] if command else [])]
         self._head: dict[str, Any] = {
-            **_provenance(settings),
+            **now,
             "commands": list(dict.fromkeys(commands)),
             "warnings": kept.get("warnings", []),
             **{kind: _only(folder, kept.get(kind, {}), names) for kind, names in played.items()},
