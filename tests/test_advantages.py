@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from therapysim.errors import ConfigError
-from therapysim.train.advantages import by_trajectory, by_turn, mixed, rewards_to_go, spread_over_tokens
+from therapysim.train.advantages import (
+    by_trajectory,
+    by_turn,
+    mixed,
+    rewards_to_go,
+    spread_over_tokens,
+    within_groups,
+)
 
 FINE = [False] * 4
 
@@ -92,3 +99,10 @@ def test_spread_over_tokens_leaves_the_patient_and_the_padding_out() -> None:
 def test_groups_must_be_whole(size: int) -> None:
     with pytest.raises(ConfigError, match="whole groups"):
         by_trajectory([[1.0]] * 4, FINE, size)
+
+
+def test_the_spread_within_groups_leaves_out_what_lies_between_them() -> None:
+    rewards = [[1.0], [3.0], [101.0], [103.0]]
+    assert within_groups(rewards, FINE, 2) == pytest.approx(np.std([1.0, 3.0], ddof=1))
+    assert within_groups(rewards, [False, True, False, False], 2) == pytest.approx(np.std([101.0, 103.0], ddof=1))
+    assert within_groups([[1.0], [1.0]], [True, False], 2) == 0.0

@@ -66,7 +66,7 @@ def tokenizer(tiny_model: Path) -> Any:
 
 @pytest.fixture
 def rollout(tokenizer: Any, make_batch: MakeBatch) -> Rollout:
-    return Rollout(GRPOSettings(max_turn_tokens=32), make_batch(), tokenizer)
+    return Rollout(GRPOSettings(max_turn_tokens=32, mask_cut_turns=False), make_batch(), tokenizer)
 
 
 @pytest.mark.parametrize("end", [True, False], ids=["turns end", "turns are cut short"])
@@ -157,7 +157,8 @@ def test_logprobs_are_the_samplers_and_zero_at_patient_tokens(rollout: Rollout, 
     out = rollout(["", ""], script)
     for logprobs, mask in zip(out["logprobs"], out["env_mask"], strict=True):
         assert logprobs == [-0.5 * m for m in mask]
-    assert set(script.logged) == {"seconds/generation", "seconds/environment"}
+    seconds = {f"seconds/{name}" for name in ("generation", "environment", "environment_busy")}
+    assert set(script.logged) == {*seconds, "tokens/sampled"}
 
 
 def test_summary_names_every_term_rate_and_ending(rollout: Rollout, tokenizer: Any) -> None:

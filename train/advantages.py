@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
 
-__all__ = ["by_trajectory", "by_turn", "mixed", "rewards_to_go", "spread_over_tokens"]
+__all__ = ["by_trajectory", "by_turn", "mixed", "rewards_to_go", "spread_over_tokens", "within_groups"]
 
 Floats = NDArray[np.float64]
 TurnRewards = Sequence[Sequence[float]]
@@ -70,6 +70,17 @@ def spread_over_tokens(advantages: Floats, turn_ids: Sequence[Sequence[int]], wi
         spoken = np.flatnonzero(ids >= 0)
         row[spoken] = own[ids[spoken]]
     return table
+
+
+def within_groups(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) -> float:
+    """The spread of returns within a group (standard deviation, n - 1), mean over groups: what there is to learn from.
+
+    Groups with fewer than two sound sessions are left out; 0 where no other is left.
+    """
+    returns = [None if bad else sum(rewards) for rewards, bad in zip(turn_rewards, failed, strict=True)]
+    groups = [[r for r in returns[k : k + size] if r is not None] for k in range(0, len(returns), size)]
+    spreads = [float(np.std(group, ddof=1)) for group in groups if len(group) > 1]
+    return float(np.mean(spreads or [0.0]))
 
 
 def _normalise(values: Floats, size: int) -> Floats:

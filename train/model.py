@@ -1,5 +1,6 @@
 """The policy that learns: a base model, the LoRA adapter on it, and where they are kept."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from peft import LoraConfig
 
-from therapysim.checkpoint import load, resolve
+from therapysim.checkpoint import load, resolve, set_padding
 from therapysim.errors import ConfigError, ModelError
 from therapysim.train.config import GRPOSettings
 
@@ -27,11 +28,9 @@ def load_policy(settings: GRPOSettings) -> tuple[Any, Any]:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     source = _findable(resolve(settings.model))
-    model, tokenizer = (
-        _load_4bit(source, settings) if settings.quantize_4bit else load(source, dtype=precision(settings))
-    )
+    model, tokenizer = _loader(settings)(source, settings)
     _check_context(model, settings)
-    if hasattr(model, "peft_config"):
+    if hasattr(model, "peft_config") and not settings.unsloth:
         model.set_adapter("default")  # loaded for inference: makes the adapter's weights trainable
     return model, tokenizer
 
@@ -66,13 +65,20 @@ def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def _check_packages(settings: GRPOSettings) -> None:
-    """Names setting and extra at once; the libraries' own messages come late and name neither."""
-    wanted = {"quantize_4bit": ("bitsandbytes", "qlora"), "use_vllm": ("vllm", "vllm"), "wandb": ("wandb", "wandb")}
-    for setting, (package, extra) in wanted.items():
-        if getattr(settings, setting) and find_spec(package) is None:
+    """Names setting and remedy at once; the libraries' own messages come late and name neither."""
+    served = settings.vllm != "off"
+    for setting, on, off in (("vllm", served, "--vllm off"), ("unsloth", settings.unsloth, "--no-unsloth")):
+        if on and not torch.cuda.is_available():
+            raise ModelError(f"{setting} needs a GPU, and PyTorch finds none; go where there is one, or give {off}")
+    wanted = [("quantize_4bit", settings.quantize_4bit, "bitsandbytes", "therapysim[qlora]")]
+    wanted += [("vllm", served, "vllm", "therapysim[vllm]")]
+    wanted += [("unsloth", settings.unsloth, "unsloth", "therapysim[unsloth]")]
+    wanted += [(f"track {name}", True, name, f"therapysim[{name}]") for name in settings.track]
+    for setting, on, package, requirement in wanted:
+        if on and find_spec(package) is None:
             raise ModelError(
                 f"{setting} needs {package}, which is not installed; install it with "
-                f"`python -m pip install 'therapysim[{extra}]'`, or leave the setting out"
+                f"`python -m pip install '{requirement}'`, or leave the setting out"
             )
 
 
@@ -81,16 +87,71 @@ def _findable(place: str) -> str:
     return str(Path(place).resolve()) if Path(place).is_dir() else place
 
 
-def _load_4bit(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
+def _loader(settings: GRPOSettings) -> Callable[[str, GRPOSettings], tuple[Any, Any]]:
+    if settings.unsloth:
+        return _load_unsloth
+    return _load_4bit if settings.quantize_4bit else _load_plain
+
+
+def _load_plain(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
+    return load(source, dtype=precision(settings))
+
+
+def _load_unsloth(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
+    """unsloth's form of the model with a fresh adapter, in 4 bits if asked for.
+
+    It is trained by TRL's own trainer, imported before unsloth puts one of its own in its place: that one takes no
+    ``rollout_func``.
+    """
+    _refuse_adapter(source, "unsloth")
+    try:
+        from unsloth import FastLanguageModel
+
+        model, _ = FastLanguageModel.from_pretrained(
+            source,
+            max_seq_length=settings.max_prompt_tokens + settings.max_completion_tokens,
+            dtype=getattr(torch, precision(settings)),
+            load_in_4bit=settings.quantize_4bit,
+            use_exact_model_name=True,  # and not a copy of unsloth's own
+        )
+        model = FastLanguageModel.get_peft_model(
+            model,
+            r=settings.lora_r,
+            lora_alpha=settings.lora_alpha,
+            lora_dropout=settings.lora_dropout,
+            target_modules=list(settings.lora_targets),
+            use_gradient_checkpointing="unsloth" if settings.gradient_checkpointing else False,
+            random_state=settings.seed,
+        )
+        return model, _tokenizer(source, model)
+    except Exception as error:  # unsloth has many parts, each with errors of its own
+        raise ModelError(
+            f"model '{source}': unsloth cannot load it: {error!r}; leave unsloth out (--no-unsloth)"
+        ) from error
+
+
+def _tokenizer(source: str, model: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+    set_padding(model, tokenizer)
+    return tokenizer
+
+
+def _refuse_adapter(source: str, setting: str) -> None:
     if (Path(source) / "adapter_config.json").is_file():
-        raise ConfigError(f"model '{source}' is an adapter, and quantize_4bit wants a base model; drop one of the two")
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+        raise ConfigError(f"model '{source}' is an adapter, and {setting} wants a base model; drop one of the two")
+
+
+def _load_4bit(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
+    _refuse_adapter(source, "quantize_4bit")
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     dtype = getattr(torch, precision(settings))
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
-        return AutoModelForCausalLM.from_pretrained(source, quantization_config=nf4, dtype=dtype), tokenizer
+        model = AutoModelForCausalLM.from_pretrained(source, quantization_config=nf4, dtype=dtype)
+        return model, _tokenizer(source, model)
     except Exception as error:  # OSError where it is missing; anything where the hardware lacks what 4 bits need
         raise ModelError(f"model '{source}': it cannot be loaded in 4 bits: {error}") from error
 

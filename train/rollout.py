@@ -1,21 +1,22 @@
-"""Sessions as GRPO sees them: tokens, who spoke each, and what each turn earned.
+"""Sessions played by the policy in training; the only file that knows TRL's experimental ``rollout_func``.
 
-The only file that knows TRL's experimental ``rollout_func``. TRL calls ``Rollout`` with the prompts of one generation;
-it plays that many sessions in lock-step, one batched ``generate`` and one batched environment step a turn, and returns
+TRL calls ``Rollout`` with the prompts of one generation. It plays that many sessions and returns
 
     prompt_ids       the system prompt and the patient's first words
     completion_ids   everything after that: therapist, patient, therapist, ...
     env_mask         1 at therapist tokens, 0 at the patient's and the template's; only 1s are learned from
     logprobs         the sampler's own at therapist tokens, 0.0 elsewhere; None where the sampler gives none
     episode          the whole Episode, handed on to the reward function and to the advantages
+
+Hugging Face's ``generate`` and a vLLM server take all sessions on by one turn at a time. A vLLM engine in this process
+takes each session on as soon as its patient has answered, and the patients answer while it goes on with the others.
 """
 
-import math
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,81 +27,17 @@ from therapysim.chat import ChatMessage
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.errors import ConfigError
 from therapysim.train.config import GRPOSettings
+from therapysim.train.patients import Patients
+from therapysim.train.record import Transcripts
+from therapysim.train.sampler import Engine
 from therapysim.train.template import TurnTemplate
+from therapysim.train.trajectory import Episode, session_return, summary
 
 __all__ = ["Episode", "Rollout", "session_return", "summary"]
 
 
-@dataclass(repr=False)
-class Episode:
-    """One session in the making, token by token.
-
-    Attributes:
-        prompt_ids: what the policy read before its first turn.
-        session: None where the patient could not even begin.
-        completion_ids, env_mask, turn_ids, logprobs: one entry a token; ``turn_ids`` is -1 where the patient speaks.
-        turn_rewards, terms, sources: one entry a turn; ``sources`` says how the patient's line came about.
-        flags, violations: what screen and safety gate found, over all turns.
-        pending: the patient's answer in tokens; joins the completion only if another turn fits after it.
-        cut: no further turn fitted into the budget.
-    """
-
-    prompt_ids: list[int]
-    session: Session | None
-    completion_ids: list[int] = field(default_factory=list)
-    env_mask: list[int] = field(default_factory=list)
-    turn_ids: list[int] = field(default_factory=list)
-    logprobs: list[float | None] = field(default_factory=list)
-    turn_rewards: list[float] = field(default_factory=list)
-    terms: list[dict[str, float]] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
-    flags: Counter[str] = field(default_factory=Counter)
-    violations: Counter[str] = field(default_factory=Counter)
-    pending: list[int] = field(default_factory=list)
-    cut: bool = False
-
-    def __repr__(self) -> str:
-        who = f"{self.session.persona.id}, seed {self.session.seed}" if self.session else "not begun"
-        return f"Episode({who}, {len(self.turn_rewards)} turns, {self.ending})"
-
-    @property
-    def failed(self) -> bool:
-        """The patient gave no answer: the episode is neither scored nor learned from."""
-        return self.session is None or self.session.failed
-
-    @property
-    def ending(self) -> Literal["failed", "goal", "rupture", "crisis", "budget", "turns"]:
-        """Why it stopped."""
-        if self.session is None or self.session.failed:
-            return "failed"
-        return self.session.ending or ("budget" if self.cut else "turns")
-
-    def hear(self) -> None:
-        """Takes in the patient's last answer."""
-        self._extend(self.pending, [0.0] * len(self.pending), mask=0, turn=-1)
-        self.pending = []
-
-    def say(self, ids: list[int], logprobs: Sequence[float | None]) -> None:
-        """Takes in a therapist turn as it was sampled."""
-        self._extend(ids, logprobs, mask=1, turn=len(self.turn_rewards))
-
-    def note(self, turn: Turn) -> None:
-        """Keeps what the environment made of the turn; a failed one masks the whole episode."""
-        if turn.line is None:
-            self.env_mask = [0] * len(self.env_mask)
-            self.turn_ids = [-1] * len(self.turn_ids)
-            return
-        self.turn_rewards.append(turn.reward)
-        self.terms.append(turn.terms)
-        self.sources.append(turn.line.source)
-        self.flags.update(turn.screen.flags)
-        self.violations.update(turn.violations)
-
-    def _extend(self, ids: list[int], logprobs: Sequence[float | None], *, mask: int, turn: int) -> None:
-        self.completion_ids += ids
-        self.logprobs += logprobs
-        self.env_mask += [mask] * len(ids)
-        self.turn_ids += [turn] * len(ids)
+#: Sessions after a turn, the turns, and how many seconds they took.
+Answers = tuple[tuple[Session, ...], list[Turn | None], float]
 
 
 class Rollout:
@@ -110,23 +47,34 @@ class Rollout:
         settings: the run's.
         batch: the environment; its turn limit should be the settings'.
         tokenizer: the policy's.
+        transcripts: keeps some of the sessions word for word.
 
     Raises:
         ModelError: the tokenizer's chat template does not suit sessions of many turns.
     """
 
-    def __init__(self, settings: GRPOSettings, batch: SessionBatch, tokenizer: Any) -> None:
+    def __init__(
+        self, settings: GRPOSettings, batch: SessionBatch, tokenizer: Any, transcripts: Transcripts | None = None
+    ) -> None:
         self.settings = settings
         self.batch = batch
         self.tokenizer = tokenizer
         self.template = TurnTemplate(tokenizer)
-        self.seconds = {"generation": 0.0, "environment": 0.0}
+        self.transcripts = transcripts
+        self.engine: Engine | None = None
+        self.patients: Patients | None = None
+        # Waiting for turns, waiting for patients, and what patients took in all, beside the turns of others too.
+        self.seconds = {"generation": 0.0, "environment": 0.0, "environment_busy": 0.0}
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """TRL's ``rollout_func``: one session for each row that the trainer kept; the prompts are placeholders."""
         episodes = self.play(trainer, [Start(row["seed"], row["persona"]) for row in trainer.rows])
+        if self.transcripts:
+            self.transcripts.keep(trainer.state.global_step, episodes)
         for name, value in self.seconds.items():
             trainer._log_metric(f"seconds/{name}", value)
+        spoken = sum(turn >= 0 for e in episodes for turn in e.turn_ids)
+        trainer._log_metric("tokens/sampled", float(spoken))  # by this process
         known = trainer.use_vllm  # Hugging Face's generate gives no log-probabilities
         return {
             "prompt_ids": [e.prompt_ids for e in episodes],
@@ -145,22 +93,98 @@ class Rollout:
         """
         self.seconds = dict.fromkeys(self.seconds, 0.0)
         episodes = self._begin(starts)
-        with torch.random.fork_rng():
-            self._seed(starts, trainer.accelerator.process_index)
-            while _anywhere(trainer, live := [e for e in episodes if self._goes_on(e)]):
-                self._speak(trainer, live, idle=episodes[0])
-                self._answer(trainer, live)
+        if self.engine is not None:
+            trainer.sync_engine()
+            self._stream(self.engine, episodes, self._turn_seeds(starts, trainer.accelerator.process_index))
+        else:
+            self._play_in_step(trainer, starts, episodes)
         for episode in episodes:
             if episode.session is None:  # TRL takes no empty completion
                 episode.pending = [self.tokenizer.eos_token_id]
                 episode.hear()
         return episodes
 
+    def close(self) -> None:
+        """Ends the patients' processes, if there are any."""
+        if self.patients:
+            self.patients.close()
+
+    def _play_in_step(self, trainer: Any, starts: Sequence[Start], episodes: list[Episode]) -> None:
+        """All sessions one turn on, and again: sampling may be a collective operation of all processes."""
+        with torch.random.fork_rng():
+            self._seed(starts, trainer.accelerator.process_index)
+            while True:
+                live = [e for e in episodes if self._goes_on(e)]
+                if not (most := _most(trainer, len(live))):
+                    return
+                self._speak(trainer, live, idle=episodes[0], most=most)
+                self._heed(live, self._step(*self._spoken(live)), trainer.eos_token_ids)
+                self.seconds["environment"] = self.seconds["environment_busy"]
+
+    def _stream(self, engine: Engine, episodes: list[Episode], seeds: list[int]) -> None:
+        """Each session on as soon as its patient has answered; those whose turn ended meanwhile wait for a patient.
+
+        Threads wait for patients and do nothing else: a tokenizer serves one thread at a time.
+        """
+        number = {id(episode): i for i, episode in enumerate(episodes)}
+        waiting: list[Episode] = []
+        answering: dict[Future[Answers], list[Episode]] = {}
+        most = self.patients.count if self.patients else 1  # an environment takes one turn at a time
+        with ThreadPoolExecutor(most) as threads:
+            self._ask(engine, list(enumerate(episodes)), seeds)
+            while engine.busy or waiting or answering:
+                if engine.busy:
+                    waiting += self._take(engine, episodes)
+                for done in self._answered(answering, wait_for_one=not engine.busy and len(answering) > 0):
+                    share = answering.pop(done)
+                    self._heed(share, done.result(), engine.ends)
+                    self._ask(engine, [(number[id(e)], e) for e in share], seeds)
+                free = most - len(answering)
+                for share in _shares(waiting, free):
+                    answering[threads.submit(self._step, *self._spoken(share))] = share
+                waiting = [] if free else waiting
+
+    def _answered(self, answering: "Collection[Future[Answers]]", *, wait_for_one: bool) -> "list[Future[Answers]]":
+        """Those that are done; where nothing else is left to do, at least one."""
+        if wait_for_one:
+            began = time.perf_counter()
+            wait(answering, return_when=FIRST_COMPLETED)
+            self._spent("environment", began)
+        return [future for future in answering if future.done()]
+
+    def _ask(self, engine: Engine, episodes: Sequence[tuple[int, Episode]], seeds: list[int]) -> None:
+        """Puts the next turn of each session that goes on under way."""
+        live = [(i, e) for i, e in episodes if self._goes_on(e)]
+        for _, episode in live:
+            episode.hear()
+        began = time.perf_counter()
+        engine.ask(
+            [i for i, _ in live],
+            [e.prompt_ids + e.completion_ids for _, e in live],
+            [_mix(seeds[i], len(e.turn_rewards)) for i, e in live],
+        )
+        self._spent("generation", began)
+
+    def _take(self, engine: Engine, episodes: list[Episode]) -> list[Episode]:
+        """The sessions whose turn has ended with the engine's next step."""
+        began = time.perf_counter()
+        said = engine.take()
+        self._spent("generation", began)
+        for turn in said:
+            self._say(episodes[turn.number], turn.ids, turn.logprobs, engine.ends)
+        return [episodes[turn.number] for turn in said]
+
+    def _say(self, episode: Episode, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
+        """A turn that the limit cut off is closed by what comes between two turns, and not learned from."""
+        cut = not ids or ids[-1] not in ends
+        episode.say(ids, logprobs, cut=cut, learn=not (cut and self.settings.mask_cut_turns))
+
     def _begin(self, starts: Sequence[Start]) -> list[Episode]:
         """Each different start is opened once: members of a group begin from the very same session."""
         began, different = time.perf_counter(), list(dict.fromkeys(starts))
         opened = dict(zip(different, self.batch.reset(different), strict=True))
-        self.seconds["environment"] += time.perf_counter() - began
+        self._spent("environment_busy", began)
+        self.seconds["environment"] = self.seconds["environment_busy"]
         sessions = [None if opened[start].failed else opened[start] for start in starts]
         return [Episode(self._prompt(session), session) for session in sessions]
 
@@ -183,27 +207,42 @@ class Rollout:
         episode.cut = used > self.settings.max_completion_tokens
         return not episode.cut
 
-    def _speak(self, trainer: Any, live: list[Episode], *, idle: Episode) -> None:
+    def _speak(self, trainer: Any, live: list[Episode], *, idle: Episode, most: int) -> None:
         """One turn of every live session, sampled together.
 
-        A process whose sessions are all over goes through the motions, since sampling may be a collective operation.
+        A process whose sessions are all over goes through the motions, since sampling may be a collective operation;
+        and TRL deals the turns of a server out in equal shares, so that each process asks for as many as the busiest.
         """
         for episode in live:
             episode.hear()
-        asked = [e.prompt_ids + e.completion_ids for e in live] or [idle.prompt_ids]
+        asked = [e.prompt_ids + e.completion_ids for e in live]
+        asked += [idle.prompt_ids] * ((most if trainer.use_vllm else 1) - len(live))
         began = time.perf_counter()
         sampled, logprobs = trainer._generate_single_turn(asked, None, {}, 1)
-        self.seconds["generation"] += time.perf_counter() - began
+        self._spent("generation", began)
         for k, episode in enumerate(live):
             ids = [int(i) for i in sampled[k]]
-            episode.say(ids, logprobs[k] if logprobs is not None else [None] * len(ids))
+            drawn = logprobs[k] if logprobs is not None else [None] * len(ids)
+            self._say(episode, ids, drawn, trainer.eos_token_ids)
 
-    def _answer(self, trainer: Any, live: list[Episode]) -> None:
-        """The patients' answers, and their tokens for the next turn."""
+    def _spoken(self, live: list[Episode]) -> tuple[list[Session], list[str]]:
+        """Sessions, and what the therapist has just said in each."""
+        return [e.session for e in live if e.session], [self._last_words(e) for e in live]
+
+    def _step(self, sessions: list[Session], texts: list[str]) -> Answers:
+        """The patients' answers, and how many seconds they took."""
         began = time.perf_counter()
-        self.batch.restore([e.session for e in live if e.session])
-        turns = self.batch.step([self._last_words(e) for e in live]) if live else []
-        for episode, turn, session in zip(live, turns, self.batch.sessions, strict=True):
+        if self.patients:
+            return *self.patients.step(sessions, texts), time.perf_counter() - began
+        self.batch.restore(sessions)
+        turns = self.batch.step(texts) if texts else []
+        return self.batch.sessions, turns, time.perf_counter() - began
+
+    def _heed(self, live: list[Episode], answers: Answers, ends: Sequence[int]) -> None:
+        """Takes the answers in, and makes the tokens that the next turn reads of them."""
+        sessions, turns, seconds = answers
+        self.seconds["environment_busy"] += seconds
+        for episode, turn, session in zip(live, turns, sessions, strict=True):
             said, episode.session = episode.completion_ids, session
             if turn is not None:
                 episode.note(turn)
@@ -211,8 +250,10 @@ class Rollout:
                 heard = user_message(
                     session.state, session.transcript.last("patient"), show_state=self.settings.show_state
                 )
-                episode.pending = self.template.between(heard, said, trainer.eos_token_ids)
-        self.seconds["environment"] += time.perf_counter() - began
+                episode.pending = self.template.between(heard, said, ends)
+
+    def _spent(self, what: str, began: float) -> None:
+        self.seconds[what] += time.perf_counter() - began
 
     def _last_words(self, episode: Episode) -> str:
         """The newest therapist turn as text."""
@@ -220,38 +261,31 @@ class Rollout:
         spoken = [i for i, t in zip(episode.completion_ids, episode.turn_ids, strict=True) if t == turn]
         return str(self.tokenizer.decode(spoken, skip_special_tokens=True)).strip()
 
+    def _turn_seeds(self, starts: Sequence[Start], process: int) -> list[int]:
+        """What each session's turns are drawn from: members of a group share their start, and not this."""
+        met: Counter[Start] = Counter()
+        seeds = []
+        for start in starts:
+            seeds.append(_mix(self.settings.seed, process, start.seed, met[start]))
+            met[start] += 1
+        return seeds
+
     def _seed(self, starts: Sequence[Start], process: int) -> None:
         entropy = [self.settings.seed, process, len(starts), *(s.seed for s in dict.fromkeys(starts))]
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
-def _anywhere(trainer: Any, live: list[Episode]) -> bool:
-    """Whether any process still has a session going on."""
-    return bool(live) if trainer.accelerator.num_processes == 1 else any(gather_object([bool(live)]))
+def _most(trainer: Any, live: int) -> int:
+    """How many sessions go on in the process that has the most of them."""
+    return live if trainer.accelerator.num_processes == 1 else int(max(gather_object([live])))
 
 
-def session_return(episode: list[Episode], log_metric: Callable[[str, float], None], **_: Any) -> list[float | None]:
-    """TRL's reward function: the sum of a session's turns, None where the patient failed; logs what happened."""
-    for name, value in summary(episode).items():
-        log_metric(name, value)
-    return [None if e.failed else float(sum(e.turn_rewards)) for e in episode]
+def _shares(episodes: list[Episode], most: int) -> Iterator[list[Episode]]:
+    """The episodes in at most so many shares of about equal size."""
+    count = min(most, len(episodes))
+    yield from (episodes[k::count] for k in range(count))
 
 
-def summary(episodes: Sequence[Episode]) -> dict[str, float]:
-    """What happened in some sessions, as numbers: terms a turn, shares of guarded lines and flags, turns, endings."""
-    sound = [e for e in episodes if not e.failed]
-    turns = max(1, sum(len(e.turn_rewards) for e in sound))
-    counts = {
-        "guard": Counter(source for e in sound for source in e.sources),
-        "screen": sum((e.flags for e in sound), Counter()),
-        "violation": sum((e.violations for e in sound), Counter()),
-    }
-    rates = {f"{kind}/{name}": n / turns for kind, count in counts.items() for name, n in count.items()}
-    endings = {f"ending/{name}": n / len(episodes) for name, n in Counter(e.ending for e in episodes).items()}
-    values: defaultdict[str, list[float]] = defaultdict(list)
-    for name, value in (item for e in sound for t in e.terms for item in t.items()):
-        values[f"term/{name}"].append(value)
-    for e in sound:
-        values["session/turns"].append(len(e.turn_rewards))
-        values["session/polarity"].append(e.session.state.history[-1] if e.session else math.nan)
-    return {**rates, **endings, **{name: float(np.mean(found)) for name, found in values.items()}}
+def _mix(*entropy: int) -> int:
+    """One seed of 63 bits from several numbers."""
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))

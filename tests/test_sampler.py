@@ -1,0 +1,202 @@
+"""The engine's side of sampling: weights, and sessions that go on each in its own time. vLLM itself: test_gpu.py."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from therapysim.envs.batch import SessionBatch, Start
+from therapysim.errors import ModelError, PatientError
+from therapysim.train import grpo
+from therapysim.train.config import GRPOSettings
+from therapysim.train.grpo import train
+from therapysim.train.patients import Office, Patients
+from therapysim.train.rollout import Rollout
+from therapysim.train.sampler import Engine, Said, adapted_weights
+
+MakeBatch = Callable[..., SessionBatch]
+
+
+def adapted(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """The tiny model with an adapter that changes it."""
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "o_proj"]))
+    torch.manual_seed(3)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def test_the_engine_is_given_base_and_adapter_added_up(tiny_model: Path) -> None:
+    model = adapted(tiny_model)
+    given = dict(adapted_weights(model))
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    assert set(given) == {
+        f"model.layers.{i}.self_attn.{part}.weight" for i in range(2) for part in ("q_proj", "o_proj")
+    }
+    assert set(given) <= set(plain.state_dict())  # the base model's own names
+    ids = torch.tensor([[5, 8, 13, 21]])
+    plain.load_state_dict(plain.state_dict() | given)
+    torch.testing.assert_close(plain(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+def test_giving_the_weights_leaves_the_model_as_it_was(tiny_model: Path) -> None:
+    model = adapted(tiny_model, torch.bfloat16)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for _ in range(5):
+        given = dict(adapted_weights(model))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert {weight.dtype for weight in given.values()} == {torch.bfloat16}
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    exact = layer.get_base_layer().weight.float() + layer.get_delta_weight("default").float()
+    assert torch.equal(given["model.layers.0.self_attn.q_proj.weight"], exact.to(torch.bfloat16))
+
+
+def test_an_adapter_that_cannot_be_added_up_is_refused(tiny_model: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], use_dora=True))
+    with pytest.raises(ModelError, match=r"q_proj has an adapter that is no plain LoRA; set vllm off"):
+        list(adapted_weights(model))
+
+
+class SlowEngine:
+    """In vLLM's place: draws each turn from its own seed with the model in training, in an order of its own.
+
+    Whole turns end in a shuffled order, a few at each step, as turns of different lengths do.
+    """
+
+    def __init__(self, model: Any, settings: GRPOSettings, ends: Sequence[int], order: int) -> None:
+        self.model, self.settings, self.ends = model, settings, list(ends)
+        self.rng, self.under_way, self.synced, self.most = np.random.default_rng(order), {}, 0, 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.under_way)
+
+    def sync_weights(self) -> None:
+        self.synced += 1
+
+    def ask(self, numbers: Sequence[int], prompts: Sequence[list[int]], seeds: Sequence[int]) -> None:
+        assert not set(numbers) & set(self.under_way)  # a session speaks once at a time
+        self.under_way |= {n: (p, s) for n, p, s in zip(numbers, prompts, seeds, strict=True)}
+        self.most = max(self.most, len(self.under_way))
+
+    def take(self) -> list[Said]:
+        ready = sorted(self.under_way)
+        chosen = self.rng.permutation(ready)[: int(self.rng.integers(0, 3))]
+        return [Said(int(n), *self._sample(*self.under_way.pop(int(n)))) for n in chosen]
+
+    def _sample(self, prompt: list[int], seed: int) -> tuple[list[int], list[float | None]]:
+        ids, logprobs = list(prompt), []
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        while len(logprobs) < self.settings.max_turn_tokens and (not logprobs or ids[-1] not in self.ends):
+            with torch.no_grad():
+                scores = self.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+            ids.append(int(torch.multinomial(scores.exp(), 1, generator=generator)))
+            logprobs.append(float(scores[ids[-1]]))
+        return ids[len(prompt) :], logprobs
+
+
+@pytest.fixture
+def play(tiny_model: Path, make_batch: MakeBatch) -> Callable[[int], tuple[list[Any], SlowEngine]]:
+    """Plays two groups of three with an engine that takes turns in a given order."""
+    from transformers import AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    settings = GRPOSettings(max_turn_tokens=6, max_turns=4)
+
+    class Trainer:
+        accelerator = type("One", (), {"process_index": 0, "num_processes": 1})
+        synced = 0
+
+        def sync_engine(self) -> None:
+            self.synced += 1
+
+    def start(order: int) -> tuple[list[Any], SlowEngine]:
+        rollout = Rollout(settings, make_batch(max_turns=4), tokenizer)
+        rollout.engine = SlowEngine(model, settings, [tokenizer.eos_token_id], order)  # type: ignore[assignment]
+        trainer = Trainer()
+        episodes = rollout.play(trainer, [*[Start(3, "claire")] * 3, *[Start(4, "owen")] * 3])
+        assert trainer.synced == 1
+        return episodes, rollout.engine  # type: ignore[return-value]
+
+    return start
+
+
+def test_what_is_said_does_not_depend_on_the_order_in_which_turns_end(play: Any) -> None:
+    one, engine = play(0)
+    assert engine.most == 6 and not engine.busy
+    for order in range(1, 4):
+        other, _ = play(order)
+        for a, b in zip(one, other, strict=True):
+            assert (a.completion_ids, a.env_mask, a.turn_ids) == (b.completion_ids, b.env_mask, b.turn_ids)
+            assert a.logprobs == b.logprobs and a.turn_rewards == b.turn_rewards
+            assert a.session.transcript == b.session.transcript and a.session.states == b.session.states
+
+
+def test_members_of_a_group_say_different_things(play: Any) -> None:
+    episodes, _ = play(0)
+    assert len({tuple(e.completion_ids) for e in episodes[:3]}) == 3
+    assert len({tuple(e.prompt_ids) for e in episodes}) == 2
+    assert all(len(e.turn_rewards) == max(e.turn_ids) + 1 >= 3 for e in episodes)
+    assert all(len(e.logprobs) == len(e.env_mask) == len(e.completion_ids) for e in episodes)
+
+
+def test_a_run_with_an_engine_corrects_for_its_probabilities(
+    tiny_model: Path, make_batch: MakeBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sampled from the very policy, the ratio is one, update after update, whatever the order of turns."""
+    opened: list[SlowEngine] = []
+
+    def open_engine(settings: GRPOSettings, trainer: Any) -> Engine:
+        opened.append(SlowEngine(trainer.model, settings, trainer.eos_token_ids, 5))
+        return opened[0]  # type: ignore[return-value]
+
+    monkeypatch.setattr(grpo, "_open_engine", open_engine)
+    monkeypatch.setattr("therapysim.train.model._check_packages", lambda settings: None)
+    settings = GRPOSettings(
+        model=str(tiny_model), out=str(tmp_path), vllm="colocate", max_steps=3, generations=4, max_turn_tokens=6,
+        lr=1e-2, save_steps=3, validate_every=0, mask_cut_turns=False,
+    )  # fmt: skip
+    train(settings, make_batch(max_turns=2))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 3 and opened[0].synced == 3  # brought up to date once an update
+    for row in rows:
+        for bound in ("min", "mean", "max"):
+            assert row[f"sampling/importance_sampling_ratio/{bound}"] == pytest.approx(1.0, abs=1e-4)
+        assert row["ratio/mean"] == pytest.approx(1.0, abs=1e-4)
+        assert row["grad_norm"] > 0
+
+
+def test_patients_in_processes_answer_as_those_in_this_one(make_batch: MakeBatch) -> None:
+    batch = make_batch(max_turns=3)
+    texts = ["That sounds hard. What is it like?", "You should get over it.", ""]
+    started = batch.reset([Start(1, "marta"), Start(2, "owen"), Start(3, "ingrid")])
+    patients = Patients(Office(batch.config, batch.rubric.settings), 2)
+    try:
+        for sessions in (started, started[:1]):
+            there, told = patients.step(sessions, texts[: len(sessions)])
+            batch.restore(sessions)
+            here = batch.step(texts[: len(sessions)])
+            assert [s.states for s in there] == [s.states for s in batch.sessions]
+            assert [s.transcript for s in there] == [s.transcript for s in batch.sessions]
+            rewards = [(t.reward, t.terms) for t in told if t], [(t.reward, t.terms) for t in here if t]
+            assert rewards[0] == rewards[1] and len(rewards[0]) == len(sessions)
+        with pytest.raises(PatientError, match=r"a process of patients failed: ActionError"):
+            patients.step(started, texts[:1])
+        assert patients.step(started[:1], texts[:1])[1][0] is not None  # and goes on
+    finally:
+        patients.close()
+    with pytest.raises(PatientError, match="a process of patients has ended"):
+        patients.step(started[:1], texts[:1])

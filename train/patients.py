@@ -1,0 +1,125 @@
+"""Scripted patients in processes of their own, so that what they cost does not hold up the sampler.
+
+Python runs one thread at a time: beside a vLLM engine in the same process, patients in a thread slow the engine down.
+A process is started as ``python -m therapysim.train.patients``, is told how to make its ``SessionBatch``, and then
+takes turns until its input ends. A turn is a function of session and text alone, so that who computes it makes no
+difference.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import IO, Any
+
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Turn
+from therapysim.errors import PatientError
+from therapysim.rewards.emotions import EmotionSensor, SensorSettings
+from therapysim.rewards.rubric import RubricSettings
+
+__all__ = ["Office", "Patients"]
+
+_SENSOR_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Office:
+    """How a process makes its environment: scripted patients, the shipped sensor, a rubric."""
+
+    config: SessionConfig
+    rubric: RubricSettings
+
+    def open(self) -> SessionBatch:
+        """The environment."""
+        sensor = EmotionSensor(settings=SensorSettings(threads=_SENSOR_THREADS))
+        return SessionBatch(self.config, sensor=sensor, rubric=self.rubric)
+
+
+class Patients:
+    """Several such processes; any thread may take a turn, and waits where all of them are taken.
+
+    Args:
+        office: how each makes its environment.
+        count: how many.
+    """
+
+    def __init__(self, office: Office, count: int) -> None:
+        self.count = count
+        self._all = [_start(office) for _ in range(count)]
+        self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        for process in self._all:
+            self._free.put(process)
+
+    def step(self, sessions: Sequence[Session], texts: Sequence[str]) -> tuple[tuple[Session, ...], list[Turn | None]]:
+        """One turn of each session, as ``SessionBatch.step`` takes it; the sessions after it, and the turns.
+
+        Raises:
+            PatientError: the process has ended, or its environment failed.
+        """
+        process = self._free.get()
+        try:
+            _send(process.stdin, (tuple(sessions), list(texts)))
+            answer = _receive(process.stdout)
+        except (OSError, EOFError, ValueError) as error:  # ValueError: its input was closed
+            raise PatientError(f"a process of patients has ended ({error!r}): see what it wrote above") from error
+        finally:
+            self._free.put(process)
+        if isinstance(answer, str):
+            raise PatientError(f"a process of patients failed: {answer}")
+        return answer[0], answer[1]
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for process in self._all:
+            process.kill()
+            process.communicate()
+
+
+def main() -> None:
+    """A process of patients: an ``Office`` first, then sessions and texts, over standard input and output."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not end up among the answers
+    batch = _receive(sys.stdin.buffer).open()
+    while True:
+        try:
+            sessions, texts = _receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        _send(answers, _take_turn(batch, sessions, texts))
+
+
+def _take_turn(batch: SessionBatch, sessions: Sequence[Session], texts: Sequence[str]) -> Any:
+    """Sessions and turns; or, as text, what went wrong."""
+    try:
+        batch.restore(sessions)
+        turns = batch.step(texts)
+    except Exception as error:  # told to the process that asked, which raises it
+        return repr(error)
+    return batch.sessions, turns
+
+
+def _start(office: Office) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "therapysim.train.patients"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    _send(process.stdin, office)
+    return process
+
+
+def _send(file: IO[bytes] | None, what: Any) -> None:
+    if file is None:
+        raise EOFError("it has no input")
+    pickle.dump(what, file, protocol=pickle.HIGHEST_PROTOCOL)
+    file.flush()
+
+
+def _receive(file: IO[bytes] | None) -> Any:
+    if file is None:
+        raise EOFError("it has no output")
+    return pickle.load(file)
+
+
+if __name__ == "__main__":
+    main()

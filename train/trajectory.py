@@ -1,0 +1,124 @@
+"""A session as GRPO sees it: tokens, who spoke each, what each turn earned; and what happened in many of them."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from accelerate.utils import gather_object
+
+from therapysim.envs.batch import Session, Turn
+
+__all__ = ["Episode", "session_return", "summary"]
+
+
+@dataclass(repr=False)
+class Episode:
+    """One session in the making, token by token.
+
+    Attributes:
+        prompt_ids: what the policy read before its first turn.
+        session: None where the patient could not even begin.
+        completion_ids, env_mask, turn_ids, logprobs: one entry a token; ``turn_ids`` is -1 where the patient speaks.
+        turn_rewards, terms, sources: one entry a turn; ``sources`` says how the patient's line came about.
+        flags, violations: what screen and safety gate found, over all turns.
+        pending: the patient's answer in tokens; joins the completion only if another turn fits after it.
+        cut: no further turn fitted into the budget: the session was truncated.
+        cut_turns: how many turns reached ``max_turn_tokens`` before their end.
+    """
+
+    prompt_ids: list[int]
+    session: Session | None
+    completion_ids: list[int] = field(default_factory=list)
+    env_mask: list[int] = field(default_factory=list)
+    turn_ids: list[int] = field(default_factory=list)
+    logprobs: list[float | None] = field(default_factory=list)
+    turn_rewards: list[float] = field(default_factory=list)
+    terms: list[dict[str, float]] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    flags: Counter[str] = field(default_factory=Counter)
+    violations: Counter[str] = field(default_factory=Counter)
+    pending: list[int] = field(default_factory=list)
+    cut: bool = False
+    cut_turns: int = 0
+
+    def __repr__(self) -> str:
+        who = f"{self.session.persona.id}, seed {self.session.seed}" if self.session else "not begun"
+        return f"Episode({who}, {len(self.turn_rewards)} turns, {self.ending})"
+
+    @property
+    def failed(self) -> bool:
+        """The patient gave no answer: the episode is neither scored nor learned from."""
+        return self.session is None or self.session.failed
+
+    @property
+    def ending(self) -> Literal["failed", "goal", "rupture", "crisis", "budget", "turns"]:
+        """Why it stopped."""
+        if self.session is None or self.session.failed:
+            return "failed"
+        return self.session.ending or ("budget" if self.cut else "turns")
+
+    def hear(self) -> None:
+        """Takes in the patient's last answer."""
+        self._extend(self.pending, [0.0] * len(self.pending), mask=0, turn=-1)
+        self.pending = []
+
+    def say(self, ids: list[int], logprobs: Sequence[float | None], *, cut: bool = False, learn: bool = True) -> None:
+        """Takes in a therapist turn as it was sampled.
+
+        Args:
+            ids: its tokens.
+            logprobs: what each was drawn with.
+            cut: it was cut off before its end.
+            learn: whether it is learned from.
+        """
+        self.cut_turns += cut
+        self._extend(ids, logprobs, mask=int(learn), turn=len(self.turn_rewards))
+
+    def note(self, turn: Turn) -> None:
+        """Keeps what the environment made of the turn; a failed one masks the whole episode."""
+        if turn.line is None:
+            self.env_mask = [0] * len(self.env_mask)
+            self.turn_ids = [-1] * len(self.turn_ids)
+            return
+        self.turn_rewards.append(turn.reward)
+        self.terms.append(turn.terms)
+        self.sources.append(turn.line.source)
+        self.flags.update(turn.screen.flags)
+        self.violations.update(turn.violations)
+
+    def _extend(self, ids: list[int], logprobs: Sequence[float | None], *, mask: int, turn: int) -> None:
+        self.completion_ids += ids
+        self.logprobs += logprobs
+        self.env_mask += [mask] * len(ids)
+        self.turn_ids += [turn] * len(ids)
+
+
+def session_return(episode: list[Episode], log_metric: Callable[[str, float], None], **_: Any) -> list[float | None]:
+    """TRL's reward function: the sum of a session's turns, None where the patient failed; logs what happened."""
+    for name, value in summary(gather_object(episode)).items():  # a rate that one process lacks is 0 there
+        log_metric(name, value)
+    return [None if e.failed else float(sum(e.turn_rewards)) for e in episode]
+
+
+def summary(episodes: Sequence[Episode]) -> dict[str, float]:
+    """What happened in some sessions, as numbers: terms a turn, shares of guarded lines and flags, turns, endings."""
+    sound = [e for e in episodes if not e.failed]
+    turns = max(1, sum(len(e.turn_rewards) for e in sound))
+    counts = {
+        "guard": Counter(source for e in sound for source in e.sources),
+        "screen": sum((e.flags for e in sound), Counter()),
+        "violation": sum((e.violations for e in sound), Counter()),
+    }
+    rates = {f"{kind}/{name}": n / turns for kind, count in counts.items() for name, n in count.items()}
+    endings = {f"ending/{name}": n / len(episodes) for name, n in Counter(e.ending for e in episodes).items()}
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    for name, value in (item for e in sound for t in e.terms for item in t.items()):
+        values[f"term/{name}"].append(value)
+    cut = {"turns/cut": sum(e.cut_turns for e in sound) / turns} if sound else {}
+    for e in sound:
+        values["session/turns"].append(len(e.turn_rewards))
+        values["session/polarity"].append(e.session.state.history[-1] if e.session else math.nan)
+    return {**rates, **endings, **cut, **{name: float(np.mean(found)) for name, found in values.items()}}
