@@ -150,7 +150,7 @@ def grpo() -> None:
     with tempfile.TemporaryDirectory() as folder:
         small = {"generations": 4, "batch_size": 4, "accumulation": 1, "max_turns": 3, "max_turn_tokens": 32}
         out = str(Path(folder) / "run")
-        train(GRPOSettings(out=out, max_steps=4, lr=1e-4, sample_every=0, save_steps=4, **small))  # type: ignore[arg-type]
+        train(GRPOSettings(out=out, max_steps=4, lr=1e-4, validate_every=0, save_steps=4, **small))  # type: ignore[arg-type]
         lines = (Path(out) / "metrics.jsonl").read_text().splitlines()
     rows = [row for row in map(json.loads, lines) if "step_time" in row][1:]
     names = ("step_time", "seconds/generation", "seconds/environment")

@@ -2,10 +2,7 @@
 
 import json
 import sys
-import types
-from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +21,11 @@ from therapysim.rewards.rubric import PRESETS, RubricSettings
 from therapysim.train import cli
 from therapysim.train.config import GRPOSettings
 from therapysim.train.grpo import TrainResult, group_rows, train
+from therapysim.train.model import load_policy
 
 MakeBatch = Callable[..., SessionBatch]
 # What a clock decides.
-_TIMES = ("step_time", "seconds/generation", "seconds/environment")
+_TIMES = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy")
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def run(tiny_model: Path, make_batch: MakeBatch, tmp_path: Path) -> Callable[...
     def start(out: str = "run", patient: Any = None, **changes: Any) -> TrainResult:
         settings = {
             "model": str(tiny_model), "out": str(tmp_path / out), "max_steps": 2, "generations": 4,
-            "max_turn_tokens": 6, "lr": 1e-2, "save_steps": 2, "sample_every": 0, **changes,
+            "max_turn_tokens": 6, "lr": 1e-2, "save_steps": 2, "validate_every": 0, "mask_cut_turns": False, **changes,
         }  # fmt: skip
         return train(GRPOSettings(**settings), make_batch(max_turns=2, patient=patient))
 
@@ -80,9 +78,9 @@ def _settings(result: TrainResult) -> dict[str, Any]:
 
 def test_equal_seeds_give_equal_runs(run: Callable[..., TrainResult]) -> None:
     torch.manual_seed(1)
-    one = run("one", sample_every=1, sample_sessions=2)
+    one = run("one", validate_every=1, validate_sessions=2)
     torch.manual_seed(2)  # what happened before the run makes no difference
-    two, other = run("two", sample_every=1, sample_sessions=2), run("other", seed=1)
+    two, other = run("two", validate_every=1, validate_sessions=2), run("other", seed=1)
     assert rows(one) == rows(two)
     assert (one.out / "completions.jsonl").read_text() == (two.out / "completions.jsonl").read_text()
     assert rows(one)[-1]["reward"] != rows(other)[-1]["reward"]
@@ -90,9 +88,9 @@ def test_equal_seeds_give_equal_runs(run: Callable[..., TrainResult]) -> None:
 
 @pytest.mark.parametrize("generations", [4, 8], ids=["on-policy", "two updates a generation"])
 def test_a_resumed_run_follows_the_same_curve(run: Callable[..., TrainResult], generations: int) -> None:
-    whole = run("whole", max_steps=4, generations=generations, sample_every=1, sample_sessions=1)
-    run("parts", max_steps=2, generations=generations, sample_every=1, sample_sessions=1)
-    parts = run("parts", max_steps=4, generations=generations, sample_every=1, sample_sessions=1, resume=True)
+    whole = run("whole", max_steps=4, generations=generations, validate_every=1, validate_sessions=1)
+    run("parts", max_steps=2, generations=generations, validate_every=1, validate_sessions=1)
+    parts = run("parts", max_steps=4, generations=generations, validate_every=1, validate_sessions=1, resume=True)
     # Epochs count a data set that is as long as the run.
     assert rows(parts, "epoch") == rows(whole, "epoch")
     assert (parts.out / "completions.jsonl").read_text() == (whole.out / "completions.jsonl").read_text()
@@ -174,18 +172,6 @@ def test_a_generation_that_failed_whole_changes_nothing(
     assert first.get("reward") is None and first["grad_norm"] == 0.0 and first["loss"] == 0.0
 
 
-def test_samples_of_the_policy(run: Callable[..., TrainResult]) -> None:
-    result = run(max_steps=4, sample_every=2, sample_sessions=3)
-    sampled = [json.loads(line) for line in (result.out / "completions.jsonl").read_text().splitlines()]
-    assert Counter(s["step"] for s in sampled) == {0: 3, 2: 3, 4: 3}
-    keys = [(s["persona"], s["seed"], s["messages"][0]) for s in sampled]
-    assert keys[:3] == keys[3:6] == keys[6:]  # the same patients every time
-    assert len(sampled[0]["affect"]) == len(sampled[0]["polarity"]) == 3 and len(sampled[0]["messages"]) == 5
-    with_sample = [r["step"] for r in rows(result) if "sample/polarity" in r]
-    assert with_sample == [0, 2, 4]
-    assert {"sample/sensitivity", "sample/therapist_polarity", "sample/reward"} <= set(rows(result)[-1])
-
-
 def test_an_adapter_goes_on_learning(run: Callable[..., TrainResult]) -> None:
     first = run("first")
     second = run("second", model=str(first.policy))
@@ -218,56 +204,32 @@ def test_a_missing_model_is_refused(run: Callable[..., TrainResult]) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "package", "extra"),
-    [("quantize_4bit", "bitsandbytes", "qlora"), ("use_vllm", "vllm", "vllm"), ("wandb", "wandb", "wandb")],
+    [("quantize_4bit", "bitsandbytes", "qlora"), ("vllm", "vllm", "vllm"), ("unsloth", "unsloth", "unsloth")],
 )
 def test_a_package_that_a_setting_needs_is_named(
-    run: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch, setting: str, package: str, extra: str
+    monkeypatch: pytest.MonkeyPatch, setting: str, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # or the GPU would be asked for first
     with pytest.raises(ModelError, match=rf"{setting} needs {package}.*therapysim\[{extra}\]"):
-        run(**{setting: True})
+        load_policy(GRPOSettings(**{setting: "colocate" if setting == "vllm" else True}))
 
 
-class Sampler:
-    """Stands in for TRL's vLLM engine: samples with the trainer's own model, and gives the log-probabilities."""
-
-    def __init__(self, model: Any, processing_class: Any, generation_kwargs: dict[str, int], **_: Any) -> None:
-        self.model, self.tokenizer, self.limit = model, processing_class, generation_kwargs["max_tokens"]
-
-    def sync_weights(self) -> None:
-        pass
-
-    def generate(self, prompts: list[list[int]], **_: Any) -> tuple[Any, Any, Any, None]:
-        said = [self._sample(prompt) for prompt in prompts]
-        return prompts, [ids for ids, _ in said], [logprobs for _, logprobs in said], None
-
-    def _sample(self, prompt: list[int]) -> tuple[list[int], list[list[float]]]:
-        ids, logprobs = list(prompt), []
-        while len(ids) - len(prompt) < self.limit and ids[-1] != self.tokenizer.eos_token_id:
-            with torch.no_grad():
-                scores = self.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
-            ids.append(int(torch.multinomial(scores.exp(), 1)))
-            logprobs.append([float(scores[ids[-1]])])
-        return ids[len(prompt) :], logprobs
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(("setting", "value"), [("vllm", "colocate"), ("unsloth", True)])
+def test_what_needs_a_gpu_says_so(run: Callable[..., TrainResult], setting: str, value: Any) -> None:
+    with pytest.raises(ModelError, match=f"{setting} needs a GPU, and PyTorch finds none"):
+        run(**{setting: value})
 
 
-def test_vllm_gives_a_ratio_of_one_where_it_samples_from_the_very_policy(
-    run: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = types.ModuleType("vllm")
-    package.__spec__ = ModuleSpec("vllm", None)
-    monkeypatch.setitem(sys.modules, "vllm", package)
-    monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", Sampler)
-    for row in rows(run(use_vllm=True)):
-        for bound in ("min", "mean", "max"):
-            assert row[f"sampling/importance_sampling_ratio/{bound}"] == pytest.approx(1.0, abs=1e-4)
-        assert row["ratio/mean"] == pytest.approx(1.0, abs=1e-4)
-        assert row["grad_norm"] > 0
+def test_a_wrong_patient_is_told_before_anything_is_loaded(run: Callable[..., TrainResult]) -> None:
+    with pytest.raises(ModelError, match="model 'nobody'"):
+        run(model="nowhere", patient="nobody")
 
 
 def test_the_command_line_trains(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "tiny.yaml"
-    file.write_text("generations: 2\naccumulation: 2\nmax_turns: 1\nmax_turn_tokens: 4\nsample_every: 0\n")
+    file.write_text("generations: 2\naccumulation: 2\nmax_turns: 1\nmax_turn_tokens: 4\nvalidate_every: 0\n")
     arguments = ["train", "grpo", "--config", str(file), "--model", str(tiny_model), "--out", str(tmp_path / "run")]
     assert cli.main([*arguments, "--steps", "1"]) == 0
     assert "1 updates in" in capsys.readouterr().out

@@ -4,9 +4,9 @@ Nothing heavy is imported before a command runs, so that ``--help`` and ``--vers
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,11 @@ from therapysim.errors import CalibrationError, ConfigError, TherapySimError
 from therapysim.train.attack_cli import add_attack_command
 from therapysim.train.audit_cli import add_audit_command
 from therapysim.train.bench_cli import add_bench_command
+from therapysim.train.chat_cli import add_chat_command
+from therapysim.train.export_cli import add_export_command
+from therapysim.train.grpo_cli import OptionParser, add_train_grpo
 from therapysim.train.judge_cli import add_judge_command
+from therapysim.train.learned_cli import add_learned_command
 from therapysim.train.patient_cli import add_patient_commands, add_patient_training
 from therapysim.train.realism_cli import add_realism_command
 from therapysim.train.report_cli import add_report_command
@@ -28,7 +32,9 @@ _EXTRAS = {
     **dict.fromkeys(("accelerate", "datasets", "gguf", "peft", "torch", "tqdm", "transformers", "trl"), "train"),
     **dict.fromkeys(("onnx", "onnxscript"), "sensor"),
     "aiohttp": "remote",
+    "bitsandbytes": "qlora",
     **dict.fromkeys(("matplotlib", "scipy", "vaderSentiment"), "report"),
+    "unsloth": "unsloth",
     "vllm": "vllm",
     "wandb": "wandb",
 }
@@ -40,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen.run(chosen)
     except TherapySimError as error:
-        print(f"therapysim: {error}", file=sys.stderr)
+        if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all processes find the same
+            print(f"therapysim: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output has enough, as `head` does
         sys.stdout = None  # type: ignore[assignment]  # or Python complains again as it closes it
@@ -67,11 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_bench_command(commands)
     add_report_command(commands)
     add_profile(commands)
+    add_export_command(commands)
+    add_chat_command(commands)
     add_calibrate(commands)
     add_patient_commands(commands)
     add_realism_command(commands)
     add_attack_command(commands)
     add_judge_command(commands)
+    add_learned_command(commands)
     add_audit_command(commands)
     add_train(commands)
     return parser
@@ -175,53 +185,10 @@ def run_profile(chosen: argparse.Namespace) -> None:
 def add_train(commands: Any) -> None:
     """``therapysim train``."""
     parser = commands.add_parser("train", help="train a policy or the emotion sensor")
-    kinds = parser.add_subparsers(title="what to train", metavar="KIND", required=True)
+    kinds = parser.add_subparsers(title="what to train", metavar="KIND", required=True, parser_class=OptionParser)
     add_train_grpo(kinds)
     add_sensor_commands(kinds)
     add_patient_training(kinds)
-
-
-def add_train_grpo(kinds: Any) -> None:
-    """``therapysim train grpo``: every setting is an option."""
-    from therapysim.train.config import GRPOSettings
-
-    parser = kinds.add_parser("grpo", help="a therapist policy, by GRPO on whole sessions")
-    parser.add_argument("--config", metavar="FILE", help="settings in YAML or JSON; options override them")
-    for setting in fields(GRPOSettings):
-        _add_setting(parser, setting.name, setting.default, setting.metadata["help"])
-    parser.set_defaults(run=train_grpo)
-
-
-def train_grpo(chosen: argparse.Namespace) -> None:
-    """Trains, and says where the policy is."""
-    from therapysim.train.config import GRPOSettings, load_settings
-
-    given = {f.name: getattr(chosen, f.name) for f in fields(GRPOSettings) if hasattr(chosen, f.name)}
-    settings = load_settings(chosen.config, given)
-    print(f"{settings.out}: {settings.max_steps} updates of {settings.model}, seed {settings.seed}", flush=True)
-
-    from therapysim.train.grpo import train
-
-    result = train(settings)
-    print(f"{result.steps} updates in {result.seconds:.0f} s: policy in {result.policy}, metrics in {result.out}")
-
-
-def _add_setting(parser: argparse.ArgumentParser, name: str, default: Any, text: str) -> None:
-    """One option of a setting's type; left out of the result unless given, so that a file's value stands."""
-    flags = [f"--{name.replace('_', '-')}", *(["--steps"] if name == "max_steps" else [])]
-    shown = " ".join(default) if isinstance(default, tuple) else default
-    options: dict[str, Any] = {
-        "dest": name,
-        "default": argparse.SUPPRESS,
-        "help": f"{text} (default {shown or 'none'})",
-    }
-    if isinstance(default, bool):
-        options["action"] = argparse.BooleanOptionalAction
-    elif isinstance(default, tuple):
-        options |= {"nargs": "*", "metavar": "NAME"}
-    else:
-        options |= {"type": type(default), "metavar": type(default).__name__.upper()}
-    parser.add_argument(*flags, **options)
 
 
 if __name__ == "__main__":

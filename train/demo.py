@@ -117,6 +117,7 @@ def training(settings: DemoSettings) -> GRPOSettings:
         max_turns=2,
         max_turn_tokens=24,
         lr=5e-4,
-        sample_every=0,
+        validate_every=0,
+        mask_cut_turns=False,  # 24 tokens cut most turns, and nothing would be learned
         save_steps=settings.steps,
     )

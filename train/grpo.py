@@ -1,12 +1,13 @@
 """Group Relative Policy Optimization of a therapist against simulated patients.
 
 Read ``train`` from top to bottom: that is the whole run. What a session is stands in ``rollout.py``, what a token is
-credited with in ``advantages.py``, what is written down in ``record.py``. TRL does the rest.
+credited with in ``advantages.py``, how TRL is bent to it in ``trainer.py``, what is written down in ``record.py``.
 
 Source: Shao et al. 2024, DeepSeekMath (GRPO); https://huggingface.co/docs/trl (GRPOTrainer).
 """
 
 import math
+import os
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -16,21 +17,31 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from transformers import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.personas.load import training_ids
+from therapysim.personas.opening import describe_patient
 from therapysim.personas.vary import MARK
-from therapysim.train.advantages import by_trajectory, by_turn, mixed, spread_over_tokens
+from therapysim.rewards.emotions import EmotionSensor, SensorSettings
+from therapysim.train.alarms import Alarms
 from therapysim.train.config import GRPOSettings
+from therapysim.train.limit import TimeLimit
 from therapysim.train.model import load_policy, lora_config, precision, save_policy
-from therapysim.train.record import MetricsFile, PolicySample, Progress, open_run
-from therapysim.train.rollout import Episode, Rollout, session_return
+from therapysim.train.patients import Office, Patients
+from therapysim.train.policy_card import CardWriter, read_rows, write_card
+from therapysim.train.record import MetricsFile, Progress, Transcripts, open_run
+from therapysim.train.rollout import Rollout
+from therapysim.train.sampler import Engine
+from therapysim.train.tracking import trackers
+from therapysim.train.trainer import SessionGRPOTrainer
+from therapysim.train.trajectory import session_return
+from therapysim.train.validate import Validation
 
 __all__ = ["SessionGRPOTrainer", "TrainResult", "group_rows", "train"]
 
@@ -73,12 +84,16 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
         arguments = trl_arguments(settings)
         checkpoint = _open_once(settings)
 
+        describe_patient(settings.patient)  # a wrong name is told before a model is loaded
         model, tokenizer = load_policy(settings)
-        patients = batch or SessionBatch(SessionConfig(max_turns=settings.max_turns), rubric=settings.rubric)
+        patients = batch or open_patients(settings)
         if PartialState().is_main_process:
             write_json(folder / "rubric.json", asdict(patients.rubric.settings))
-        rollout = Rollout(settings, patients, tokenizer)
-        metrics, sample = MetricsFile(folder), PolicySample(settings, rollout)
+        rollout = Rollout(settings, patients, tokenizer, Transcripts(settings))
+        metrics, validation = MetricsFile(folder), Validation(settings, rollout)
+        # In this order: what validations and alarms add to a row is then logged everywhere.
+        callbacks = [validation, Alarms(settings), metrics, Progress(), TimeLimit(settings), CardWriter(settings)]
+        callbacks += trackers(settings)
 
         trainer = SessionGRPOTrainer(
             model=model,
@@ -88,67 +103,47 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
             rollout_func=rollout,
             reward_funcs=session_return,
             train_dataset=Dataset.from_list(group_rows(settings, arguments.world_size)),
-            callbacks=[sample, metrics, Progress()],
+            callbacks=callbacks,
         )
         trainer.settings = settings
-        sample.trainer = trainer
+        if settings.vllm == "colocate":
+            rollout.engine = _open_engine(settings, trainer)
+            rollout.patients = None if batch else open_processes(settings, patients)
+            trainer.attach(rollout.engine)
+        validation.trainer = trainer
         trainer.remove_callback(PrinterCallback)
 
-        trainer.train(resume_from_checkpoint=checkpoint)
+        try:
+            trainer.train(resume_from_checkpoint=checkpoint)
+        finally:
+            rollout.close()
 
         if trainer.accelerator.is_main_process:
             save_policy(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "policy")
+            write_card(folder / "policy", settings, read_rows(folder), trainer.state.global_step)
     seconds = time.perf_counter() - began
     return TrainResult(folder / "policy", folder, trainer.state.global_step, seconds, metrics.last)
 
 
-class SessionGRPOTrainer(GRPOTrainer):
-    """TRL's trainer, with the rows handed to the rollout and the credit of ``advantages.py``."""
+def _open_engine(settings: GRPOSettings, trainer: SessionGRPOTrainer) -> Engine:
+    """The engine of this process, with room for all the sessions that it may play at once."""
+    processes = trainer.accelerator.num_processes
+    sessions = max(-(-settings.generation_sessions // processes), settings.validate_sessions)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return Engine(model, settings, trainer.eos_token_ids, sessions, processes)
 
-    settings: GRPOSettings
-    rows: list[dict[str, Any]]
-    _token_logps: torch.Tensor
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self.rows = inputs  # rollout_func is given the prompts alone
-        batch = super()._generate_and_score_completions(inputs)
-        credit = self._credit([row["episode"] for row in inputs], batch["completion_ids"].size(1))
-        batch["advantages"] = torch.as_tensor(credit, dtype=torch.float32, device=batch["advantages"].device)
-        return batch
+def open_processes(settings: GRPOSettings, patients: SessionBatch) -> Patients | None:
+    """Scripted patients go beside the engine into processes; a model as the patient stays in this one."""
+    if settings.patient != "scripted":
+        return None
+    count = settings.patient_processes or max(1, min(4, _cores() // 3))
+    return Patients(Office(patients.config, patients.rubric.settings), count)
 
-    def _credit(self, episodes: list[Episode], width: int) -> np.ndarray[Any, Any]:
-        """This process's advantages: (B,) by trajectory, else (B, width). A group may sit on several processes."""
-        mine = self.accelerator.process_index * len(episodes)
-        everyone = gather_object([(e.turn_rewards, e.failed) for e in episodes])
-        rewards, failed = [r for r, _ in everyone], [f for _, f in everyone]
-        if self.settings.advantage == "trajectory":
-            return by_trajectory(rewards, failed, self.num_generations)[mine : mine + len(episodes)]
-        table = (
-            by_turn(rewards, failed, self.num_generations)
-            if self.settings.advantage == "turn"
-            else mixed(rewards, failed, self.num_generations, self.settings.turn_weight)
-        )
-        return spread_over_tokens(table[mine : mine + len(episodes)], [e.turn_ids for e in episodes], width)
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        self._token_logps = result[0].detach()
-        return result
-
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        loss: torch.Tensor = super()._compute_loss(model, inputs)
-        old = inputs.get("old_per_token_logps", self._token_logps)  # absent where policy and sampler are the same
-        ratio = (self._token_logps - old).exp()[(inputs["completion_mask"] * inputs["tool_mask"]).bool()]
-        if ratio.numel():  # TRL logs how often the ratio is clipped, not the ratio
-            self._metrics["train"]["ratio/mean"].append(ratio.mean().item())
-            self._metrics["train"]["ratio/max"].append(ratio.max().item())
-        return loss
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: a card that TRL fills in knows nothing of what this policy is, and is not, for."""
-
-    def _send_telemetry(self) -> None:
-        """None: a run tells nobody."""
+def _cores() -> int:
+    """The cores that fall to this process."""
+    return max(1, (os.cpu_count() or 2) // PartialState().num_processes)
 
 
 def _quieten() -> None:
@@ -160,10 +155,21 @@ def _quieten() -> None:
 
 
 def _open_once(settings: GRPOSettings) -> str | None:
-    """The run's folder is opened by one process, and the others are told the checkpoint."""
-    checkpoint = [open_run(settings) if PartialState().is_main_process else None]
-    broadcast_object_list(checkpoint)
-    return checkpoint[0]
+    """The run's folder is opened by one process, and the others are told the checkpoint, or why there is none.
+
+    Raises:
+        ConfigError: as ``open_run``, in every process: the others would wait for one that has given up.
+    """
+    told: list[str | None] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            told[0] = open_run(settings)
+        except ConfigError as error:
+            told[1] = str(error)
+    broadcast_object_list(told)
+    if told[1] is not None:
+        raise ConfigError(told[1])
+    return told[0]
 
 
 def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
@@ -173,13 +179,26 @@ def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         ConfigError: TRL refuses them, for instance since the number of processes does not divide a generation.
     """
     try:
-        return _trl_arguments(settings)
+        arguments = _trl_arguments(settings)
     except ValueError as error:
         raise ConfigError(f"TRL refuses the settings: {error}") from error
+    _check_passes(settings, arguments)
+    return arguments
+
+
+def _check_passes(settings: GRPOSettings, arguments: GRPOConfig) -> None:
+    """As the settings' own rule on batches, with as many processes as there are."""
+    passes, accumulation = arguments.steps_per_generation, settings.accumulation
+    if passes % accumulation and accumulation % passes:
+        raise ConfigError(
+            f"accumulation is {accumulation}, but {arguments.world_size} processes go through a generation of "
+            f"{settings.generation_sessions} sessions in {passes} passes of batch_size {settings.batch_size}; "
+            "expected one of the two numbers to divide the other, so that no update straddles two generations"
+        )
 
 
 def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
-    turn_limit = "max_tokens" if settings.use_vllm else "max_new_tokens"
+    served = settings.vllm == "server"  # a colocated engine is ours: sampler.py
     return GRPOConfig(
         output_dir=str(Path(settings.out) / "checkpoints"),
         seed=settings.seed,
@@ -195,24 +214,40 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_completion_length=settings.max_completion_tokens,
-        generation_kwargs={turn_limit: settings.max_turn_tokens},
+        generation_kwargs={"max_tokens" if served else "max_new_tokens": settings.max_turn_tokens},
+        epsilon=settings.clip,
+        max_grad_norm=settings.max_grad_norm,
         bf16=precision(settings) == "bfloat16",
         use_cpu=not torch.accelerator.is_available(),  # left to itself, transformers refuses bfloat16 on a CPU
         gradient_checkpointing=settings.gradient_checkpointing,
-        use_vllm=settings.use_vllm,
-        vllm_mode=settings.vllm_mode,
+        ddp_find_unused_parameters=False,  # every weight of the adapter is used in every pass
+        use_vllm=served,
+        vllm_mode="server",
         vllm_server_base_url=settings.vllm_server_url or None,
-        vllm_gpu_memory_utilization=settings.vllm_gpu_memory,
-        vllm_max_model_length=settings.max_prompt_tokens + settings.max_completion_tokens,
         # By sequence, the ratio of a dialogue is a product over hundreds of tokens: near 0, and its gradient with it.
-        vllm_importance_sampling_mode="token_truncate",
+        vllm_importance_sampling_correction=settings.importance != "off",
+        vllm_importance_sampling_mode="token_truncate" if settings.importance == "off" else settings.importance,
+        vllm_importance_sampling_clip_max=settings.importance_max,
         shuffle_dataset=False,  # group_rows shuffles, so that a row depends on its number alone
         dataloader_pin_memory=torch.cuda.is_available(),
         logging_steps=1,
         save_steps=settings.save_steps,
         save_total_limit=2,
-        report_to=["wandb"] if settings.wandb else [],
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen
+        use_bias_correction_kl=True,  # the KL term is weighed by the ratio, which makes its gradient unbiased
+        report_to=[],  # tracking.py has the trackers
         disable_tqdm=True,  # record.Progress shows one
+    )
+
+
+def open_patients(settings: GRPOSettings) -> SessionBatch:
+    """The environment to train in: the settings' patient and rubric, and the shipped sensor."""
+    threads = settings.sensor_threads or max(2, min(8, _cores()))
+    return SessionBatch(
+        SessionConfig(max_turns=settings.max_turns),
+        sensor=EmotionSensor(settings=SensorSettings(threads=threads)),
+        patient=settings.patient,
+        rubric=settings.rubric,
     )
 
 
