@@ -2,36 +2,53 @@
 
 settings.json       the settings
 rubric.json         the reward's weights and gates
-metrics.jsonl       one object an update: loss, reward, terms, guard rates, ratio, KL, seconds
-completions.jsonl   sampled sessions, word for word, with the patient's mood turn by turn
+metrics.jsonl       one object an update: loss, reward, terms, guard rates, ratio, KL, seconds, validations, alarms
+validation.jsonl    one object a validation: return, mood, alliance, terms, variety of the policy's words
+validation/         the mood profile of each validation, drawn
+completions.jsonl   sessions word for word, in training and in validation, with the patient's mood turn by turn
 checkpoints/        to resume from
+best/               the policy of the best validation so far
 policy/             the trained adapter
 """
 
 import json
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
+from accelerate import PartialState
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from therapysim.envs.batch import Session, Start
 from therapysim.errors import ConfigError
-from therapysim.personas.load import personas
-from therapysim.rewards.matrix import DIMENSIONS
+from therapysim.files import whole
 from therapysim.train.config import GRPOSettings, load_settings, save_settings
-from therapysim.train.rollout import Episode, Rollout, summary
+from therapysim.train.trajectory import Episode
 
-__all__ = ["MetricsFile", "PolicySample", "Progress", "checkpoint_step", "open_run"]
+__all__ = [
+    "MetricsFile",
+    "Progress",
+    "Transcripts",
+    "append",
+    "checkpoint_step",
+    "figure_file",
+    "open_run",
+    "read_rows",
+    "session_row",
+    "tell",
+]
 
 # What a resumed run may change without becoming another run.
-_FREE = ("out", "resume", "max_steps", "wandb", "save_steps", "sample_every", "sample_sessions",
-         "gradient_checkpointing", "threads", "vllm_gpu_memory", "vllm_server_url")  # fmt: skip
+_FREE = (
+    "out", "resume", "max_steps", "max_minutes", "track", "patience", "alarm_reward_std", "alarm_repetition",
+    "alarm_kl", "stop_on_alarm", "transcripts_every", "vllm_compile", "save_steps", "validate_every",
+    "validate_sessions", "gradient_checkpointing", "threads", "sensor_threads", "vllm_gpu_memory", "vllm_server_url",
+    "patient_processes",
+)  # fmt: skip
 
 
 def open_run(settings: GRPOSettings) -> str | None:
@@ -55,8 +72,11 @@ def open_run(settings: GRPOSettings) -> str | None:
         raise ConfigError(
             f"run {folder} has a checkpoint of {step} updates already; raise max_steps {settings.max_steps}"
         )
-    for path in (logged, folder / "completions.jsonl"):
-        _keep_until(path, step)
+    for name in ("metrics.jsonl", "completions.jsonl", "validation.jsonl"):
+        _keep_until(folder / name, step)
+    for figure in figure_file(folder, 0).parent.glob("step-*.svg"):
+        if not step or int(figure.stem.rpartition("-")[2]) > step:
+            figure.unlink()
     save_settings(settings, saved)
     return checkpoint
 
@@ -83,12 +103,29 @@ def _keep_until(path: Path, step: int) -> None:
     if path.exists():
         rows = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
         kept = [row for row in rows if step and json.loads(row)["step"] <= step]
-        path.write_text("".join(kept), encoding="utf-8")
+        with whole(path) as part:
+            part.write_text("".join(kept), encoding="utf-8")
 
 
-def _append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:  # closed, and so flushed, after every call
+def append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Adds rows to a file of JSON lines; closed, and so flushed, after every call."""
+    with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines; none where there is no file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def figure_file(folder: Path, step: int) -> Path:
+    """Where a run keeps the mood profile of the validation after so many updates."""
+    return folder / "validation" / f"step-{step}.svg"
+
+
+def tell(text: str) -> None:
+    """One line on stderr, above the progress bar where there is one."""
+    tqdm.write(text, file=sys.stderr)
 
 
 class MetricsFile(TrainerCallback):
@@ -105,9 +142,14 @@ class MetricsFile(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
         if state.is_world_process_zero and logs and "train_runtime" not in logs:
-            row = {"step": state.global_step, **logs}
+            row = {"step": state.global_step, **{name: _finite(value) for name, value in logs.items()}}
             self.last |= row
-            _append(self.path, [row])
+            append(self.path, [row])
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows neither nan nor inf: null, and ``alarm/not_finite`` beside it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Progress(TrainerCallback):
@@ -138,67 +180,56 @@ class Progress(TrainerCallback):
             self.bar.close()
 
 
-class PolicySample(TrainerCallback):
-    """Every so often, the policy meets patients it does not train on: their mood by the matrix, and the words said.
+class Transcripts:
+    """Keeps a group of training sessions word for word, every so many updates.
 
-    The sessions are the same each time (dev personas, fixed seeds), the first before any update, so that a change in
-    ``sample/polarity`` is the policy's. Their rows go to ``completions.jsonl``.
+    Whether a generation is kept depends on its number alone, so that a resumed run keeps the same ones. Their rows
+    carry the update that first learns from them: one that a crash undid is undone with it.
     """
 
-    def __init__(self, settings: GRPOSettings, rollout: Rollout) -> None:
-        self.settings = settings
-        self.rollout = rollout
+    def __init__(self, settings: GRPOSettings) -> None:
+        self.every, self.spans = settings.transcripts_every, settings.updates_per_generation
         self.path = Path(settings.out) / "completions.jsonl"
-        self.trainer: Any = None  # set once there is one
-        ids = [p.id for p in personas("dev")]
-        seeds = np.random.SeedSequence(settings.seed, spawn_key=(2,)).generate_state(settings.sample_sessions)
-        self.starts = [Start(int(s), ids[i % len(ids)]) for i, s in enumerate(seeds)]
+        self.kept = -1
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.settings.sample_every and state.global_step == 0:
-            self.trainer.log(self._sample(state))
+    def keep(self, step: int, episodes: Sequence[Episode]) -> None:
+        """Writes the first group of a generation if it is its turn; the main process's part of it.
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.settings.sample_every and state.global_step % self.settings.sample_every == 0:
-            for name, value in self._sample(state).items():  # joins the row that is logged next
-                self.trainer._metrics["train"][name].append(value)
-
-    def _sample(self, state: TrainerState) -> dict[str, float]:
-        episodes = self.rollout.play(self.trainer, self.starts)
-        if state.is_world_process_zero:
-            _append(self.path, [{"step": state.global_step, **_told(e)} for e in episodes])
-        sound = [e for e in episodes if not e.failed]
-        scores = {**summary(sound), **self._scores(sound)} if sound else {}
-        return {f"sample/{name.removeprefix('session/')}": value for name, value in scores.items()}
-
-    def _scores(self, episodes: list[Episode]) -> dict[str, float]:
-        """Means over sessions by the matrix: the mood they end in, how far it moved, and the policy's own words."""
-        sessions = [e.session for e in episodes if e.session]
-        moods = np.array([s.state.affect for s in sessions])
-        moved = [s.state.history[-1] - s.states[0].history[-1] for s in sessions]
-        words = [text for s in sessions for text in s.transcript.said_by("therapist")]
-        return {
-            "reward": float(np.mean([sum(e.turn_rewards) for e in episodes])),
-            "polarity_gain": float(np.mean(moved)),
-            "therapist_polarity": float(np.mean([r.polarity for r in self.rollout.batch.sensor.read(words)])),
-            **{name: float(value) for name, value in zip(DIMENSIONS, moods.mean(axis=0), strict=True)},
-        }
+        Args:
+            step: updates made before the generation.
+            episodes: this process's sessions of the generation.
+        """
+        # An update may span several generations: the first of them is kept.
+        due = self.every and -step % self.every < self.spans and step != self.kept
+        if not due or not PartialState().is_main_process:
+            return
+        self.kept = step
+        group = [e for e in episodes if _same_start(e, episodes[0])]
+        append(self.path, [session_row(e, step + 1, "training") for e in group])
 
 
-def _told(episode: Episode) -> dict[str, Any]:
+def _same_start(one: Episode, other: Episode) -> bool:
+    if one.session is None or other.session is None:
+        return one.session is other.session
+    return (one.session.persona.id, one.session.seed) == (other.session.persona.id, other.session.seed)
+
+
+def session_row(episode: Episode, step: int, kind: Literal["training", "validation"]) -> dict[str, Any]:
     """One session as a row of ``completions.jsonl``."""
-    session: Session | None = episode.session
+    row: dict[str, Any] = {"step": step, "kind": kind, "ending": episode.ending}
+    session = episode.session
     if session is None:
-        return {"ending": episode.ending}
-    return {
+        return row
+    return row | {
         "persona": session.persona.id,
         "seed": session.seed,
-        "ending": episode.ending,
-        "reward": sum(episode.turn_rewards),
+        "reward": None if episode.failed else sum(episode.turn_rewards),
         "turn_rewards": episode.turn_rewards,
         "terms": episode.terms,
+        "violations": dict(episode.violations),
+        "alliance": session.latent.alliance,
         "messages": [{"speaker": m.speaker, "text": m.text} for m in session.transcript],
         "affect": [s.affect for s in session.states],
-        "polarity": [s.history[-1] for s in session.states],
+        "polarity": [s.history[-1] if s.history else None for s in session.states],
         "sources": episode.sources,
     }

@@ -1,0 +1,96 @@
+"""The best policy so far: which one it is, and its folder ``best/``.
+
+A policy is judged by its mean return with the same dev patients at each validation. What counts as the best so far is
+what ``validation.jsonl`` says up to now, so that a resumed run judges as a whole one would.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from therapysim.files import write_json
+
+__all__ = ["Standing", "held_return", "keep_best", "mend"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the validations of a run have gone.
+
+    Attributes:
+        best: the highest return so far; minus infinity before the first validation.
+        step: updates that the best policy has seen.
+        since: validations in a row, up to now, without a better return.
+    """
+
+    best: float = -math.inf
+    step: int = 0
+    since: int = 0
+
+    def after(self, step: int, value: float) -> "Standing":
+        """With one more validation; an equal return is not a better one."""
+        if value > self.best:
+            return Standing(value, step, 0)
+        return Standing(self.best, self.step, self.since + 1)
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]], asked: int) -> "Standing":
+        """Read back from ``validation.jsonl``.
+
+        Args:
+            rows: oldest first; those in which all sessions failed have no return.
+            asked: sessions in a validation: those of another number met other patients, and are left out.
+        """
+        standing = cls()
+        for row in rows:
+            if row.get("validation/return") is not None and row.get("asked") == asked:
+                standing = standing.after(row["step"], row["validation/return"])
+        return standing
+
+
+def keep_best(folder: Path, about: Mapping[str, Any], save: Callable[[Path], None]) -> None:
+    """Puts a policy into ``folder``, whole or not at all, in the place of the one there.
+
+    Args:
+        folder: ``best/`` of a run.
+        about: for ``best.json``.
+        save: writes the policy's files into a folder.
+    """
+    mend(folder)
+    fresh, old = _beside(folder, "part"), _beside(folder, "old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir(parents=True)
+        save(fresh)
+        write_json(fresh / "best.json", about)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        mend(folder)
+
+
+def mend(folder: Path) -> None:
+    """After a crash between the two renames of ``keep_best``: the older policy takes its place again."""
+    old = _beside(folder, "old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def held_return(folder: Path, asked: int) -> float | None:
+    """The return that ``best.json`` tells, over so many sessions; None where there is none to compare with."""
+    try:
+        about = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        return float(about["return"]) if about["asked"] == asked else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    return folder.with_name(f"{folder.name}.{ending}")
