@@ -177,7 +177,8 @@ def _run_of(name: str) -> Path | None:
         return None
     place = Path(name).resolve()
     for folder in (place, *place.parents[:2]):
-        if (folder / "policy").is_dir() and (folder / "settings.json").is_file():
+        made = any((folder / name).is_dir() for name in ("policy", "best", "checkpoints"))
+        if made and (folder / "settings.json").is_file():
             return folder
     return None
 

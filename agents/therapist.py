@@ -1,12 +1,19 @@
 """Who speaks as the therapist: the protocol, the prompt with the state header, and a language model in the chair."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self, cast, runtime_checkable
 
 from therapysim.chat import ChatMessage, ChatModel, Sampling, count_tokens
 from therapysim.envs.batch import Session
+from therapysim.errors import ConfigError
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.state import State
+
+if TYPE_CHECKING:
+    from abc import ABCMeta as ProtocolType
+else:
+    ProtocolType = type(Protocol)
 
 __all__ = ["SYSTEM_PROMPT", "ChatTherapist", "Therapist", "conversation", "state_header", "user_message"]
 
@@ -17,9 +24,17 @@ SYSTEM_PROMPT = (
 )
 
 
+class _Openable(ProtocolType):
+    """Gives ``Therapist`` itself a ``from_run``; in the protocol, every therapist would have to have one."""
+
+    def from_run(cls, folder: str | Path, sampling: Sampling | None = None) -> "ChatTherapist":
+        """A trained policy as a therapist; see ``ChatTherapist.from_run``."""
+        return ChatTherapist.from_run(folder, sampling)
+
+
 @runtime_checkable
-class Therapist(Protocol):
-    """Answers sessions, many at once."""
+class Therapist(Protocol, metaclass=_Openable):
+    """Answers sessions, many at once. ``Therapist.from_run("runs/first")`` opens a trained one."""
 
     def respond(self, sessions: Sequence[Session]) -> list[str]:
         """The therapist's next turn in each session, in order."""
@@ -66,6 +81,28 @@ class ChatTherapist:
         self.model = model
         self.sampling = sampling or Sampling()
         self.show_state = show_state
+
+    @classmethod
+    def from_run(cls, folder: str | Path, sampling: Sampling | None = None) -> Self:
+        """The policy that ``therapysim train grpo`` left in a folder, prompted as it was trained.
+
+        Args:
+            folder: of a run, or its ``checkpoints/checkpoint-N``.
+            sampling: temperature and top_p, those of ``Sampling()`` by default; the run says how long a turn may be.
+
+        Raises:
+            ConfigError: the folder is none of a run.
+            ModelError: its base model cannot be loaded.
+        """
+        from therapysim.agents.policies import find_policy, kind_of  # which need this module
+
+        if kind_of(str(folder)) != "run":
+            raise ConfigError(
+                f"{folder} is no run, expected a folder of `therapysim train grpo` with settings.json and policy, or "
+                "one of its checkpoints; open a model by `therapysim.agents.policies.find_policy`"
+            )
+        opened = cast(ChatTherapist, find_policy(str(folder), sampling).open())
+        return cls(opened.model, opened.sampling, show_state=opened.show_state)
 
     def respond(self, sessions: Sequence[Session]) -> list[str]:
         chats = [conversation(s, show_state=self.show_state) for s in sessions]
