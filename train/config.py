@@ -135,7 +135,6 @@ class GRPOSettings:
     gradient_checkpointing: bool = _adapter(False, "keep no activations: less memory, about a fifth slower")
     unsloth: bool = _adapter(False, "load the model with unsloth: less memory and time; needs a GPU")
     dtype: str = _adapter("auto", "precision; auto is bfloat16 on a GPU that has it, float32 elsewhere")
-    patient_processes: int = _sampling(0, "processes for scripted patients beside a colocated vLLM; 0 chooses by cores")
     sensor_threads: int = _adapter(0, "texts that the sensor reads at once; 0 chooses by the machine's cores")
     threads: int = _adapter(0, "CPU threads; 0 leaves it to PyTorch, 1 is quicker where other work shares the machine")
 
@@ -145,6 +144,7 @@ class GRPOSettings:
     vllm_server_url: str = _sampling("", "address where vllm is server, such as http://localhost:8000")
     vllm_gpu_memory: float = _sampling(0.3, "share of the GPU's memory that a colocated vLLM takes")
     vllm_compile: bool = _sampling(True, "let a colocated vLLM compile the model: a minute at the first start")
+    patient_processes: int = _sampling(0, "processes for scripted patients beside a colocated vLLM; 0 chooses by cores")
     importance: str = _sampling("token_truncate", "how vLLM's probabilities are corrected to the trained model's: by "
                                 "token or whole sequence, large ratios cut (truncate) or left out (mask); off: not at "
                                 "all")  # fmt: skip
