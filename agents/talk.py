@@ -149,7 +149,7 @@ class Sitting:
     def open(self, console: Console) -> None:
         p, limit = self.session.persona, self.batch.config.max_turns
         console.show(
-            f"{p.name}, {p.age}, {p.occupation}, {p.diagnosis} ({p.severity}), is fiction; "
+            f"{p.name}, {p.age}, {p.occupation}, {_diagnosis(p)}, is fiction; "
             f"nothing here says how a real person would fare. At most {limit} turns."
         )
         ways = (
@@ -212,6 +212,12 @@ def _label(name: str) -> str:
     return Path(name).resolve().name if name and Path(name).exists() else name
 
 
+def _diagnosis(persona: Persona) -> str:
+    """With its severity, which some diagnoses name themselves."""
+    told, severity = persona.diagnosis, persona.severity
+    return told if severity in told.split() else f"{told} ({severity})"
+
+
 def _mood(state: State) -> str:
     return " ".join(f"{name[:1].upper()} {value:+.2f}" for name, value in zip(DIMENSIONS, state.affect, strict=True))
 
@@ -263,7 +269,7 @@ class Visit:
         u = self._said.persona
         console.show(NOTICE + _KEPT[self.stored], "warning")
         console.show(f"You speak first; {self.label} answers as a therapist, at most {self.limit} times; {QUIT} ends.")
-        console.show(f"It is told: {u.diagnosis} ({u.severity}), and the mood that a sensor reads in your words.\n")
+        console.show(f"It is told: {_diagnosis(u)}, and the mood that a sensor reads in your words.\n")
 
     def take(self, line: str, console: Console) -> None:
         """An empty line says nothing, and is passed over.

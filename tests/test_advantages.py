@@ -53,6 +53,13 @@ def test_a_group_that_failed_whole_gets_nothing() -> None:
     np.testing.assert_array_equal(by_trajectory([[], [], [1.0], [3.0]], [True, True, False, False], 2)[:2], [0, 0])
 
 
+@pytest.mark.parametrize("turns", [[], [1.0]])
+def test_sessions_that_all_failed_have_no_turn_to_credit(turns: list[float]) -> None:
+    for table in (by_turn([turns] * 4, [True] * 4, 2), mixed([turns] * 4, [True] * 4, 2, 0.5)):
+        assert table.shape == (4, len(turns)) and not table.any()
+        assert not spread_over_tokens(table, [[-1, -1]] * 4, 3).any()
+
+
 def test_only_one_survivor_has_nothing_to_be_compared_with() -> None:
     assert by_trajectory([[5.0], []], [False, True], 2).tolist() == [0.0, 0.0]
 

@@ -1,7 +1,9 @@
 """Alarms: which rows raise them, which do not, and what a run does then."""
 
 import math
+import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from therapysim.train import alarms
 from therapysim.train.alarms import HOLD, Alarm, standing
 from therapysim.train.config import GRPOSettings
 from therapysim.train.grpo import TrainResult, train
-from therapysim.train.record import read_rows
+from therapysim.train.record import _FREE, read_rows
 
 MakeBatch = Callable[..., SessionBatch]
 SETTINGS = GRPOSettings(alarm_reward_std=0.1, alarm_kl=2.0, alarm_repetition=0.4)
@@ -43,6 +45,7 @@ def test_a_sound_run_raises_none() -> None:
         ({"validation/repetition": 0.5}, "repetition", 1),
         ({"loss": math.nan}, "not_finite", 1),
         ({"grad_norm": math.inf}, "not_finite", 1),
+        ({"ending/failed": 0.75}, "failed", 1),
     ],
 )
 def test_each_sign_raises_its_alarm_when_it_holds(changes: dict[str, float], name: str, hold: int) -> None:
@@ -72,7 +75,24 @@ def test_rows_that_say_nothing_are_skipped() -> None:
 def test_an_alarm_says_what_was_found_and_what_to_do() -> None:
     (alarm,) = standing([SOUND | {"kl": 2.5}] * HOLD, SETTINGS)
     assert alarm == Alarm("kl", 2.5, 2.0, alarm.advice)
-    assert str(alarm).startswith("alarm kl: 2.5 (threshold 2); ") and "lower lr or raise beta" in str(alarm)
+    assert str(alarm).startswith("alarm kl: 2.5 (threshold 2); ") and "a lower --lr or a higher --beta" in str(alarm)
+
+
+def advice(name: str) -> str:
+    (text,) = [sign.advice for sign in alarms._SIGNS if sign.name == name]
+    return text
+
+
+@pytest.mark.parametrize("name", [sign.name for sign in alarms._SIGNS])
+def test_what_is_advised_can_be_done(name: str) -> None:
+    """A resumed run keeps what decides its curve: whoever is to change that is told of a new run."""
+    options = {option.replace("-", "_") for option in re.findall(r"--([a-z][a-z-]*)", advice(name))}
+    assert options and options <= {field.name for field in fields(GRPOSettings)}
+    assert bool(options - set(_FREE)) == ("new run" in advice(name))
+
+
+def test_variants_give_a_group_no_spread() -> None:
+    assert "vary" not in advice("reward_std")  # the sessions of a group share their variant
 
 
 @pytest.fixture
@@ -106,10 +126,19 @@ def test_an_alarm_is_said_once_and_logged_while_it_holds(
 def test_the_run_stops_at_an_alarm_if_it_is_to(
     run: Callable[..., TrainResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = run(stop_on_alarm=True)
+    result = run(stop_on_alarm=True, mask_cut_turns=True)
     assert result.steps == 3 and rung(result) == [3]
     assert "update 3: the run stops here (stop_on_alarm)" in capsys.readouterr().err
     assert (result.policy / "adapter_config.json").is_file()
+
+
+def test_who_learns_from_cut_turns_by_choice_is_told_and_not_stopped(
+    run: Callable[..., TrainResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(stop_on_alarm=True)
+    assert result.steps == 5 and rung(result) == [3, 4, 5]
+    told = capsys.readouterr().err
+    assert told.count("alarm cut") == 1 and "stops here" not in told
 
 
 def test_a_resumed_run_rings_when_a_whole_one_does(run: Callable[..., TrainResult]) -> None:

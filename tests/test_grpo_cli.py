@@ -17,7 +17,11 @@ from therapysim.train.grpo_cli import settings_of, tell
 # What each preset promises in train/README.md.
 _NUMBERS: dict[str, dict[str, Any]] = {
     "smoke": {"max_steps": 4, "generations": 4, "max_turns": 2, "max_turn_tokens": 24, "vllm": "off", "threads": 1},
-    "single-gpu": {"groups": 8, "generations": 8, "max_turns": 8, "vllm": "colocate", "quantize_4bit": False},
+    "single-gpu": {
+        "groups": 8, "generations": 8, "max_turns": 8, "max_turn_tokens": 64, "vllm": "colocate",
+        "quantize_4bit": False, "batch_size": 8, "accumulation": 8, "lr": 2e-4, "beta": 0.01, "loss_type": "dapo",
+        "mask_cut_turns": False, "rubric": "grpo",
+    },
     "qlora-24gb": {"groups": 4, "generations": 8, "max_turns": 6, "vllm": "off", "quantize_4bit": True},
     "multi-gpu": {"groups": 16, "generations": 8, "max_turns": 8, "vllm": "server"},
     "user": {
@@ -127,6 +131,12 @@ def test_a_preset_is_what_it_promises(name: str) -> None:
     assert preset_notes()[name]
 
 
+def test_cut_turns_are_masked_unless_a_preset_says_otherwise() -> None:
+    masked = {name: load_settings(None, preset=name).mask_cut_turns for name in presets()}
+    unmasked = [name for name, masks in masked.items() if not masks]
+    assert GRPOSettings().mask_cut_turns and unmasked == ["smoke", "single-gpu"]
+
+
 def test_every_preset_is_described() -> None:
     assert set(presets()) == set(_NUMBERS)
     table = (Path(__file__).parents[1] / "train" / "README.md").read_text(encoding="utf-8")
@@ -203,7 +213,7 @@ def test_with_a_gpu_unsloth_must_be_installed(monkeypatch: pytest.MonkeyPatch) -
     for settings in (GRPOSettings(unsloth=True), GRPOSettings(unsloth=True, vllm="off", quantize_4bit=False)):
         with pytest.raises(ModelError, match=r"unsloth needs unsloth, .*therapysim\[unsloth\]"):
             model.load_policy(settings)
-    with pytest.raises(ModelError, match=r"track trackio needs trackio, .*install 'trackio'"):
+    with pytest.raises(ModelError, match=r"track trackio needs trackio, .*install 'therapysim\[trackio\]'"):
         model.load_policy(GRPOSettings(track=("trackio",)))
 
 
@@ -219,6 +229,25 @@ def test_a_run_tells_its_settings_and_saves_them(
     assert code == 0
     assert tell(chosen(*arguments)) in told
     assert load_settings(out / "settings.json") == chosen(*arguments)
+
+
+@pytest.mark.parametrize(("kept", "told"), [("checkpoints/checkpoint-2", True), ("checkpoints", False)])
+def test_who_breaks_a_run_off_is_told_how_to_go_on(
+    kept: str,
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    grpo: Callable[..., tuple[int, str, str]],
+) -> None:
+    pytest.importorskip("trl")
+
+    def broken_off(_: GRPOSettings) -> None:
+        (tmp_path / kept).mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("therapysim.train.grpo.train", broken_off)
+    code, _, error = grpo("--out", str(tmp_path))
+    assert code == 130 and ("the same command with --resume goes on" in error) is told
 
 
 def test_one_of_several_processes_speaks(

@@ -249,6 +249,8 @@ def test_a_cut_turn_adds_nothing_to_the_gradient(
     seen = record(monkeypatch, speech)
     run(mask_cut_turns=True, max_turn_tokens=LIMIT, groups=1, batch_size=1, accumulation=3, max_turns=2)
     _check_silent(seen, seen.episodes[1])
+    learned = sum(sum(e.env_mask) for e in seen.episodes)  # which dapo divides by
+    assert [int(call.inputs["num_items_in_batch"]) for call in seen.calls] == [learned] * 3
 
 
 def _check_silent(seen: Recording, cut: Episode) -> None:

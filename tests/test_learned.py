@@ -22,9 +22,9 @@ from therapysim.rewards.rubric import RubricSettings
 from therapysim.train.cli import main
 from therapysim.train.learned import FILES, write_report
 from therapysim.train.learned_catch import catch, catch_tables, distinct_within
-from therapysim.train.learned_curves import SMOOTHED, curves_csv, draw_curves, smooth
+from therapysim.train.learned_curves import SMOOTHED, curves_csv, draw_curves, smooth, stretch
 from therapysim.train.learned_effects import Effect, effects
-from therapysim.train.learned_page import UNWRITTEN
+from therapysim.train.learned_page import UNWRITTEN, _gap
 from therapysim.train.learned_runs import Study, open_study
 from therapysim.train.learned_sessions import trained_return
 from therapysim.train.learned_transcripts import transcripts
@@ -239,10 +239,28 @@ def test_the_curves_are_the_metrics(study: Callable[..., Study], tmp_path: Path)
         "turn",
         "0",
     )
-    assert float(told[30]["reward_smoothed"]) == sum(range(31 - SMOOTHED, 31)) / SMOOTHED
+    assert stretch(own) == 5 and float(told[30]["reward_smoothed"]) == sum(range(26, 31)) / 5
     lines = {line.get_gid(): line for axes in draw_curves(own).axes for line in axes.lines}
     assert list(lines["validation/return turn-0"].get_ydata()) == [-2.0, 3.0]
     assert lines["reward turn"].get_ydata()[-1] == float(told[30]["reward_smoothed"])
+
+
+def test_the_shortest_run_says_how_far_the_reward_is_smoothed(study: Callable[..., Study], tmp_path: Path) -> None:
+    study([r for n in ("base", "turn-0", "turn-1", "mixed-0") for r in grid(n, lambda i, s: 0)])
+    lengths = {"turn-0": 400, "turn-1": 60, "mixed-0": 3}
+    runs = [run_folder(tmp_path, name, [{"step": k} for k in range(1, n + 1)]) for name, n in lengths.items()]
+    for folders, expected in ((runs[:1], SMOOTHED), (runs[:2], 10), (runs, 1)):
+        assert stretch(open_study(folders, tmp_path / "bench", "base")) == expected
+
+
+def test_a_curve_that_grows_is_shown_as_it_was_logged(study: Callable[..., Study], tmp_path: Path) -> None:
+    study([r for n in ("base", "turn-0", "turn-1") for r in grid(n, lambda i, s: 0)])
+    rows = [{"step": k, "reward": 1.0, "kl": 2.0**k} for k in range(1, 31)]
+    runs = [run_folder(tmp_path, "turn-0", rows), run_folder(tmp_path, "turn-1", rows[:20])]
+    lines = {line.get_gid(): line for axes in draw_curves(open_study(runs, tmp_path / "bench", "base")).axes
+             for line in axes.lines}  # fmt: skip
+    assert list(lines["kl turn-0"].get_ydata()) == [row["kl"] for row in rows]
+    assert list(lines["kl turn"].get_ydata()) == [row["kl"] for row in rows[:20]], "the mean ends with the shortest"
 
 
 def test_smoothing_looks_back_only() -> None:
@@ -297,6 +315,49 @@ def test_runs_of_one_mode_that_were_trained_differently_are_not_pooled(
         open_study(folders, tmp_path / "bench", "base")
 
 
+def test_what_changes_no_curve_may_differ_between_pooled_runs(study: Callable[..., Study], tmp_path: Path) -> None:
+    study([r for n in ("base", "turn-0", "turn-1") for r in grid(n, lambda i, s: 0)])
+    there = [run_folder(tmp_path, f"turn-{n}", max_steps=n + 1, patient_processes=n) for n in range(2)]
+    assert len(open_study(there, tmp_path / "bench", "base").modes["turn"]) == 2
+
+
+def test_the_page_says_how_base_and_trained_were_sampled(study: Callable[..., Study], tmp_path: Path) -> None:
+    told = study([*grid("base", lambda i, s: 0), *grid("turn-0", lambda i, s: 1)])
+    assert told.sampling is None and "sampled alike" not in shown(told, tmp_path), "the benchmark does not say"
+    alike = {"max_tokens": 64, "temperature": 0.8}
+    for other, known in (({}, {"max_tokens": "64", "temperature": "0.8"}), ({"temperature": 1.0}, None)):
+        about = {"policies": {"base": alike, "turn-0": {**alike, **other}}}
+        (tmp_path / "bench" / "settings.json").write_text(json.dumps(about))
+        told = open_study([tmp_path / "turn-0"], tmp_path / "bench", "base")
+        assert told.sampling == known
+        line = r"Base and trained were prompted and sampled alike: max\_tokens 64, temperature 0.8."
+        assert (line in shown(told, tmp_path)) is (known is not None)
+
+
+def shown(told: Study, tmp_path: Path) -> str:
+    write_report(told, tmp_path / "shown")
+    return (tmp_path / "shown" / "LEARNED.md").read_text(encoding="utf-8")
+
+
+def test_the_page_explains_what_it_shows(study: Callable[..., Study], tmp_path: Path) -> None:
+    text = shown(study([*grid("base", lambda i, s: 0), *grid("turn-0", lambda i, s: 1)]), tmp_path)
+    for name in ("total", "polarity", "alliance", "disclosure", "safe", "ruptures"):
+        assert f"- {MEASURES[name].label}: {MEASURES[name].meaning}\n" in text, name
+    for told in ("- smallest detectable: ", "- each run's difference: ", "- rupture rate: ", "- violation: ",
+                 "○ one whose p", "words, 5th", "The training reward is the mean of 1 update,"):  # fmt: skip
+        assert told in text, told
+    assert text.index("● marks an interval") < text.index("## Return"), "before the first mark"
+
+
+def test_a_marks_interval_is_seen_to_leave_zero_out() -> None:
+    own = Effect("measure", "polarity", "mode", "turn", 0.0, 0.02, 0.0216, 0.0004, 0.0448, 0.04, 0.044, 1.0, (), 16, 64)
+    assert _gap(own) == "+0.0216 [0.0004, 0.0448] ●"
+    assert _gap(replace(own, low=0.006)) == "+0.02 [0.01, 0.04] ●"
+    assert _gap(replace(own, p_adjusted=0.05)) == "+0.0216 [0.0004, 0.0448] ○"
+    assert _gap(replace(own, low=-0.0004)) == "+0.02 [0.00, 0.04]"
+    assert _gap(replace(own, difference=-0.003, low=-0.01, high=-0.001)) == "-0.003 [-0.010, -0.001] ●"
+
+
 def test_a_base_that_was_prompted_otherwise_is_noted(study: Callable[..., Study], tmp_path: Path) -> None:
     study([*grid("base", lambda i, s: 0), *grid("turn-0", lambda i, s: 1)])
     about = {"base": {"max_tokens": 64, "show_state": True}, "turn-0": {"max_tokens": 32, "show_state": True}}
@@ -333,8 +394,9 @@ def test_the_report_is_the_same_each_time_and_replaced_only_by_force(
     (tmp_path / "told.md").write_text("It says that it is *fond of* everyone.\n")
     arguments = command(tmp_path, "--out", str(tmp_path / "out"), "--conclusion", str(tmp_path / "told.md"))
     assert main(arguments) == 0
-    shown = capsys.readouterr().out
-    assert "mode turn: total +17.8" in shown and "run warm: total +19.87" in shown
+    lines = capsys.readouterr().out
+    assert "mode turn: total +17.8" in lines and "run warm: total +19.87" in lines
+    assert "p < 0.001" in lines and "p 0.000" not in lines
     first = {name: (tmp_path / "out" / name).read_bytes() for name in FILES}
     assert {file.name for file in (tmp_path / "out").iterdir()} == set(FILES)
     assert main(arguments) == 2 and "is there already" in capsys.readouterr().err

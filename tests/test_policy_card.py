@@ -12,7 +12,7 @@ import yaml
 pytest.importorskip("trl")
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
-from therapysim.personas.load import training_ids
+from therapysim.personas.load import personas, training_ids
 from therapysim.train.config import GRPOSettings
 from therapysim.train.grpo import train
 from therapysim.train.policy_card import CardWriter, Merge, base_of, card, read_rows, write_card
@@ -29,6 +29,26 @@ ROWS = [
 def front(text: str) -> dict[str, Any]:
     _, head, _ = text.split("---\n", 2)
     return dict(yaml.safe_load(head))
+
+
+def test_an_update_of_several_processes_is_not_told_as_one_of_one() -> None:
+    assert "each from 12 sessions a device," in card(GRPOSettings(generations=12, batch_size=3, accumulation=4), [], 1)
+
+
+def test_the_share_of_the_turns_credit_is_told_where_it_counts() -> None:
+    mixed = GRPOSettings(advantage="mixed", turn_weight=0.75)
+    assert "| `advantage` | mixed |\n| `turn_weight` | 0.75 |" in card(mixed, [], 1)
+    assert "turn_weight" not in card(GRPOSettings(), [], 1)
+
+
+def test_it_says_whether_the_validations_patients_were_practised_on() -> None:
+    def told(**settings: Any) -> str:
+        return " ".join(card(GRPOSettings(**settings), ROWS, 2).split())
+
+    dev = [p.id for p in personas("dev")]
+    assert "are those of split `dev`, and none of them was practised on" in told()
+    assert f"split `dev`, of whom {len(dev)} were practised on" in told(split="dev")
+    assert "split `dev`, of whom 1 was practised on" in told(personas=("marta", dev[0]))
 
 
 def test_hubs_can_read_it() -> None:
@@ -114,7 +134,7 @@ def test_rows_are_read_up_to_where_a_crash_cut_them(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "kl": 2}\n{"step": 2, "k')
     assert read_rows(tmp_path) == [{"step": 1, "kl": 2}]
     (tmp_path / "metrics.jsonl").write_text("3\n")
-    with pytest.raises(ConfigError, match=r"metrics.jsonl holds a row that is no JSON object"):
+    with pytest.raises(ConfigError, match=r"metrics.jsonl: row 1 is no JSON object with a step"):
         read_rows(tmp_path)
 
 

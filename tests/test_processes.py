@@ -23,10 +23,8 @@ from therapysim.train.advantages import by_turn
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "train").glob("accelerate_*.yaml"))
-# What a clock decides, and what is counted by the process that logs.
-_OWN = (
-    "step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy", "epoch", "tokens/sampled",
-)  # fmt: skip
+# What a clock decides, and what depends on the length of the data.
+_OWN = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy", "epoch")
 
 
 def launch(*arguments: str) -> subprocess.CompletedProcess[str]:

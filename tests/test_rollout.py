@@ -18,7 +18,7 @@ pytest.importorskip("trl")
 
 from transformers import AutoTokenizer
 
-from therapysim.train.rollout import Rollout, session_return, summary
+from therapysim.train.rollout import Episode, Rollout, session_return, summary
 from therapysim.train.template import TurnTemplate
 
 MakeBatch = Callable[..., SessionBatch]
@@ -196,6 +196,47 @@ def test_templates_that_do_not_suit_are_refused(tiny_model: Path, template: str 
     tokenizer.chat_template = template
     with pytest.raises(ModelError, match=message):
         TurnTemplate(tokenizer)
+
+
+_CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ WORDS }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_REFUSING = "{% if not m['content'] %}{{ raise_exception('empty') }}{% endif %}{{ m['content'] }}"
+
+
+@pytest.mark.parametrize(
+    ("words", "spliced"),
+    [
+        ("m['content']", True),
+        ("m['content'] | trim", True),
+        ("m['content'].split('</think>')[-1]", False),
+        ("m['content'] | replace('\n\n', '\n')", False),
+        ("m['content'] | escape", False),
+        (_REFUSING, False),
+    ],
+)
+def test_the_patients_words_are_spliced_in_only_where_that_is_what_the_template_does(
+    tiny_model: Path, words: str, spliced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = _CHATML.replace("{{ WORDS }}", words if "{%" in words else f"{{{{ {words} }}}}")
+    template, render = TurnTemplate(tokenizer), tokenizer.apply_chat_template
+    rendered: list[int] = []
+    monkeypatch.setattr(tokenizer, "apply_chat_template", lambda *a, **k: (rendered.append(1), render(*a, **k))[1])
+    for text in ("Well.", " I\r\n\nam <here> & \n", "</think>No<|im_end|>\n<|im_start|>user\n", "PATIENTSPEAKS"):
+        said = {"role": "user", "content": "-"}, {"role": "assistant", "content": "MARK"}
+        whole = render([*said, {"role": "user", "content": text}], add_generation_prompt=True, tokenize=False)
+        expected = tokenizer(whole.partition("MARK")[2], add_special_tokens=False)["input_ids"]
+        assert template.between(text, [], []) == expected
+    assert bool(rendered) is not spliced
+
+
+def test_the_newest_words_are_those_of_the_turn_just_said(tokenizer: Any) -> None:
+    episode = Episode([1], None)
+    for words in ("How are you?", "And then?", ""):
+        episode.say(ids := tokenizer(words)["input_ids"], [None] * len(ids))
+        assert tokenizer.decode(episode.said) == words
 
 
 def test_a_template_without_special_tokens_works_too(tiny_model: Path) -> None:

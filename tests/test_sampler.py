@@ -12,14 +12,13 @@ pytest.importorskip("trl")
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from therapysim.envs.batch import SessionBatch, Start
-from therapysim.errors import ModelError, PatientError
+from therapysim.errors import ModelError
 from therapysim.train import grpo
 from therapysim.train.config import GRPOSettings
 from therapysim.train.grpo import train
-from therapysim.train.patients import Office, Patients
 from therapysim.train.rollout import Rollout
 from therapysim.train.sampler import Engine, Said, adapted_weights
 
@@ -110,8 +109,6 @@ class SlowEngine:
 @pytest.fixture
 def play(tiny_model: Path, make_batch: MakeBatch) -> Callable[[int], tuple[list[Any], SlowEngine]]:
     """Plays two groups of three with an engine that takes turns in a given order."""
-    from transformers import AutoTokenizer
-
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     settings = GRPOSettings(max_turn_tokens=6, max_turns=4)
@@ -153,25 +150,43 @@ def test_members_of_a_group_say_different_things(play: Any) -> None:
     assert all(len(e.logprobs) == len(e.env_mask) == len(e.completion_ids) for e in episodes)
 
 
-def test_a_run_with_an_engine_corrects_for_its_probabilities(
-    tiny_model: Path, make_batch: MakeBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_members_of_a_group_draw_from_different_seeds_on_whichever_process(
+    tiny_model: Path, make_batch: MakeBatch
 ) -> None:
-    """Sampled from the very policy, the ratio is one, update after update, whatever the order of turns."""
+    rollout = Rollout(GRPOSettings(), make_batch(), AutoTokenizer.from_pretrained(tiny_model))
+    seeds = [seed for process in range(2) for seed in rollout._turn_seeds([Start(3, "claire")] * 2, process)]
+    assert len(set(seeds)) == 4
+
+
+@pytest.fixture
+def run(
+    tiny_model: Path, make_batch: MakeBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[list[dict[str, Any]], SlowEngine]]:
+    """Trains with an engine that takes turns in a given order; the rows of metrics, and the engine."""
     opened: list[SlowEngine] = []
 
-    def open_engine(settings: GRPOSettings, trainer: Any) -> Engine:
-        opened.append(SlowEngine(trainer.model, settings, trainer.eos_token_ids, 5))
-        return opened[0]  # type: ignore[return-value]
+    def start(out: str = "run", order: int = 5, **changes: Any) -> tuple[list[dict[str, Any]], SlowEngine]:
+        def open_engine(settings: GRPOSettings, trainer: Any) -> Engine:
+            opened.append(SlowEngine(trainer.model, settings, trainer.eos_token_ids, order))
+            return opened[-1]  # type: ignore[return-value]
 
-    monkeypatch.setattr(grpo, "_open_engine", open_engine)
-    monkeypatch.setattr("therapysim.train.model._check_packages", lambda settings: None)
-    settings = GRPOSettings(
-        model=str(tiny_model), out=str(tmp_path), vllm="colocate", max_steps=3, generations=4, max_turn_tokens=6,
-        lr=1e-2, save_steps=3, validate_every=0, mask_cut_turns=False,
-    )  # fmt: skip
-    train(settings, make_batch(max_turns=2))
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert len(rows) == 3 and opened[0].synced == 3  # brought up to date once an update
+        monkeypatch.setattr(grpo, "_open_engine", open_engine)
+        monkeypatch.setattr("therapysim.train.model._check_packages", lambda settings: None)
+        settings = {
+            "model": str(tiny_model), "out": str(tmp_path / out), "vllm": "colocate", "max_steps": 3, "generations": 4,
+            "max_turn_tokens": 6, "lr": 1e-2, "save_steps": 1, "validate_every": 0, "mask_cut_turns": False, **changes,
+        }  # fmt: skip
+        train(GRPOSettings(**settings), make_batch(max_turns=2))
+        lines = (tmp_path / out / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines], opened[-1]
+
+    return start
+
+
+def test_a_run_with_an_engine_corrects_for_its_probabilities(run: Any) -> None:
+    """Sampled from the very policy, the ratio is one, update after update, whatever the order of turns."""
+    rows, engine = run()
+    assert len(rows) == 3 and engine.synced == 3  # brought up to date once an update
     for row in rows:
         for bound in ("min", "mean", "max"):
             assert row[f"sampling/importance_sampling_ratio/{bound}"] == pytest.approx(1.0, abs=1e-4)
@@ -179,24 +194,16 @@ def test_a_run_with_an_engine_corrects_for_its_probabilities(
         assert row["grad_norm"] > 0
 
 
-def test_patients_in_processes_answer_as_those_in_this_one(make_batch: MakeBatch) -> None:
-    batch = make_batch(max_turns=3)
-    texts = ["That sounds hard. What is it like?", "You should get over it.", ""]
-    started = batch.reset([Start(1, "marta"), Start(2, "owen"), Start(3, "ingrid")])
-    patients = Patients(Office(batch.config, batch.rubric.settings), 2)
-    try:
-        for sessions in (started, started[:1]):
-            there, told = patients.step(sessions, texts[: len(sessions)])
-            batch.restore(sessions)
-            here = batch.step(texts[: len(sessions)])
-            assert [s.states for s in there] == [s.states for s in batch.sessions]
-            assert [s.transcript for s in there] == [s.transcript for s in batch.sessions]
-            rewards = [(t.reward, t.terms) for t in told if t], [(t.reward, t.terms) for t in here if t]
-            assert rewards[0] == rewards[1] and len(rewards[0]) == len(sessions)
-        with pytest.raises(PatientError, match=r"a process of patients failed: ActionError"):
-            patients.step(started, texts[:1])
-        assert patients.step(started[:1], texts[:1])[1][0] is not None  # and goes on
-    finally:
-        patients.close()
-    with pytest.raises(PatientError, match="a process of patients has ended"):
-        patients.step(started[:1], texts[:1])
+def test_a_run_with_an_engine_goes_on_along_its_curve(run: Any) -> None:
+    whole, _ = run("whole", validate_every=1, validate_sessions=2)
+    run("parts", max_steps=1, validate_every=1, validate_sessions=2)
+    parts, _ = run("parts", order=9, resume=True, validate_every=1, validate_sessions=2)
+    for one, other in zip(whole, parts, strict=True):
+        timed = {name for name in one if name.startswith("seconds/")} | {"step_time", "epoch"}
+        assert {n: v for n, v in one.items() if n not in timed} == {n: v for n, v in other.items() if n not in timed}
+
+
+@pytest.mark.parametrize("importance", ["token_truncate", "token_mask", "sequence_truncate", "off"])
+def test_an_engine_whose_turns_were_all_cut_teaches_nothing(run: Any, importance: str) -> None:
+    for row in run(mask_cut_turns=True, max_turn_tokens=1, importance=importance, max_steps=1)[0]:
+        assert row["turns/cut"] == 1.0 and row["loss"] == row["grad_norm"] == row["kl"] == 0.0

@@ -30,7 +30,7 @@ def test_values_come_in_the_types_of_their_defaults() -> None:
 
 def test_allowed_together() -> None:
     GRPOSettings(unsloth=True, quantize_4bit=True)
-    GRPOSettings(unsloth=True, vllm="server", vllm_server_url="http://localhost:8000")
+    GRPOSettings(unsloth=True, vllm="colocate")
     GRPOSettings(vllm="off", vllm_server_url="http://localhost:8000")  # a preset's address stays, and is not used
 
 
@@ -42,7 +42,7 @@ def test_allowed_together() -> None:
         ({"seed": True}, "seed is True, expected a whole number"),
         ({"lr": float("nan")}, "lr is nan, expected a finite number"),
         ({"show_state": 1}, "show_state is 1, expected true or false"),
-        ({"personas": "owen"}, "personas is 'owen', expected a list of texts$"),
+        ({"personas": "owen"}, r"personas is 'owen', expected a list of texts, such as \[owen\]$"),
         ({"personas": (1,)}, "expected a list of texts$"),
         ({"model": ""}, "model is '', expected a name that is not empty"),
         ({"patient": " "}, "patient is ' ', expected a name"),
@@ -50,7 +50,9 @@ def test_allowed_together() -> None:
         ({"track": ("wandb", "mlflow")}, "track is 'mlflow', expected one of wandb, trackio, tensorboard"),
         ({"vllm": "server"}, "vllm_server_url is '', expected http://HOST:PORT"),
         ({"vllm": "server", "vllm_server_url": "localhost:8000"}, "expected http://HOST:PORT"),
-        ({"vllm": True}, "vllm is True, expected text"),
+        ({"vllm": "server", "vllm_server_url": "http://a:1", "quantize_4bit": True}, "off or colocate.*packed 4-bit"),
+        ({"vllm": "server", "vllm_server_url": "http://a:1", "unsloth": True}, "off or colocate, since unsloth is set"),
+        ({"vllm": True}, "vllm is True, expected one of off, colocate, server$"),
         ({"vllm_gpu_memory": 0.0}, "above 0, at most 1"),
         ({"lora_dropout": 1.0}, "at least 0, below 1"),
         ({"importance": "token"}, "did you mean 'token_mask'|expected one of token_truncate"),
@@ -74,7 +76,8 @@ def test_allowed_together() -> None:
         ({"max_turn_tokens": 600}, "at most max_completion_tokens 512"),
         ({"batch_size": 3}, "a divisor of groups x generations = 8"),
         ({"accumulation": 3}, "3 and groups x generations = 8 to divide one another"),
-        ({"save_steps": 5}, "a multiple of 2 updates"),
+        ({"save_steps": 5}, "save_steps is 5, expected a multiple of 2 updates a generation, such as 4$"),
+        ({"save_steps": 1}, "such as 2$"),
     ],
 )
 def test_bad_settings_are_refused(values: dict[str, Any], message: str) -> None:
@@ -147,14 +150,21 @@ def test_saved_settings_come_back(tmp_path: Path) -> None:
         ("resume: 'true'", "resume is 'true', expected true or false, without quotes"),
         ("resume: 1", "resume is 1, expected true or false$"),
         ("seed: 3.5", "seed is 3.5, expected a whole number$"),
-        ("personas: claire", "personas is 'claire', expected a list of texts"),
+        ("personas: claire", r"personas is 'claire', expected a list of texts, such as \[claire\]$"),
         ("model: 3", "model is 3, expected text"),
         ("seed:", "seed is None, expected a whole number"),
         ("3: 4", "setting '3' is unknown"),
-        ("", "holds NoneType"),
-        ("just words", "holds str"),
-        ("- 1", "holds list"),
-        ("a: [", "cannot be read"),
+        ("", "run.yaml holds nothing, expected names with values, such as lr: 5e-6$"),
+        ("just words", "holds a str, expected names"),
+        ("- 1", "holds a list, expected names"),
+        ("a: [", r"run\.yaml cannot be read: line 1, column 5: expected the node content[^\n]*$"),
+        ("\tlr: 1", r"cannot be read: line 1, column 1: found character '\\t' that cannot start any token$"),
+        ("lr: 1e-4\nseed: 1\nlr: 1e-5", "cannot be read: line 3, column 1: 'lr' is given twice$"),
+        ('{"lr": 1e-4, "lr": 1e-5}', "line 1, column 14: 'lr' is given twice$"),
+        ("[1]: 3", "cannot be read: line 1, column 1: found unhashable key$"),
+        ("preset: smoke", "setting 'preset' is unknown; it stands on the command line alone: --preset$"),
+        ("vllm: on", "vllm is True, expected one of off, colocate, server$"),
+        ("dtype: 16", "dtype is 16, expected one of auto, float32, bfloat16$"),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -15,6 +15,7 @@ from therapysim.agents.record import load_session
 from therapysim.agents.talk import CRISIS, NOTICE, Console, Sitting, Visit, person, talk
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ModelError, PatientError
+from therapysim.personas.load import personas as personas_of
 from therapysim.personas.scripted import ScriptedPatient
 from therapysim.rewards.emotions import shipped_sensor
 from therapysim.train import cli
@@ -241,3 +242,27 @@ def test_practice_is_not_taken_for_a_test(
     assert "was trained with marta~3: what you see is practice, and no test." in shown
     assert shown.count("| alliance ") == 1
     assert f"Enter lets {tmp_path.name} speak" in shown and str(tmp_path) not in shown.partition("Enter lets")[2]
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_practice_with_a_patient_that_the_seed_chose_is_told_too(
+    met: bool, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = SessionBatch().reset([Start(0)])[0].persona.id
+    (tmp_path / "policy").symlink_to(tiny_model)
+    personas = [drawn if met else next(p.id for p in personas_of("train") if p.id != drawn)]
+    settings = {"show_state": True, "max_turn_tokens": 4, "split": "train", "personas": personas}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert cli.main(["chat", "--policy", str(tmp_path)]) == 0
+    assert (f"was trained with {drawn}: what you see is practice" in capsys.readouterr().out) is met
+
+
+@pytest.mark.parametrize(("patient", "told"), [
+    ("marta", "Major depressive disorder, single episode, moderate, is fiction"),
+    ("yusuf", "Insomnia disorder (moderate), is fiction"),
+])  # fmt: skip
+def test_a_severity_is_told_once(patient: str, told: str) -> None:
+    console, shown = said("")
+    talk(Sitting(batch(), Start(3, patient)), console)
+    assert told in shown.getvalue()

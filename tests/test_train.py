@@ -1,9 +1,11 @@
 """Real GRPO runs of a tiny random model against the real environment."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 pytest.importorskip("trl")
 
 import torch
+from accelerate import PartialState
 
 from therapysim import checkpoint
 from therapysim.envs.batch import SessionBatch
@@ -18,9 +21,9 @@ from therapysim.errors import ConfigError, ModelError, PatientError
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted import ScriptedPatient
 from therapysim.rewards.rubric import PRESETS, RubricSettings
-from therapysim.train import cli
+from therapysim.train import cli, trainer
 from therapysim.train.config import GRPOSettings
-from therapysim.train.grpo import TrainResult, group_rows, train
+from therapysim.train.grpo import TrainResult, _cores, group_rows, train
 from therapysim.train.model import load_policy
 
 MakeBatch = Callable[..., SessionBatch]
@@ -172,6 +175,70 @@ def test_a_generation_that_failed_whole_changes_nothing(
     assert first.get("reward") is None and first["grad_norm"] == 0.0 and first["loss"] == 0.0
 
 
+class Silent:
+    """A patient who never says a word."""
+
+    def speak(self, cues: Sequence[Cue]) -> list[Line]:
+        raise PatientError("nobody is there")
+
+
+@pytest.mark.parametrize("advantage", ["trajectory", "turn", "mixed"])
+def test_a_generation_without_a_single_turn_changes_nothing(run: Callable[..., TrainResult], advantage: str) -> None:
+    for row in rows(run(patient=Silent(), advantage=advantage)):
+        assert row["ending/failed"] == 1.0 and row["loss"] == row["grad_norm"] == row["tokens/sampled"] == 0.0
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo", "dr_grpo"])
+def test_where_every_turn_was_cut_off_nothing_is_learned(run: Callable[..., TrainResult], loss_type: str) -> None:
+    for row in rows(run(mask_cut_turns=True, max_turn_tokens=1, loss_type=loss_type)):
+        assert row["turns/cut"] == 1.0 and row["reward"] is not None
+        assert row["loss"] == row["grad_norm"] == row["kl"] == 0.0
+
+
+def test_weights_that_are_shared_out_are_put_together(
+    run: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the trainer's own way, which takes all processes and writes the checkpoints."""
+    first = run("first")
+    monkeypatch.setattr(trainer, "_shares_weights_out", lambda accelerator: True)
+    result = run("second", model=str(first.policy))
+    assert not (result.policy / "ref").exists()
+    policy, _ = checkpoint.load(result.policy)
+    kept, _ = checkpoint.load(result.out / "checkpoints" / "checkpoint-2")
+    for a, b in zip(policy.parameters(), kept.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "settings", "message"),
+    [
+        ("FSDP", None, {}, "validate_every is 100, expected 0 with FSDP"),
+        ("FSDP", None, {"validate_every": 0, "vllm": "colocate"}, "expected server with FSDP"),
+        ("DEEPSPEED", 3, {"validate_every": 0}, "ZeRO stage is 3, expected at most 2"),
+        ("FSDP", None, {"validate_every": 0}, None),
+        ("DEEPSPEED", 2, {}, None),
+        ("MULTI_GPU", None, {}, None),
+    ],
+)
+def test_what_wants_the_weights_whole_is_refused_where_they_are_shared_out(
+    kind: str, stage: int | None, settings: dict[str, Any], message: str | None
+) -> None:
+    plugin = SimpleNamespace(zero_stage=stage) if stage else None
+    accelerator: Any = SimpleNamespace(distributed_type=kind, state=SimpleNamespace(deepspeed_plugin=plugin))
+    if message is None:
+        trainer.check_shards(GRPOSettings(**settings), accelerator)
+        return
+    with pytest.raises(ConfigError, match=message):
+        trainer.check_shards(GRPOSettings(**settings), accelerator)
+
+
+def test_cores_are_shared_with_the_processes_of_this_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 32)
+    monkeypatch.setattr(PartialState(), "num_processes", 16)  # four hosts of four
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert _cores() == 8
+
+
 def test_an_adapter_goes_on_learning(run: Callable[..., TrainResult]) -> None:
     first = run("first")
     second = run("second", model=str(first.policy))
@@ -225,6 +292,11 @@ def test_what_needs_a_gpu_says_so(run: Callable[..., TrainResult], setting: str,
 def test_a_wrong_patient_is_told_before_anything_is_loaded(run: Callable[..., TrainResult]) -> None:
     with pytest.raises(ModelError, match="model 'nobody'"):
         run(model="nowhere", patient="nobody")
+
+
+def test_a_layer_that_the_model_lacks_is_named(run: Callable[..., TrainResult]) -> None:
+    with pytest.raises(ConfigError, match=r"lora_targets names 'q_prj'.*did you mean 'q_proj'"):
+        run(lora_targets=("v_proj", "q_prj"))
 
 
 def test_the_command_line_trains(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

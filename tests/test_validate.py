@@ -162,16 +162,30 @@ def test_a_resumed_run_knows_its_best(run: Run, returns: Callable[..., None], be
     assert same(parts.out / "best", whole.out / "best")
 
 
-def test_a_best_policy_newer_than_the_checkpoint_is_not_lost(run: Run, returns: Callable[..., None]) -> None:
+def test_a_best_policy_newer_than_the_checkpoint_is_not_lost(
+    run: Run, returns: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     returns(0.0, 1.0, 0.5, 3.0)
     first = run(max_steps=3, save_steps=2)
     lost = [folder for folder in (first.out / "checkpoints").iterdir() if folder.name == "checkpoint-3"]
     lost[0].rename(first.out / "gone")  # as if a crash had come before it
     returns(2.0, 3.0)  # better than what the record has, and yet worse than what best/ holds; then as good
+    capsys.readouterr()
     second = run(max_steps=4, save_steps=2, resume=True)
     assert [row["step"] for row in read_rows(second.out / "validation.jsonl")] == [0, 1, 2, 3, 4]
+    third, fourth = [line for line in capsys.readouterr().err.splitlines() if "validation return" in line]
+    assert third.endswith(f"; {second.out / 'best'} holds a better one, of updates that a crash undid")
+    assert fourth.endswith(f"; kept in {second.out / 'best'}")
     assert json.loads((second.out / "best" / "best.json").read_text())["step"] == 4
     assert sorted(f.name for f in (second.out / "validation").iterdir()) == [f"step-{i}.svg" for i in range(5)]
+
+
+def test_it_says_where_its_patients_are_no_new_ones(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("new")
+    assert "practised on" not in capsys.readouterr().err
+    run("known", personas=("owen", dev_starts(GRPOSettings())[0].persona))
+    told = "validation: 1 of the dev patients is practised on too, so that the best policy may be one that knows them"
+    assert told in capsys.readouterr().err
 
 
 def test_an_unfinished_stretch_leaves_no_figures(run: Run) -> None:
@@ -189,9 +203,11 @@ def test_it_stops_when_it_no_longer_gets_better(
     assert result.steps == 3
     last = metrics(result)[-1]
     assert (last["step"], last["validation/stopped"], last["validation/best"]) == (3, 1.0, 1.0)
-    assert "update 3: stopped early, 2 validations in a row without a better return" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "update 3: stopped early, 2 validations in a row without a better return" in told
+    assert f"the best policy is in {result.out / 'best'}, the last in {result.policy}" in told
     assert (result.policy / "adapter_config.json").is_file()
-    with pytest.raises(ConfigError, match=r"stopped early: 2 validations in a row.* raise patience 2, or set it to 0"):
+    with pytest.raises(ConfigError, match=r"stopped early: 2 validations in.* raise patience above 2, or set it to 0"):
         run(max_steps=8, save_steps=8, patience=2, resume=True)
     returns(0.0, 0.0)
     assert run(max_steps=8, save_steps=8, patience=4, resume=True).steps == 5
@@ -202,6 +218,13 @@ def test_patience_survives_a_resume(run: Run, returns: Callable[..., None]) -> N
     run(max_steps=2, patience=3)
     returns(1.0)
     assert run(max_steps=8, patience=3, resume=True).steps == 3
+
+
+def test_only_the_process_with_the_files_reads_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "validation.jsonl").write_text("of another host, and old\n")
+    monkeypatch.setattr(validate, "PartialState", lambda: SimpleNamespace(is_main_process=False))
+    standing = Validation(GRPOSettings(out=str(tmp_path)), None).standing  # type: ignore[arg-type]
+    assert standing == Standing()
 
 
 class Silent:
@@ -322,6 +345,10 @@ def test_a_policy_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
     assert (folder / "weights").read_text() == "old" and held_return(folder, 2) == 1.0
     assert held_return(folder, 3) is None  # of other sessions
+
+    (tmp_path / "best.part").mkdir()  # a crash while the policy is written
+    mend(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
     folder.rename(tmp_path / "best.old")  # a crash between the two renames
     mend(folder)

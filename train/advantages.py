@@ -90,7 +90,7 @@ def _normalise(values: Floats, size: int) -> Floats:
     """
     if size < 2 or len(values) % size:
         raise ConfigError(f"{len(values)} sessions do not make whole groups of {size}; expected a multiple, size >= 2")
-    grouped = values.reshape(-1, size, values.shape[1])
+    grouped = values.reshape(len(values) // size, size, values.shape[1])  # no turns at all where every patient failed
     there = ~np.isnan(grouped)
     count = there.sum(axis=1, keepdims=True)
     centred = np.where(there, grouped - np.nansum(grouped, axis=1, keepdims=True) / np.maximum(count, 1), 0.0)

@@ -1,7 +1,8 @@
 """Alarms: signs in the metrics that a run learns nothing or comes apart, each with what to do about it.
 
     reward_std   rewards of a group are all but equal, in 3 generations running   nothing is learned from equal rewards
-    kl           KL divergence a token, in 3 updates running                      the policy has left the starting one
+    kl           KL divergence a token, in 3 updates running                      the policy has left the starting one;
+                                                                                  where beta is 0, none is measured
     cut          most turns hit the token limit, in 3 generations running         their ends are never learned
     repetition   dev turns repeat one another, in one validation                  the policy has collapsed
     not_finite   loss, gradient norm or KL is no number, in one update            the weights are, or will be, broken
@@ -30,6 +31,8 @@ HOLD = 3
 
 #: Above this share of turns cut off at the token limit.
 CUT = 0.5
+#: The share of sessions without an answer that is too many.
+FAILED = 0.5
 
 Row = Mapping[str, Any]
 
@@ -117,35 +120,48 @@ def _above(value: float, threshold: float) -> bool:
     return value > threshold
 
 
+# A resumed run keeps its rates, limits and temperature, and comes to the same place again: hence a new one.
+_ANEW = "begin a new run from the best policy (--model RUN/best --out NEW)"
+
 _SIGNS = (
     _Sign(
         "reward_std", _spread, _below, lambda s: s.alarm_reward_std, HOLD,
-        "the sessions of a group earn the same, and nothing is learned from that; raise temperature or generations, "
-        "practise with --vary, or start from a policy that varies its turns",
+        "the sessions of a group earn the same, and nothing is learned from that; begin a new run with a higher "
+        "--temperature or more --generations, or from another policy (--model) that varies its turns",
     ),
     _Sign(
         "repetition", _number("validation/repetition"), _above, lambda s: s.alarm_repetition, 1,
-        "the policy says the same to everyone; read its turns in completions.jsonl, go back to best/, and raise beta "
-        "or lower lr",
+        "the policy says almost the same again and again; read its turns, those of kind validation in "
+        f"completions.jsonl; if earlier ones were better, {_ANEW} with a lower --lr or a higher --beta",
     ),
     _Sign(
         "kl", _number("kl"), _above, lambda s: s.alarm_kl, HOLD,
-        "the policy has left the one it began as; lower lr or raise beta, and go on from best/ or a checkpoint",
+        "the policy has gone far from the one it began as; read its newest turns in completions.jsonl; if they are "
+        f"worse, {_ANEW} with a lower --lr or a higher --beta",
     ),
     _Sign(
         "not_finite", _broken, _above, lambda s: 0.0, 1,
-        "loss, gradient norm or KL is not a finite number; go back to the newest checkpoint or best/, lower lr, and "
-        "set dtype to float32 if it comes again",
+        "so many of loss, gradient norm and KL are no finite number, and what is learned from here on may be broken, "
+        f"checkpoints too; stop it, and {_ANEW} with a lower --lr, or with --dtype float32 if it comes again",
     ),
     _Sign(
         "cut", _number("turns/cut"), _above, lambda s: CUT, HOLD,
-        "most turns hit max_turn_tokens and never end; raise it, or start from a policy that ends its turns",
+        "most turns are cut off by max_turn_tokens: with mask_cut_turns nothing is learned from those, without it not "
+        "how a turn ends; begin a new run with a higher --max-turn-tokens, or from another policy (--model) that ends "
+        "its turns",
+    ),
+    _Sign(
+        "failed", _number("ending/failed"), _above, lambda s: FAILED, 1,
+        "most sessions ended because their patient gave no answer, and nothing is learned from those; see that the "
+        "patient's model or server is there, then go on by --resume",
     ),
 )  # fmt: skip
 
 
 class Alarms(TrainerCallback):
     """Says each alarm once on stderr, marks every row in which it holds, and stops the run if it is to.
+
+    ``cut`` stops none that learns from cut turns by choice, without ``mask_cut_turns``.
 
     Stands before ``MetricsFile`` and the trackers, so that they log ``alarm/<name>`` too. What came before a resume is
     read back: the alarms of a resumed run are those of a whole one.
@@ -172,13 +188,19 @@ class Alarms(TrainerCallback):
             logs |= {f"alarm/{alarm.name}": 1.0 for alarm in found}
             self._ring(found, state.global_step)
         # Numbers of the other processes may differ in a digit: one decides for all.
-        if self.settings.stop_on_alarm and any(gather_object([bool(found)])):
+        if self.settings.stop_on_alarm and any(gather_object([self._end(found)])):
             control.should_training_stop = True
+
+    def _end(self, found: Sequence[Alarm]) -> bool:
+        """Whether the run is to stop at these, if it is to stop at alarms."""
+        return any(alarm.name != "cut" or self.settings.mask_cut_turns for alarm in found)
 
     def _ring(self, found: Sequence[Alarm], step: int) -> None:
         for alarm in found:
             if alarm.name not in self.rung:
                 self.rung.add(alarm.name)
                 tell(f"update {step}: {alarm}")
-        if found and self.settings.stop_on_alarm:
-            tell(f"update {step}: the run stops here (stop_on_alarm)")
+        if self.settings.stop_on_alarm and self._end(found):
+            tell(
+                f"update {step}: the run stops here (stop_on_alarm); its newest policy is in {self.settings.out}/policy"
+            )

@@ -14,7 +14,7 @@ from typing import Any
 
 from therapysim.files import write_json
 
-__all__ = ["Standing", "held_return", "keep_best", "mend"]
+__all__ = ["Standing", "drop", "held_return", "keep_best", "mend"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ def keep_best(folder: Path, about: Mapping[str, Any], save: Callable[[Path], Non
     """
     mend(folder)
     fresh, old = _beside(folder, "part"), _beside(folder, "old")
-    shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
         save(fresh)
@@ -71,16 +70,22 @@ def keep_best(folder: Path, about: Mapping[str, Any], save: Callable[[Path], Non
             folder.rename(old)
         fresh.rename(folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
         mend(folder)
 
 
 def mend(folder: Path) -> None:
-    """After a crash between the two renames of ``keep_best``: the older policy takes its place again."""
+    """After a crash within ``keep_best``: the older policy takes its place again, and what was half written goes."""
+    shutil.rmtree(_beside(folder, "part"), ignore_errors=True)
     old = _beside(folder, "old")
     if old.exists() and not folder.exists():
         old.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def drop(folder: Path) -> None:
+    """Removes a kept policy; a folder of that name that holds anything else stays."""
+    if (folder / "best.json").is_file():
+        shutil.rmtree(folder)
 
 
 def held_return(folder: Path, asked: int) -> float | None:

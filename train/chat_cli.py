@@ -113,12 +113,14 @@ def _sides(chosen: argparse.Namespace, chair: "Chair", console: "Console") -> "S
 
     if chosen.patient:
         find(chosen.patient)  # before any model is loaded
-    if policy and chosen.patient and chosen.patient.partition("~")[0] in policy.trained_on:
-        console.show(f"{policy.name} was trained with {chosen.patient}: what you see is practice, and no test.")
     patient = open_patient(chosen.patient_model, shipped_sensor().affect, api_key_env=chosen.patient_key_env)
     batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=patient, rubric=chosen.rubric)
     therapist = policy.open() if policy else None
-    return Sitting(batch, Start(chosen.seed, chosen.patient), therapist, policy.name if policy else "")
+    sitting = Sitting(batch, Start(chosen.seed, chosen.patient), therapist, policy.name if policy else "")
+    met = sitting.session.persona.id  # where none was named, the seed chose
+    if policy and met.partition("~")[0] in policy.trained_on:
+        console.show(f"{policy.name} was trained with {met}: what you see is practice, and no test.")
+    return sitting
 
 
 def _visit(chosen: argparse.Namespace, policy: "Policy") -> "Visit":

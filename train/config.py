@@ -2,18 +2,16 @@
 
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.personas.load import training_ids
+from therapysim.train.settings_file import read_settings
 
 __all__ = ["CHOICES", "TRACKERS", "GRPOSettings", "load_settings", "preset_notes", "presets", "save_settings"]
 
@@ -61,10 +59,13 @@ _RULES: dict[str, _Rule] = {
     "lora_dropout": ((lambda share: 0 <= share < 1), "at least 0, below 1"),
     "lora_targets": (bool, "at least one layer name"),
 }
-_KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text", tuple: "a list of texts"}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 # Names of earlier versions, which a search for near ones would take elsewhere.
 _RENAMED = {"use_vllm": "vllm", "vllm_mode": "vllm", "sample_every": "validate_every", "wandb": "track",
             "sample_sessions": "validate_sessions"}  # fmt: skip
+# What does not go with a vLLM server, and why.
+_NOT_SERVED = {"quantize_4bit": "TRL would send packed 4-bit weights to a server that holds whole ones",
+               "unsloth": "TRL would have to send the weights of a model that unsloth has changed"}  # fmt: skip
 
 
 def _setting(group: str, default: Any, help: str) -> Any:
@@ -157,8 +158,9 @@ class GRPOSettings:
     patience: int = _keeping(0, "stop after so many validations in a row without a better return; 0 never stops")
     alarm_reward_std: float = _keeping(0.01, "alarm where rewards of a group spread less, 3 generations on end")
     alarm_repetition: float = _keeping(0.5, "alarm where more than this share of dev turns repeats an earlier one")
-    alarm_kl: float = _keeping(10.0, "alarm where the KL divergence a token is above this, 3 updates on end")
-    stop_on_alarm: bool = _keeping(False, "stop the run at the first alarm")
+    alarm_kl: float = _keeping(1.0, "alarm where the KL divergence a token is above this, 3 updates on end; none where "
+                               "beta is 0")  # fmt: skip
+    stop_on_alarm: bool = _keeping(False, "stop the run at the first alarm; cut turns stop none without mask_cut_turns")
 
     transcripts_every: int = _tracking(50, "updates between two training groups kept word for word; 0 keeps none")
     track: tuple[str, ...] = _tracking((), "log to these as well as to the run's folder")
@@ -174,6 +176,9 @@ class GRPOSettings:
     def _check_together(self) -> None:
         served = self.vllm != "server" or self.vllm_server_url.startswith(("http://", "https://"))
         _check("vllm_server_url", self.vllm_server_url, served, "http://HOST:PORT, since vllm is server")
+        for name, why in _NOT_SERVED.items():
+            both = self.vllm == "server" and getattr(self, name)
+            _check("vllm", self.vllm, not both, f"off or colocate, since {name} is set: {why}")
         fits = self.max_turn_tokens <= self.max_completion_tokens
         budget = f"at most max_completion_tokens {self.max_completion_tokens}"
         _check("max_turn_tokens", self.max_turn_tokens, fits, budget)
@@ -190,7 +195,9 @@ class GRPOSettings:
         _check("accumulation", self.accumulation, whole, rule)
         # A checkpoint inside a generation would have to sample the rest anew: another curve after a resume.
         steps, saved = self.updates_per_generation, self.save_steps
-        _check("save_steps", saved, saved % steps == 0, f"a multiple of {steps} updates a generation")
+        near = max(steps, saved // steps * steps)
+        rule = f"a multiple of {steps} updates a generation, such as {near}"
+        _check("save_steps", saved, saved % steps == 0, rule)
 
     @property
     def generation_sessions(self) -> int:
@@ -237,7 +244,7 @@ def save_settings(settings: GRPOSettings, path: Path) -> None:
 
 def _settings_of(path: Path) -> dict[str, Any]:
     """A file's settings; what is wrong with one of them is told with the file's name."""
-    content = _read(path)
+    content = read_settings(path)
     try:
         return _named(content)
     except ConfigError as error:
@@ -248,34 +255,20 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {f.name: f.default for f in fields(GRPOSettings)}
     for name in values:
         if name not in defaults:
-            near = [_RENAMED[name]] if name in _RENAMED else difflib.get_close_matches(str(name), defaults, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(defaults)}"
-            raise ConfigError(f"setting '{name}' is unknown; {hint}")
+            raise ConfigError(f"setting '{name}' is unknown; {_hint(name, defaults)}")
     return {name: _checked(name, value, defaults[name]) for name, value in values.items()}
 
 
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML, with 5e-6 read as the number that it is in JSON: YAML 1.1 wants 5.0e-6 and makes text of the rest."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("+-0123456789"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader; JSON is YAML too
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"settings file {path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"settings file {path} holds {type(content).__name__}, expected names with values")
-    return content
+def _hint(name: object, known: Iterable[str]) -> str:
+    """What may have been meant by a name that is no setting's."""
+    if name in ("preset", "config"):
+        return f"it stands on the command line alone: --{name}"
+    near = [_RENAMED[name]] if name in _RENAMED else difflib.get_close_matches(str(name), known := list(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(known)}"
 
 
 def _presets() -> dict[str, Any]:
-    return _read(Path(__file__).with_name("presets.yaml"))
+    return read_settings(Path(__file__).with_name("presets.yaml"))
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:
@@ -300,10 +293,17 @@ def _typed(name: str, value: Any, default: Any) -> Any:
         return str(value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
-    fine = kind in (bool, int, str) and type(value) is kind
-    quoted = ", without quotes" if isinstance(value, str) and kind is not tuple else ""
-    _check(name, value, fine, f"{_KINDS[kind]}{quoted}")
+    _check(name, value, kind in (bool, int, str) and type(value) is kind, _wanted(name, value, kind))
     return value
+
+
+def _wanted(name: str, value: Any, kind: type) -> str:
+    """What stands in place of a value of the wrong type."""
+    if kind is tuple:
+        return f"a list of texts, such as [{value}]" if isinstance(value, str) and value else "a list of texts"
+    if kind is str and name in CHOICES:
+        return _one_of(str(value), CHOICES[name])
+    return _KINDS[kind] + (", without quotes" if isinstance(value, str) else "")
 
 
 def _one_of(found: str, allowed: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, get_int_from_env
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOConfig
@@ -32,14 +32,14 @@ from therapysim.rewards.emotions import EmotionSensor, SensorSettings
 from therapysim.train.alarms import Alarms
 from therapysim.train.config import GRPOSettings
 from therapysim.train.limit import TimeLimit
-from therapysim.train.model import load_policy, lora_config, precision, save_policy
+from therapysim.train.model import load_policy, lora_config, precision
 from therapysim.train.patients import Office, Patients
 from therapysim.train.policy_card import CardWriter, read_rows, write_card
 from therapysim.train.record import MetricsFile, Progress, Transcripts, open_run
 from therapysim.train.rollout import Rollout
 from therapysim.train.sampler import Engine
 from therapysim.train.tracking import trackers
-from therapysim.train.trainer import SessionGRPOTrainer
+from therapysim.train.trainer import SessionGRPOTrainer, check_shards
 from therapysim.train.trajectory import session_return
 from therapysim.train.validate import Validation
 
@@ -106,20 +106,21 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
             callbacks=callbacks,
         )
         trainer.settings = settings
-        if settings.vllm == "colocate":
-            rollout.engine = _open_engine(settings, trainer)
-            rollout.patients = None if batch else open_processes(settings, patients)
-            trainer.attach(rollout.engine)
+        check_shards(settings, trainer.accelerator)
         validation.trainer = trainer
         trainer.remove_callback(PrinterCallback)
 
         try:
+            if settings.vllm == "colocate":
+                rollout.engine = _open_engine(settings, trainer)
+                rollout.patients = None if batch else open_processes(settings, patients)
+                trainer.attach(rollout.engine)
             trainer.train(resume_from_checkpoint=checkpoint)
         finally:
             rollout.close()
 
+        trainer.save_policy(folder / "policy")
         if trainer.accelerator.is_main_process:
-            save_policy(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "policy")
             write_card(folder / "policy", settings, read_rows(folder), trainer.state.global_step)
     seconds = time.perf_counter() - began
     return TrainResult(folder / "policy", folder, trainer.state.global_step, seconds, metrics.last)
@@ -142,8 +143,8 @@ def open_processes(settings: GRPOSettings, patients: SessionBatch) -> Patients |
 
 
 def _cores() -> int:
-    """The cores that fall to this process."""
-    return max(1, (os.cpu_count() or 2) // PartialState().num_processes)
+    """The cores that fall to this process: those of its host, shared with the others there, not with other hosts'."""
+    return max(1, (os.cpu_count() or 2) // get_int_from_env(["LOCAL_WORLD_SIZE"], 1))
 
 
 def _quieten() -> None:

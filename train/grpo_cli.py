@@ -3,9 +3,11 @@
 import argparse
 import difflib
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import Field, fields
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -64,7 +66,12 @@ def train_grpo(chosen: argparse.Namespace) -> None:
 
     from therapysim.train.grpo import train
 
-    result = train(settings)
+    try:
+        result = train(settings)
+    except KeyboardInterrupt:
+        if speaks and any(Path(settings.out).glob("checkpoints/checkpoint-*")):
+            print(f"{settings.out}: the same command with --resume goes on from the newest checkpoint", file=sys.stderr)
+        raise
     if speaks:
         print(f"{result.steps} updates in {result.seconds:.0f} s: policy in {result.policy}, metrics in {result.out}")
 

@@ -41,7 +41,8 @@ def run_learned(chosen: argparse.Namespace) -> None:
     for effect in write_report(study, chosen.out, conclusion):
         if effect.kind == "measure" and effect.name in ("total", "polarity", "alliance"):
             gap = f"{effect.difference:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"
-            print(f"{effect.level} {effect.who}: {effect.name} {gap}, p {effect.p_adjusted:.3f}")
+            p = "< 0.001" if effect.p_adjusted < 0.001 else f"{effect.p_adjusted:.3f}"  # no p is 0
+            print(f"{effect.level} {effect.who}: {effect.name} {gap}, p {p}")
     print("".join(f"note: {note}\n" for note in study.notes) + f"report in {chosen.out}")
 
 

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["SMOOTHED", "VALIDATION", "curves_csv", "draw_curves", "smooth"]
+__all__ = ["SMOOTHED", "VALIDATION", "curves_csv", "draw_curves", "smooth", "stretch"]
 
-#: So many values, the newest last, make one of a smoothed curve.
+#: So many values, the newest last, make one of a smoothed curve at most.
 SMOOTHED = 20
+#: So many of them at least make a curve: over a longer stretch, a short run's mean lags behind all that it learned.
+_PARTS = 6
 #: What is told of the run's validations on dev patients; their metrics begin so.
 VALIDATION = "validation/"
 _VALIDATED = ("return", "return_low", "return_high", "polarity_gain", "alliance", "unsafe", "repetition", "distinct_1",
@@ -26,8 +28,10 @@ _COLUMNS = ("reward", "reward_std", "frac_reward_zero_std", "kl", "loss", "entro
             "session/turns")  # fmt: skip
 #: Okabe & Ito's colours, told apart with any eyes; for modes in the order they come.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_PANELS = (("reward", "reward a session (train)"), ("kl", "KL from the start, a token"),
-           ("validation/return", "reward a session (validation)"))  # fmt: skip
+_PANELS = (("reward", "reward a session, training"), ("kl", "KL from the start, a token"),
+           ("validation/return", "reward a session, dev patients"))  # fmt: skip
+#: Too noisy to read unsmoothed; a curve that grows, as KL does, would be told too low.
+_NOISY = "reward"
 
 
 def curves_csv(study: Study) -> str:
@@ -37,7 +41,7 @@ def curves_csv(study: Study) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["mode", "run", "seed", "step", "reward_smoothed", *columns])
     for run in study.runs:
-        smoothed = dict(smooth(_curve(run, "reward")))
+        smoothed = dict(smooth(_curve(run, "reward"), stretch(study)))
         for step, row in _steps(run):
             values = [smoothed.get(step, math.nan), *(_number(row, name) for name in columns)]
             rows.writerow([run.mode, run.name, run.seed, step, *("" if math.isnan(v) else f"{v:.5g}" for v in values)])
@@ -49,14 +53,21 @@ def smooth(curve: Sequence[tuple[int, float]], most: int = SMOOTHED) -> list[tup
     return [(step, fmean(v for _, v in curve[max(0, i + 1 - most) : i + 1])) for i, (step, _) in enumerate(curve)]
 
 
+def stretch(study: Study) -> int:
+    """Updates that make one value of the smoothed reward: a sixth of the shortest run, at most ``SMOOTHED``."""
+    return min(SMOOTHED, max(1, min(run.steps for run in study.runs) // _PARTS))
+
+
 def draw_curves(study: Study) -> "Figure":
-    """Three panels: reward and KL smoothed, validation as it was. A thin line a run, a thick one the mode's mean."""
+    """Three panels: the reward smoothed, KL and validation as logged. A thin line a run, a thick one a mode's mean."""
     from therapysim.agents.figures import figure
 
     drawn = figure(11.0, 3.6)
     for axes, (name, title) in zip(drawn.subplots(1, len(_PANELS)), _PANELS, strict=True):
         for colour, (mode, runs) in zip(_cycle(), study.modes.items(), strict=False):
-            _draw_mode(axes, name, mode, runs, colour)
+            curves = [_curve(run, name) for run in runs]
+            shown = [smooth(curve, stretch(study)) for curve in curves] if name == _NOISY else curves
+            _draw_mode(axes, name, mode, dict(zip((run.name for run in runs), shown, strict=True)), colour)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("update", fontsize=8)
         axes.tick_params(labelsize=7)
@@ -67,13 +78,14 @@ def draw_curves(study: Study) -> "Figure":
     return drawn
 
 
-def _draw_mode(axes: "Axes", name: str, mode: str, runs: Sequence[Run], colour: str) -> None:
-    raw = name.startswith(VALIDATION)
-    curves = [_curve(run, name) if raw else smooth(_curve(run, name)) for run in runs]
-    for run, curve in zip(runs, curves, strict=True):
-        axes.plot(*_sides(curve), color=colour, linewidth=0.7, alpha=0.45, gid=f"{name} {run.name}")
-    mean = _mean(curves)
-    axes.plot(*_sides(mean), color=colour, linewidth=1.8, marker="o" if raw else "", markersize=3, label=mode,
+def _draw_mode(axes: "Axes", name: str, mode: str, curves: Mapping[str, Sequence[tuple[int, float]]],
+               colour: str) -> None:  # fmt: skip
+    """A validation's points are marked: the line between two of them was not measured."""
+    mark = "o" if name.startswith(VALIDATION) else ""
+    for run, curve in curves.items():
+        axes.plot(*_sides(curve), color=colour, linewidth=0.7, alpha=0.45, marker=mark, markersize=2,
+                  gid=f"{name} {run}")  # fmt: skip
+    axes.plot(*_sides(_mean(list(curves.values()))), color=colour, linewidth=1.8, marker=mark, markersize=3, label=mode,
               gid=f"{name} {mode}")  # fmt: skip
 
 

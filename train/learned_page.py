@@ -7,6 +7,7 @@ from therapysim.agents.measures import MEASURES
 from therapysim.agents.report_runs import flat
 from therapysim.agents.report_table import number, spread
 from therapysim.rewards.rubric import TERMS
+from therapysim.train.learned_curves import stretch
 from therapysim.train.learned_effects import Effect
 from therapysim.train.learned_runs import Study
 from therapysim.train.learned_transcripts import RULE, plain
@@ -21,12 +22,29 @@ _MAIN = ("total", "trained_return", "polarity", "alliance", "deficit", "disclosu
 _HARMS = ("safe", "unsafe", "ruptures", "rupture", "risk_covered", "injection")
 _MORE = {"trained_return": "return by the training's rubric", "distinct_1": "distinct-1", "distinct_2": "distinct-2"}
 _SHARES = ("harm", "detector", "act")
+_LEVEL, _MOST_DIGITS = 0.05, 5
+_KEY = (
+    "Differences are trained less base, with a 95 % interval [low, high] for other patients and these trainings. ● "
+    "marks an interval that leaves zero out, ○ one whose p, after correction, is 0.05 or above all the same. – stands "
+    "where no session has a value."
+)
 _HOW = (
     "Differences are trained less base, paired by patient and seed; intervals are 95 %, by a bootstrap over patients. "
     "A mode's runs are pooled: the mean of its seeds' sessions with a patient under a seed. Its interval is for other "
-    "patients and these trainings, not for other trainings: how those scatter stands beside it. ● marks an interval "
-    "that leaves zero out. p: after Holm over the modes, or the runs; of terms and acts, after Benjamini-Hochberg."
+    "patients and these trainings, not for other trainings: how those scatter stands beside it. p is two-sided, after "
+    "Holm over the modes, or the runs, of one measure; of terms and acts, after Benjamini-Hochberg over all of them. "
+    "Intervals are not corrected, and harms and detectors are not over one another: of twenty rows that nothing "
+    "changed, about one has its mark by chance."
 )
+_ANSWERED = (
+    "- smallest detectable: the smallest true difference that as many patients would show with a power of 0.8",
+    "- each run's difference: how trainings scatter that differ in their seed alone",
+)
+_MEANT = {
+    "trained_return": "the same sessions' rewards, summed by the rubric that the runs were trained by",
+    "rupture rate": "ruptures, as a share of the session's turns",
+    "violation": "share of a session's turns that were unsafe in this way, as the benchmark's readers found them",
+}
 
 
 def page(study: Study, found: Sequence[Effect], tables: Mapping[str, Any], conclusion: str = "") -> str:
@@ -42,13 +60,14 @@ def page(study: Study, found: Sequence[Effect], tables: Mapping[str, Any], concl
         ("What training changed", _head(study)),
         ("Return", _answer(found) + _pooled(found) + _single(found)),
         ("What it learned", [conclusion.strip() or UNWRITTEN]),
-        ("Curves", ["![Reward, KL and validation over the updates](curves.svg)", "",
-                    "Every update: [curves.csv](curves.csv)."]),
-        ("What became of the patients", _table(found, "measure", _MAIN)),
+        ("Curves", _curves(study)),
+        ("What became of the patients", [*_table(found, "measure", _MAIN), *_measured(found, _MAIN)]),
         ("Every reward term", _terms(found)),
-        ("Harm", _table(found, "measure", _HARMS) + _table(found, "harm")),
+        ("Harm", [*_table(found, "measure", _HARMS), *_table(found, "harm"), *_measured(found, _HARMS),
+                  *(f"- {name}: {_MEANT[name]}" for name in ("rupture rate", "violation"))]),
         ("The catch", [*_table(found, "detector"), *_meanings()]),
-        ("Acts", ["Share of a session's turns with each act.", "", *_table(found, "act")]),
+        ("Acts", ["Share of a session's turns with each act, as the benchmark's readers found them.", "",
+                  *_table(found, "act")]),
         ("Said to most", _sentences(study, tables)),
         ("How long, how varied", _words(study, tables)),
         ("Transcripts", [RULE, "", "[To read](transcripts.md), [as data](transcripts.jsonl)."]),
@@ -66,18 +85,41 @@ def _head(study: Study) -> list[str]:
     facts = "; ".join(f"{name} {value}" for name, value in ran.items() if value)
     people, seeds = len({p for p, _ in own}), len({s for _, s in own})
     runs = "; ".join(f"{mode}: {', '.join(run.name for run in own)}" for mode, own in study.modes.items())
-    steps = dict.fromkeys(str(run.steps) for run in study.runs)
+    made = sorted({run.steps for run in study.runs})
+    updates = f"{made[0]}" if len(made) == 1 else f"{made[0]} to {made[-1]}"
     rubrics = dict.fromkeys(str(run.settings.get("rubric")) for run in study.runs)
     return [
         "Simulated text; nothing here says how a real person would fare.",
         "",
         f"- Base {plain(study.names[study.base])}; patients worded by {plain(study.simulator)}; {people} patients × "
         f"{seeds} seeds{facts and f'; {facts}'}.",
-        f"- Trained, by how tokens were credited: {plain(runs)}; updates: {', '.join(steps)}; rewarded by the rubric "
+        f"- Trained, by how tokens were credited: {plain(runs)}; updates: {updates}; rewarded by the rubric "
         f"{plain(', '.join(rubrics))}.",
+        *_sampled(study),
+        f"- {_KEY}",
         f"- Results with SHA-256 {study.digest}.",
         *(f"- **Note:** {plain(note)}." for note in study.notes),
     ]
+
+
+def _sampled(study: Study) -> list[str]:
+    """What a difference cannot come from; where it could, a note says so."""
+    if study.sampling is None:
+        return []
+    told = ", ".join(f"{name} {value}" for name, value in study.sampling.items())
+    return [f"- Base and trained were prompted and sampled alike: {plain(told)}."]
+
+
+def _curves(study: Study) -> list[str]:
+    over = stretch(study)
+    return [
+        "![Reward, KL and validation over the updates](curves.svg)", "",
+        "Thin: one run. Thick: the mean of a mode's runs, as far as the shortest of them goes. The training reward is "
+        f"the mean of {over} update{'s' * (over > 1)}, the newest last; KL and validation are as logged. Both rewards "
+        "are by the training's rubric and turn limit, and each run meets sessions of its own, in training and "
+        "validation: compare a run with its own beginning here, and trained with base in the tables.", "",
+        "Every update: [curves.csv](curves.csv).",
+    ]  # fmt: skip
 
 
 def _answer(found: Sequence[Effect]) -> list[str]:
@@ -105,7 +147,7 @@ def _pooled(found: Sequence[Effect]) -> list[str]:
          ", ".join(number(v, 1) for v in e.by_run)]
         for e in _rows(found, "measure", "mode")["total"]
     ]  # fmt: skip
-    return [*_pipe(heads, rows), ""]
+    return [*_pipe(heads, rows), "", *_ANSWERED, ""]
 
 
 def _single(found: Sequence[Effect]) -> list[str]:
@@ -139,8 +181,17 @@ def _row(kind: str, name: str, own: Sequence[Effect], most: int) -> list[str]:
 
 def _terms(found: Sequence[Effect]) -> list[str]:
     known = [name for name in TERMS if name in _rows(found, "term", "mode")]
-    told = "Weighted by the benchmark's rubric and summed over a session. An unsafe turn forfeits its gains, so that the terms add up to the return only where no gate shut."  # noqa: E501
+    told = (
+        "Weighted by the benchmark's rubric and summed over a session; `rewards/REWARD.md` says what each is. An "
+        "unsafe turn forfeits its gains, so that the terms add up to the return only where no gate shut."
+    )
     return [told, "", *_table(found, "term", known)]
+
+
+def _measured(found: Sequence[Effect], names: Sequence[str]) -> list[str]:
+    """What each measure of a table is."""
+    held = _rows(found, "measure", "mode")
+    return [f"- {_label('measure', n)}: {_MEANT.get(n) or MEASURES[n].meaning}" for n in names if n in held]
 
 
 def _meanings() -> list[str]:
@@ -174,8 +225,12 @@ def _words(study: Study, tables: Mapping[str, Any]) -> list[str]:
          *("–" if v is None else number(v, 3) for v in varied[policy].values())]
         for policy, name in study.names.items()
     ]  # fmt: skip
-    heads = ["policy", *(f"{p} % of turns" for p in places), "distinct-1", "distinct-2"]
-    return [f"Words a turn by percentile; distinct-n of {varied['words']} words of each.", "", *_pipe(heads, rows)]
+    heads = ["policy", *(f"words, {p}th percentile" for p in places), "distinct-1", "distinct-2"]
+    told = (
+        "Words a turn; distinct-1 and -2: different words, and pairs of words, as a share of all in "
+        f"{varied['words']:,} words of each policy."
+    )
+    return [told, "", *_pipe(heads, rows)]
 
 
 def _label(kind: str, name: str) -> str:
@@ -184,9 +239,14 @@ def _label(kind: str, name: str) -> str:
 
 
 def _gap(effect: Effect, digits: int = 2) -> str:
+    """The difference, to more digits where an interval that leaves zero out would seem to touch it."""
+    near = min(abs(effect.low), abs(effect.high))
+    while effect.clear and digits < _MOST_DIGITS and round(near, digits) == 0:
+        digits += 1
     shown = spread(effect.difference, effect.low, effect.high, digits)
     rises = float(number(effect.difference, digits).replace(",", "")) > 0 if effect.sessions else False
-    return f"{'+' if rises else ''}{shown}{' ●' if effect.clear else ''}"
+    mark = (" ●" if effect.p_adjusted < _LEVEL else " ○") if effect.clear else ""
+    return f"{'+' if rises else ''}{shown}{mark}"
 
 
 def _p(value: float) -> str:

@@ -19,9 +19,9 @@ Key = tuple[str, int]
 
 #: What runs of one mode may differ in: it changes where and how they ran, not what they learned from.
 _FREE = frozenset(
-    "out seed resume save_steps validate_every validate_sessions patience alarm_reward_std alarm_repetition alarm_kl "
-    "stop_on_alarm transcripts_every track threads sensor_threads gradient_checkpointing vllm_server_url "
-    "vllm_gpu_memory vllm_compile max_minutes".split()
+    "out seed resume max_steps max_minutes save_steps validate_every validate_sessions patience alarm_reward_std "
+    "alarm_repetition alarm_kl stop_on_alarm transcripts_every track threads sensor_threads patient_processes "
+    "gradient_checkpointing vllm_server_url vllm_gpu_memory vllm_compile".split()
 )
 #: What a benchmark must prompt and sample alike for a difference to be the training's.
 _PROMPTED = ("show_state", "max_tokens", "temperature", "top_p")
@@ -86,6 +86,14 @@ class Study:
         """Policy -> what tables call it, the base first; no path of a machine."""
         base = Path(self.base).name if Path(self.base).is_absolute() else self.base
         return {self.base: base, **{run.policy: run.name for run in self.runs}}
+
+    @property
+    def sampling(self) -> dict[str, str] | None:
+        """How base and trained were prompted and sampled; None where it differed, or the benchmark does not say."""
+        about = self.settings.get("policies", {})
+        told = [dict(flat(about.get(policy, {}))) for policy in self.names]
+        held = [{name: own[name] for name in _PROMPTED if name in own} for own in told]
+        return held[0] if held[0] and all(own == held[0] for own in held) else None
 
     @property
     def modes(self) -> dict[str, tuple[Run, ...]]:

@@ -1,5 +1,6 @@
 """The policy that learns: a base model, the LoRA adapter on it, and where they are kept."""
 
+import difflib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,9 +37,19 @@ def load_policy(settings: GRPOSettings) -> tuple[Any, Any]:
 
 
 def lora_config(model: Any, settings: GRPOSettings) -> LoraConfig | None:
-    """The adapter to put on a model; None where it already has one."""
+    """The adapter to put on a model; None where it already has one.
+
+    Raises:
+        ConfigError: the model has no layers of a name in ``lora_targets``.
+    """
     if hasattr(model, "peft_config"):
         return None
+    layers = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    for target in settings.lora_targets:
+        if target not in layers:
+            near = difflib.get_close_matches(target, layers, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "expected such as q_proj"
+            raise ConfigError(f"lora_targets names {target!r}, and model '{settings.model}' has no such layer; {hint}")
     return LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,

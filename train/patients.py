@@ -23,6 +23,9 @@ from therapysim.rewards.rubric import RubricSettings
 __all__ = ["Office", "Patients"]
 
 _SENSOR_THREADS = 2
+_COMMAND = (sys.executable, "-m", "therapysim.train.patients")
+# How a process that has ended shows; ValueError: its input was closed, UnpicklingError: it ended within an answer.
+_BROKEN = (OSError, EOFError, ValueError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,35 @@ class Office:
 class Patients:
     """Several such processes; any thread may take a turn, and waits where all of them are taken.
 
+    What goes wrong here is no patient's silence, which would fail a session alone: it ends the run.
+
     Args:
         office: how each makes its environment.
         count: how many.
+
+    Raises:
+        PatientError: a process cannot be started; none is left behind.
     """
 
     def __init__(self, office: Office, count: int) -> None:
         self.count = count
-        self._all = [_start(office) for _ in range(count)]
+        self._all: list[subprocess.Popen[bytes]] = []
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-        for process in self._all:
-            self._free.put(process)
+        try:
+            for _ in range(count):
+                self._start(office)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise PatientError(f"{count} processes of patients cannot be started: {error}") from error
+            raise
+
+    def _start(self, office: Office) -> None:
+        # A session of its own: Ctrl-C goes to the process that trains, which ends this one.
+        process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self._all.append(process)
+        _send(process.stdin, office)
+        self._free.put(process)
 
     def step(self, sessions: Sequence[Session], texts: Sequence[str]) -> tuple[tuple[Session, ...], list[Turn | None]]:
         """One turn of each session, as ``SessionBatch.step`` takes it; the sessions after it, and the turns.
@@ -63,8 +84,10 @@ class Patients:
         try:
             _send(process.stdin, (tuple(sessions), list(texts)))
             answer = _receive(process.stdout)
-        except (OSError, EOFError, ValueError) as error:  # ValueError: its input was closed
-            raise PatientError(f"a process of patients has ended ({error!r}): see what it wrote above") from error
+        except _BROKEN as error:
+            raise PatientError(
+                f"a process of patients has ended ({error!r}): see what it wrote above, and go on with --resume"
+            ) from error
         finally:
             self._free.put(process)
         if isinstance(answer, str):
@@ -72,7 +95,7 @@ class Patients:
         return answer[0], answer[1]
 
     def close(self) -> None:
-        """Ends the processes."""
+        """Ends the processes; again does no harm."""
         for process in self._all:
             process.kill()
             process.communicate()
@@ -82,13 +105,16 @@ def main() -> None:
     """A process of patients: an ``Office`` first, then sessions and texts, over standard input and output."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
-    batch = _receive(sys.stdin.buffer).open()
-    while True:
-        try:
-            sessions, texts = _receive(sys.stdin.buffer)
-        except EOFError:
-            return
-        _send(answers, _take_turn(batch, sessions, texts))
+    try:
+        office = _receive(sys.stdin.buffer)
+    except EOFError:  # who started it is gone already
+        return
+    batch = office.open()
+    try:
+        while True:
+            _send(answers, _take_turn(batch, *_receive(sys.stdin.buffer)))
+    except (EOFError, BrokenPipeError):  # who asked is gone
+        os._exit(0)  # and nothing is left to be written
 
 
 def _take_turn(batch: SessionBatch, sessions: Sequence[Session], texts: Sequence[str]) -> Any:
@@ -99,13 +125,6 @@ def _take_turn(batch: SessionBatch, sessions: Sequence[Session], texts: Sequence
     except Exception as error:  # told to the process that asked, which raises it
         return repr(error)
     return batch.sessions, turns
-
-
-def _start(office: Office) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "therapysim.train.patients"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    _send(process.stdin, office)
-    return process
 
 
 def _send(file: IO[bytes] | None, what: Any) -> None:

@@ -5,7 +5,6 @@ unbroken one.
 """
 
 # ruff: noqa: E501 - the rows of a Markdown table cannot be wrapped
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from therapysim.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.errors import ConfigError
 from therapysim.files import whole
-from therapysim.personas.load import training_ids
+from therapysim.personas.load import personas, training_ids
 from therapysim.train.config import GRPOSettings
+from therapysim.train.record import read_rows as read_jsonl
 
-__all__ = ["CardWriter", "Merge", "base_of", "card", "read_rows", "write_card"]
+__all__ = ["CardWriter", "Merge", "base_of", "card", "practised", "read_rows", "write_card"]
 
 # Known to us; of any other base the reader must look.
 _SMOLLM2_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -43,7 +43,7 @@ learnt from. No clinical outcome was measured, and nothing here says how a real 
 |---|---|
 | base | {base} |
 | licence | {licence} |
-| updates | {step}, each from {sessions} sessions of at most {max_turns} therapist turns |
+| updates | {step}, each from {sessions} sessions a device, of at most {max_turns} therapist turns |
 | patients | {patients} |
 | who words them | {patient} |
 | seed | {seed} |
@@ -64,7 +64,9 @@ terms, the audit of cheap policies and the exploits that are known. Read transcr
 
 {numbers}
 
-They are the simulator's own. The patients of the validation are simulated as well, by the same hands.
+They are the simulator's own. The patients of the validation are simulated as well, by the same hands; they
+are those of split `dev`, {validated}. `validation/return` is the mean of its sessions' rewards,
+`return_low` and `return_high` the ends of its 95 % interval over those sessions.
 
 ## How to load it
 
@@ -94,7 +96,7 @@ _REWARDS = {
     "user": "two functions alone, deficit rise and safety, with no gate; of 62 cheap policies 28 please it.",
 }
 _SHOWN = (
-    "lr", "beta", "generations", "groups", "batch_size", "accumulation", "advantage", "loss_type", "clip", "max_grad_norm",
+    "lr", "beta", "generations", "groups", "batch_size", "accumulation", "advantage", "turn_weight", "loss_type", "clip", "max_grad_norm",
     "mask_cut_turns", "temperature", "top_p", "max_turn_tokens", "max_prompt_tokens", "max_completion_tokens", "show_state",
     "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "dtype", "quantize_4bit", "unsloth", "vllm", "importance",
     "importance_max",
@@ -143,14 +145,9 @@ def read_rows(run: str | Path) -> list[dict[str, Any]]:
     """The rows of a run's ``metrics.jsonl``, oldest first; none where there is no file. A half-written row is left out.
 
     Raises:
-        ConfigError: a row is no JSON object.
+        ConfigError: a row is no JSON object with a ``step``.
     """
-    file = Path(run) / "metrics.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
-    try:
-        return [dict(json.loads(line)) for line in lines if line.endswith("\n")]
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{file} holds a row that is no JSON object ({error}); mend or remove the row") from error
+    return read_jsonl(Path(run) / "metrics.jsonl")
 
 
 def card(settings: GRPOSettings, rows: Sequence[Mapping[str, Any]], step: int, merge: Merge | None = None) -> str:
@@ -178,8 +175,9 @@ def card(settings: GRPOSettings, rows: Sequence[Mapping[str, Any]], step: int, m
         merge=_merged(settings, merge),
         rubric=settings.rubric,
         reward=_REWARDS.get(settings.rubric, "see there."),
-        settings="\n".join(f"| `{name}` | {_value(getattr(settings, name))} |" for name in _SHOWN),
+        settings="\n".join(f"| `{name}` | {_value(getattr(settings, name))} |" for name in _shown(settings)),
         numbers=_numbers(seen),
+        validated=_validated(settings),
         prompt=_prompt(settings),
         run="" if merge else ", in the folder of its run or exported",
         commands=_commands(settings, merge),
@@ -227,6 +225,22 @@ def _patients(settings: GRPOSettings) -> str:
     variants = "a new variant of one in each group" if settings.vary else "as written, no variants"
     which = "chosen" if settings.personas else f"all of split `{settings.split}`"
     return f"{which}, {variants}: {ids}"
+
+
+def practised(settings: GRPOSettings) -> list[str]:
+    """The patients of split dev, whom validations meet, that are practised on too, by id."""
+    return sorted({p.id for p in personas("dev")} & set(training_ids(settings.split, settings.personas)))
+
+
+def _validated(settings: GRPOSettings) -> str:
+    known = len(practised(settings))
+    if not known:
+        return "and none of them was practised on"
+    return f"of whom {known} {'was' if known == 1 else 'were'} practised on"
+
+
+def _shown(settings: GRPOSettings) -> list[str]:
+    return [name for name in _SHOWN if name != "turn_weight" or settings.advantage == "mixed"]
 
 
 def _merged(settings: GRPOSettings, merge: Merge | None) -> str:

@@ -22,10 +22,10 @@ from typing import Any, Literal
 from accelerate import PartialState
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from therapysim.errors import ConfigError
 from therapysim.files import whole
+from therapysim.train.best import drop
 from therapysim.train.config import GRPOSettings, load_settings, save_settings
 from therapysim.train.trajectory import Episode
 
@@ -58,15 +58,25 @@ def open_run(settings: GRPOSettings) -> str | None:
         The checkpoint to go on from, None at the start.
 
     Raises:
-        ConfigError: the folder holds a run and ``resume`` is off, or a run with other settings.
+        ConfigError: the folder holds a run and ``resume`` is off, or a run with other settings; a file of it cannot be
+            read, or the folder not be written.
     """
-    folder = Path(settings.out)
+    try:
+        return _open(settings, Path(settings.out))
+    except OSError as error:
+        raise ConfigError(
+            f"run folder {settings.out} cannot be written: {error}; mend that, or name another by --out"
+        ) from error
+
+
+def _open(settings: GRPOSettings, folder: Path) -> str | None:
     folder.mkdir(parents=True, exist_ok=True)
     saved, logged = folder / "settings.json", folder / "metrics.jsonl"
-    if saved.exists() and logged.exists():  # a run that never began leaves settings only
+    if saved.exists() and logged.exists():
         _check_same_run(settings, saved)
-    checkpoints = folder / "checkpoints"
-    checkpoint = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    elif saved.exists():  # a run that never began leaves settings, and the policy of a validation that broke off
+        drop(folder / "best")
+    checkpoint = _newest_checkpoint(folder / "checkpoints")
     step = checkpoint_step(checkpoint)
     if step >= settings.max_steps:
         raise ConfigError(
@@ -79,6 +89,25 @@ def open_run(settings: GRPOSettings) -> str | None:
             figure.unlink()
     save_settings(settings, saved)
     return checkpoint
+
+
+def _newest_checkpoint(folder: Path) -> str | None:
+    """The newest one that was written to its end: a crash may have cut off a newer."""
+    found = (place for place in folder.glob("checkpoint-*") if place.name.rpartition("-")[2].isdigit())
+    for place in sorted(found, key=lambda place: checkpoint_step(str(place)), reverse=True):
+        if _is_whole(place):
+            return str(place)
+        tell(f"{place} was not written to its end; the run goes on from an earlier checkpoint, or from its start")
+    return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether its last file, the trainer's state, is there and complete."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def checkpoint_step(checkpoint: str | None) -> int:
@@ -101,10 +130,9 @@ def _check_same_run(settings: GRPOSettings, saved: Path) -> None:
 def _keep_until(path: Path, step: int) -> None:
     """Drops the rows after a step; a row that a crash cut in half is dropped with them."""
     if path.exists():
-        rows = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        kept = [row for row in rows if step and json.loads(row)["step"] <= step]
+        kept = [line for line, row in zip(_lines(path), read_rows(path), strict=True) if step and row["step"] <= step]
         with whole(path) as part:
-            part.write_text("".join(kept), encoding="utf-8")
+            part.write_bytes(b"".join(line + b"\n" for line in kept))
 
 
 def append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -114,8 +142,31 @@ def append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines; none where there is no file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """The rows of a file of JSON lines, oldest first; none where there is no file. A half-written one is left out.
+
+    Raises:
+        ConfigError: a row is no JSON object with a ``step``.
+    """
+    return [_row(path, number, line) for number, line in enumerate(_lines(path), 1)]
+
+
+def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        int(row["step"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{path}: row {number} is no JSON object with a step ({error!r}); mend or remove the row"
+        ) from error
+    return row
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines that were written to their end.
+
+    Not by ``splitlines``, which a line separator within a text ends too; as bytes, since a crash may halve a letter.
+    """
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 def figure_file(folder: Path, step: int) -> Path:

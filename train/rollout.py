@@ -74,7 +74,7 @@ class Rollout:
         for name, value in self.seconds.items():
             trainer._log_metric(f"seconds/{name}", value)
         spoken = sum(turn >= 0 for e in episodes for turn in e.turn_ids)
-        trainer._log_metric("tokens/sampled", float(spoken))  # by this process
+        trainer._log_metric("tokens/sampled", float(sum(gather_object([spoken]))))  # by all processes
         known = trainer.use_vllm  # Hugging Face's generate gives no log-probabilities
         return {
             "prompt_ids": [e.prompt_ids for e in episodes],
@@ -257,9 +257,7 @@ class Rollout:
 
     def _last_words(self, episode: Episode) -> str:
         """The newest therapist turn as text."""
-        turn = len(episode.turn_rewards)
-        spoken = [i for i, t in zip(episode.completion_ids, episode.turn_ids, strict=True) if t == turn]
-        return str(self.tokenizer.decode(spoken, skip_special_tokens=True)).strip()
+        return str(self.tokenizer.decode(episode.said, skip_special_tokens=True)).strip()
 
     def _turn_seeds(self, starts: Sequence[Start], process: int) -> list[int]:
         """What each session's turns are drawn from: members of a group share their start, and not this."""

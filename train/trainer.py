@@ -1,18 +1,23 @@
 """TRL's GRPO trainer with what sessions of many turns need, and nothing else."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, gather_object
 from trl import GRPOTrainer
 
+from therapysim.errors import ConfigError
 from therapysim.train.advantages import by_trajectory, by_turn, mixed, spread_over_tokens, within_groups
 from therapysim.train.config import GRPOSettings
+from therapysim.train.model import save_policy
 from therapysim.train.sampler import Engine
 from therapysim.train.trajectory import Episode
 
-__all__ = ["SessionGRPOTrainer"]
+__all__ = ["SessionGRPOTrainer", "check_shards"]
 
 
 class SessionGRPOTrainer(GRPOTrainer):
@@ -32,6 +37,15 @@ class SessionGRPOTrainer(GRPOTrainer):
         if self._last_loaded_step != self.state.global_step:
             self.vllm_generation.sync_weights()
             self._last_loaded_step = self.state.global_step
+
+    def save_policy(self, folder: Path) -> None:
+        """Writes the adapter and the tokenizer once; every process must call it."""
+        if _shares_weights_out(self.accelerator):
+            self.save_model(str(folder))  # puts the weights together from all processes, as in a checkpoint
+            if self.accelerator.is_main_process:
+                shutil.rmtree(folder / "ref", ignore_errors=True)
+        elif self.accelerator.is_main_process:
+            save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, folder)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.rows = inputs  # rollout_func is given the prompts alone
@@ -106,3 +120,28 @@ class SessionGRPOTrainer(GRPOTrainer):
 
     def _send_telemetry(self) -> None:
         """None: a run tells nobody."""
+
+
+def _shares_weights_out(accelerator: Accelerator) -> bool:
+    """Whether no process has all of the weights."""
+    return bool(accelerator.distributed_type == DistributedType.FSDP)
+
+
+def check_shards(settings: GRPOSettings, accelerator: Accelerator) -> None:
+    """What a process would do with its share of the weights as if it were the whole.
+
+    Raises:
+        ConfigError: the weights are shared out, and the settings want what needs them whole.
+    """
+    plugin = accelerator.state.deepspeed_plugin
+    if plugin is not None and plugin.zero_stage == 3:
+        raise ConfigError("DeepSpeed's ZeRO stage is 3, expected at most 2, since stage 3 has not been tried; use FSDP")
+    if not _shares_weights_out(accelerator):
+        return
+    if settings.validate_every:
+        raise ConfigError(
+            f"validate_every is {settings.validate_every}, expected 0 with FSDP: best/ would hold one process's share "
+            "of the weights; validate the checkpoints by `therapysim bench`"
+        )
+    if settings.vllm == "colocate":
+        raise ConfigError("vllm is 'colocate', expected server with FSDP: each engine needs all of the weights")

@@ -24,6 +24,7 @@ class Episode:
         completion_ids, env_mask, turn_ids, logprobs: one entry a token; ``turn_ids`` is -1 where the patient speaks.
         turn_rewards, terms, sources: one entry a turn; ``sources`` says how the patient's line came about.
         flags, violations: what screen and safety gate found, over all turns.
+        said: the therapist's newest turn in tokens.
         pending: the patient's answer in tokens; joins the completion only if another turn fits after it.
         cut: no further turn fitted into the budget: the session was truncated.
         cut_turns: how many turns reached ``max_turn_tokens`` before their end.
@@ -40,6 +41,7 @@ class Episode:
     sources: list[str] = field(default_factory=list)
     flags: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
+    said: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
     cut: bool = False
     cut_turns: int = 0
@@ -75,6 +77,7 @@ class Episode:
             learn: whether it is learned from.
         """
         self.cut_turns += cut
+        self.said = list(ids)
         self._extend(ids, logprobs, mask=int(learn), turn=len(self.turn_rewards))
 
     def note(self, turn: Turn) -> None:

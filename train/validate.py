@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -34,8 +35,8 @@ from therapysim.rewards.words import overlap, word_set
 from therapysim.train.best import Standing, held_return, keep_best, mend
 from therapysim.train.config import GRPOSettings
 from therapysim.train.model import save_policy
+from therapysim.train.policy_card import practised, write_card
 from therapysim.train.policy_card import read_rows as logged
-from therapysim.train.policy_card import write_card
 from therapysim.train.record import append, figure_file, read_rows, session_row, tell
 from therapysim.train.rollout import Rollout
 from therapysim.train.trajectory import Episode, summary
@@ -70,10 +71,19 @@ class Validation(TrainerCallback):
             return
         if state.is_world_process_zero:
             mend(self.folder / "best")
-            if not self.draws:
-                tell("validation: no mood profile is drawn, since matplotlib is missing; install therapysim[report]")
+            self._tell_limits()
         if state.global_step == 0:
             self.trainer.log(self._validate(state, control))
+
+    def _tell_limits(self) -> None:
+        if not self.draws:
+            tell("validation: no mood profile is drawn, since matplotlib is missing; install therapysim[report]")
+        if known := len(practised(self.settings)):
+            verb = "is" if known == 1 else "are"
+            tell(
+                f"validation: {known} of the dev patients {verb} practised on too, so that the best policy may be one "
+                "that knows them; leave them out of personas, or practise with split train"
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         every = self.settings.validate_every
@@ -83,13 +93,16 @@ class Validation(TrainerCallback):
 
     def _read_back(self) -> Standing:
         """How the run stands, told to all processes by the one that has its files."""
-        told = [Standing.of(read_rows(self.folder / "validation.jsonl"), len(self.starts))]
+        told = [Standing()]
+        if PartialState().is_main_process:
+            told = [Standing.of(read_rows(self.folder / "validation.jsonl"), len(self.starts))]
         broadcast_object_list(told)
         patience = self.settings.patience
         if patience and told[0].since >= patience:
             raise ConfigError(
                 f"run {self.folder} stopped early: {told[0].since} validations in a row without a better return than "
-                f"{told[0].best:.3f} after {told[0].step} updates; raise patience {patience}, or set it to 0 to go on"
+                f"{told[0].best:.3f} after {told[0].step} updates; to go on, raise patience above {told[0].since}, or "
+                "set it to 0"
             )
         return told[0]
 
@@ -132,11 +145,12 @@ class Validation(TrainerCallback):
         self.standing = self.standing.after(step, found["return"])
         stops = bool(patience) and self.standing.since >= patience
         if state.is_world_process_zero:
-            kept = self.standing.since == 0 and self._keep(step, found)
-            tell(_line(step, found, self.standing, f"; kept in {self.folder / 'best'}" if kept else ""))
+            kept = self._keep(step, found) if self.standing.since == 0 else None
+            tell(_line(step, found, self.standing) + _kept(self.folder / "best", kept))
             if stops:
                 tell(
-                    f"update {step}: stopped early, {patience} validations in a row without a better return (patience)"
+                    f"update {step}: stopped early, {patience} validations in a row without a better return "
+                    f"(patience); the best policy is in {self.folder / 'best'}, the last in {self.folder / 'policy'}"
                 )
         if stops:
             control.should_training_stop = True
@@ -258,10 +272,17 @@ def _record(episode: Episode, session: Session, policy: str) -> SessionRecord:
     )
 
 
-def _line(step: int, found: dict[str, float], standing: Standing, kept: str) -> str:
+def _line(step: int, found: dict[str, float], standing: Standing) -> str:
     ends = f"[{found['return_low']:.2f}, {found['return_high']:.2f}]"
     rank = "the best so far" if standing.since == 0 else f"the best was {standing.best:.2f} at update {standing.step}"
     return (
         f"update {step}: validation return {found['return']:.2f} {ends}, polarity {found['polarity']:+.2f}, "
-        f"alliance {found['alliance']:.2f}, repetition {found['repetition']:.2f}; {rank}{kept}"
+        f"alliance {found['alliance']:.2f}, repetition {found['repetition']:.2f}; {rank}"
     )
+
+
+def _kept(folder: Path, kept: bool | None) -> str:
+    """What became of a policy that is the best so far; None of another."""
+    if kept is None:
+        return ""
+    return f"; kept in {folder}" if kept else f"; {folder} holds a better one, of updates that a crash undid"
