@@ -20,7 +20,7 @@ from therapysim.train import grpo
 from therapysim.train.config import GRPOSettings
 from therapysim.train.grpo import train
 from therapysim.train.rollout import Rollout
-from therapysim.train.sampler import Engine, Said, adapted_weights
+from therapysim.train.sampler import Engine, Said, adapted_weights, quantised_weights
 
 MakeBatch = Callable[..., SessionBatch]
 
@@ -59,6 +59,28 @@ def test_giving_the_weights_leaves_the_model_as_it_was(tiny_model: Path) -> None
     layer = model.base_model.model.model.layers[0].self_attn.q_proj
     exact = layer.get_base_layer().weight.float() + layer.get_delta_weight("default").float()
     assert torch.equal(given["model.layers.0.self_attn.q_proj.weight"], exact.to(torch.bfloat16))
+
+
+def test_a_base_in_4_bits_is_given_as_the_numbers_it_stands_for(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).save_pretrained(tmp_path)  # 4 bits come in blocks of 64
+    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=nf4, dtype=torch.float32)
+    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "o_proj"]))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    plain, ids = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32), torch.tensor([[5, 8, 13, 21]])
+    given = dict(quantised_weights(model))
+    assert len(given) == 2 * 7 and set(given) <= set(plain.state_dict())  # every linear layer, adapted or not
+    given |= dict(adapted_weights(model))
+    whole = plain(input_ids=ids).logits
+    plain.load_state_dict(plain.state_dict() | given)
+    own = model(input_ids=ids).logits  # by kernels of bitsandbytes' own, which round otherwise
+    assert (plain(input_ids=ids).logits - own).abs().max() < 0.01 < 0.1 < (whole - own).abs().max()
 
 
 def test_an_adapter_that_cannot_be_added_up_is_refused(tiny_model: Path) -> None:

@@ -134,14 +134,13 @@ def adapted_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
         ModelError: the adapter is of a kind that cannot be added to the weights.
     """
     from peft.tuners.lora import LoraLayer
-    from peft.utils.integrations import dequantize_module_weight
 
     dtype = _dtype(model)
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer):
             if module.lora_variant:  # DoRA and the like
                 raise ModelError(f"vllm colocate: {name} has an adapter that is no plain LoRA; set vllm off")
-            base = dequantize_module_weight(module.get_base_layer()).detach().float()
+            base = _whole(module.get_base_layer()).float()
             for adapter in module.active_adapters:
                 base = base + module.get_delta_weight(adapter).detach().float()
             yield f"{_base_name(name)}.weight", base.to(dtype)
@@ -149,12 +148,26 @@ def adapted_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 def quantised_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """What 4 bits have made of each weight that is kept in them, by its name in the base model; nothing elsewhere."""
-    from peft.utils.integrations import dequantize_module_weight
+    from peft.tuners.lora import LoraLayer
 
     dtype = _dtype(model)
     for name, module in model.named_modules():
-        if type(getattr(module, "weight", None)).__name__ == "Params4bit":
-            yield f"{_base_name(name)}.weight", dequantize_module_weight(module).detach().to(dtype)
+        if _in_4_bits(module) and not isinstance(module, LoraLayer):  # which shows its base layer's as its own
+            yield f"{_base_name(name)}.weight", _whole(module).to(dtype)
+
+
+def _in_4_bits(module: Any) -> bool:
+    return type(getattr(module, "weight", None)).__name__ == "Params4bit"
+
+
+def _whole(module: Any) -> torch.Tensor:
+    """A linear layer's weight; the numbers that 4 bits stand for. peft's own reading changes the layer on a CPU."""
+    weight = module.weight
+    if not _in_4_bits(module):
+        return weight.detach()
+    from bitsandbytes.functional import dequantize_4bit
+
+    return dequantize_4bit(weight.data, weight.quant_state)
 
 
 def _base_name(name: str) -> str:
