@@ -35,7 +35,8 @@ class Engine:
     """A vLLM engine that sessions are put to one turn at a time, each as soon as its patient has answered.
 
     Every turn is drawn from a seed of its own, so that what is sampled does not depend on which turns happen to be
-    under way together, up to the rounding of a batch.
+    under way together, up to the rounding of a batch. In bfloat16 that parts equal sessions within a few turns
+    (train/README.md).
 
     Args:
         model: the model in training, with its adapter.
