@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure_steps(chosen: argparse.Namespace) -> dict[str, Any]:
-    """An update of each way, the first two left out: they compile and warm up."""
+    """Updates of each way, the first two left out (the first alone where there are only two): they warm up."""
     return {way: measure_way(way, chosen) for way in chosen.only}
 
 

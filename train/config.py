@@ -99,7 +99,9 @@ class GRPOSettings:
 
     model: str = _policy("smollm2", "what is trained: model folder, adapter folder, .gguf file, hub id, or smollm2")
     out: str = _policy("runs/grpo", "folder of this run; one that holds a run already is refused, unless --resume")
-    seed: int = _policy(0, "decides patients, sampling and adapter weights: equal seeds, equal runs")
+    seed: int = _policy(
+        0, "decides patients, sampling and adapter weights: equal seeds, equal runs (with vLLM up to rounding)"
+    )
     show_state: bool = _policy(True, "show the policy the [USER STATE] header: diagnosis, mood and its trend")
 
     split: str = _session("train", "patients to practise on; those of test are kept apart for benchmarks")

@@ -13,10 +13,12 @@ def add_export_command(commands: Any) -> None:
     """``therapysim export``."""
     parser = commands.add_parser("export", help="a trained policy in a folder of its own, as an adapter or merged")
     add = parser.add_argument
-    add("run_folder", metavar="RUN", help="the folder of a `therapysim train grpo`, or its best/")
+    add("run_folder", metavar="RUN", help="the folder of a `therapysim train grpo`, its best/, or a checkpoint")
     add("--out", required=True, metavar="FOLDER", help="the new folder; written whole or not at all")
     add("--merged", action="store_true", help="the whole model with the adapter added to its base, as safetensors")
-    add("--dtype", choices=DTYPES, help="precision of a merged model, default float32; half of it rounds small changes")
+    add(
+        "--dtype", choices=DTYPES, help="precision of a merged model, default float32; 16 bits round small changes away"
+    )
     add("--checkpoint", type=int, metavar="N", help="the checkpoint of N updates in place of the final policy")
     add("--force", action="store_true", help="replace an earlier export; nothing else is ever replaced")
     parser.set_defaults(run=run_export)
