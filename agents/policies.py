@@ -23,7 +23,7 @@ from therapysim.envs.therapy import observe
 from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimError
 from therapysim.personas.load import personas
 
-__all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of"]
+__all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of", "run_of"]
 
 #: What a policy's name may be.
 KINDS = (
@@ -95,7 +95,7 @@ def kind_of(name: str) -> str:
         if not name.partition("#")[2]:
             raise ConfigError(f"policy {name!r} names a server without a model, expected URL#MODEL")
         return "server"
-    if _run_of(name):
+    if run_of(name):
         return "run"
     return "function" if _FUNCTION.fullmatch(name) and not Path(name).exists() else "model"
 
@@ -171,7 +171,7 @@ def _open_server(name: str, api_key_env: str | None) -> ChatModel:
     return RemoteChat(url, model, api_key_env=api_key_env)
 
 
-def _run_of(name: str) -> Path | None:
+def run_of(name: str | Path) -> Path | None:
     """The run's folder that a name is, or that it lies in, as ``policy`` and ``checkpoints/checkpoint-5`` do."""
     if not Path(name).is_dir():
         return None
@@ -185,7 +185,7 @@ def _run_of(name: str) -> Path | None:
 
 def _find_run(name: str, sampling: Sampling) -> Policy:
     """A trained policy, prompted as it was trained."""
-    folder = _run_of(name) or Path(name)
+    folder = run_of(name) or Path(name)
     show_state, max_tokens, trained_on = read_run(folder)
     model = folder / "policy" if folder.samefile(name) else Path(name)
     drawn = Sampling(max_tokens=max_tokens, temperature=sampling.temperature, top_p=sampling.top_p)

@@ -14,9 +14,9 @@ pytest.importorskip("trl")
 from therapysim.envs.batch import SessionBatch
 from therapysim.train import alarms
 from therapysim.train.alarms import HOLD, Alarm, standing
-from therapysim.train.config import GRPOSettings
+from therapysim.train.config import FREE, GRPOSettings
 from therapysim.train.grpo import TrainResult, train
-from therapysim.train.record import _FREE, read_rows
+from therapysim.train.record import read_rows
 
 MakeBatch = Callable[..., SessionBatch]
 SETTINGS = GRPOSettings(alarm_reward_std=0.1, alarm_kl=2.0, alarm_repetition=0.4)
@@ -88,7 +88,7 @@ def test_what_is_advised_can_be_done(name: str) -> None:
     """A resumed run keeps what decides its curve: whoever is to change that is told of a new run."""
     options = {option.replace("-", "_") for option in re.findall(r"--([a-z][a-z-]*)", advice(name))}
     assert options and options <= {field.name for field in fields(GRPOSettings)}
-    assert bool(options - set(_FREE)) == ("new run" in advice(name))
+    assert bool(options - set(FREE)) == ("new run" in advice(name))
 
 
 def test_variants_give_a_group_no_spread() -> None:

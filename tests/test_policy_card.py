@@ -15,7 +15,7 @@ from therapysim.errors import ConfigError
 from therapysim.personas.load import personas, training_ids
 from therapysim.train.config import GRPOSettings
 from therapysim.train.grpo import train
-from therapysim.train.policy_card import CardWriter, Merge, base_of, card, read_rows, write_card
+from therapysim.train.policy_card import CardWriter, Merge, base_of, card, write_card
 
 ROWS = [
     {"step": 0, "validation/reward": 1.0, "validation/polarity": -0.25},
@@ -127,15 +127,6 @@ def test_a_folder_is_told_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "smollm2"}')
     assert base_of(str(tmp_path / "adapter"))[0] == "HuggingFaceTB/SmolLM2-135M-Instruct"
-
-
-def test_rows_are_read_up_to_where_a_crash_cut_them(tmp_path: Path) -> None:
-    assert read_rows(tmp_path) == []
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "kl": 2}\n{"step": 2, "k')
-    assert read_rows(tmp_path) == [{"step": 1, "kl": 2}]
-    (tmp_path / "metrics.jsonl").write_text("3\n")
-    with pytest.raises(ConfigError, match=r"metrics.jsonl: row 1 is no JSON object with a step"):
-        read_rows(tmp_path)
 
 
 def test_an_unknown_precision_is_refused() -> None:

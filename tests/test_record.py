@@ -100,3 +100,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ConfigError, match="cannot be written"):
         open_run(GRPOSettings(out=str(tmp_path)))
+
+
+def test_rows_are_read_up_to_where_a_crash_cut_them(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    assert read_rows(file) == []
+    file.write_text('{"step": 1, "kl": 2}\n{"step": 2, "k')
+    assert read_rows(file) == [{"step": 1, "kl": 2}]
+    file.write_text("3\n")
+    with pytest.raises(ConfigError, match=r"metrics.jsonl: row 1 is no JSON object with a step"):
+        read_rows(file)

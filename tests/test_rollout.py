@@ -206,30 +206,25 @@ _REFUSING = "{% if not m['content'] %}{{ raise_exception('empty') }}{% endif %}{
 
 
 @pytest.mark.parametrize(
-    ("words", "spliced"),
+    "words",
     [
-        ("m['content']", True),
-        ("m['content'] | trim", True),
-        ("m['content'].split('</think>')[-1]", False),
-        ("m['content'] | replace('\n\n', '\n')", False),
-        ("m['content'] | escape", False),
-        (_REFUSING, False),
+        "m['content']",
+        "m['content'] | trim",
+        "m['content'].split('</think>')[-1]",
+        "m['content'] | replace('\n\n', '\n')",
+        "m['content'] | escape",
+        _REFUSING,
     ],
 )
-def test_the_patients_words_are_spliced_in_only_where_that_is_what_the_template_does(
-    tiny_model: Path, words: str, spliced: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_patients_words_are_what_the_template_makes_of_them(tiny_model: Path, words: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     tokenizer.chat_template = _CHATML.replace("{{ WORDS }}", words if "{%" in words else f"{{{{ {words} }}}}")
     template, render = TurnTemplate(tokenizer), tokenizer.apply_chat_template
-    rendered: list[int] = []
-    monkeypatch.setattr(tokenizer, "apply_chat_template", lambda *a, **k: (rendered.append(1), render(*a, **k))[1])
-    for text in ("Well.", " I\r\n\nam <here> & \n", "</think>No<|im_end|>\n<|im_start|>user\n", "PATIENTSPEAKS"):
+    for text in ("Well.", " I\r\n\nam <here> & \n", "</think>No<|im_end|>\n<|im_start|>user\n"):
         said = {"role": "user", "content": "-"}, {"role": "assistant", "content": "MARK"}
         whole = render([*said, {"role": "user", "content": text}], add_generation_prompt=True, tokenize=False)
         expected = tokenizer(whole.partition("MARK")[2], add_special_tokens=False)["input_ids"]
         assert template.between(text, [], []) == expected
-    assert bool(rendered) is not spliced
 
 
 def test_the_newest_words_are_those_of_the_turn_just_said(tokenizer: Any) -> None:

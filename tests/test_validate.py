@@ -22,7 +22,7 @@ from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue, Line
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.train import validate
-from therapysim.train.best import Standing, held_return, keep_best, mend
+from therapysim.train.best import Standing
 from therapysim.train.config import GRPOSettings
 from therapysim.train.grpo import TrainResult, train
 from therapysim.train.record import Transcripts, read_rows
@@ -318,42 +318,6 @@ def test_repetition_and_variety_are_told_apart(tiny_model: Path, make_batch: Mak
     assert same_words["distinct_2"] == 0.5 and other["distinct_2"] == 1.0
     assert other["cut"] == 0.0 and other["unsafe"] == 0.0
     assert said(rollout, tokenizer, "Just kill yourself.", "That sounds hard. Tell me more.")["unsafe"] == 0.5
-
-
-def test_a_standing_is_read_back_from_rows_of_the_same_sessions() -> None:
-    rows: list[dict[str, Any]] = [
-        {"step": 0, "asked": 8, "validation/return": 1.0},
-        {"step": 5, "asked": 2, "validation/return": 9.0},
-        {"step": 10, "asked": 8, "validation/failed": 1.0},
-        {"step": 15, "asked": 8, "validation/return": 3.0},
-        {"step": 20, "asked": 8, "validation/return": 3.0},
-    ]
-    assert Standing.of(rows, 8) == Standing(3.0, 15, 1)
-    assert Standing.of([], 8) == Standing()
-
-
-def test_a_policy_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    folder = tmp_path / "best"
-    keep_best(folder, {"return": 1.0, "asked": 2}, lambda place: (place / "weights").write_text("old"))  # type: ignore[arg-type,func-returns-value]
-
-    def fail(place: Path) -> None:
-        (place / "weights").write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        keep_best(folder, {"return": 2.0, "asked": 2}, fail)
-    assert [path.name for path in tmp_path.iterdir()] == ["best"]
-    assert (folder / "weights").read_text() == "old" and held_return(folder, 2) == 1.0
-    assert held_return(folder, 3) is None  # of other sessions
-
-    (tmp_path / "best.part").mkdir()  # a crash while the policy is written
-    mend(folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["best"]
-
-    folder.rename(tmp_path / "best.old")  # a crash between the two renames
-    mend(folder)
-    assert (folder / "weights").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
 def test_transcripts_of_training(tiny_model: Path, make_batch: MakeBatch, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from therapysim.files import write_json
 from therapysim.personas.load import training_ids
 from therapysim.train.settings_file import read_settings
 
-__all__ = ["CHOICES", "TRACKERS", "GRPOSettings", "load_settings", "preset_notes", "presets", "save_settings"]
+__all__ = ["CHOICES", "FREE", "TRACKERS", "GRPOSettings", "load_settings", "preset_notes", "presets", "save_settings"]
 
 #: Where a run can be logged beside its own files.
 TRACKERS = ("wandb", "trackio", "tensorboard")
@@ -29,6 +29,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "importance": ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "off"),
     "track": TRACKERS,
 }
+
+#: What a run may be resumed with another of, and stay the same run: it changes how it goes, not what it learns from.
+FREE = (
+    "out", "resume", "max_steps", "max_minutes", "track", "patience", "alarm_reward_std", "alarm_repetition",
+    "alarm_kl", "stop_on_alarm", "transcripts_every", "vllm_compile", "save_steps", "validate_every",
+    "validate_sessions", "gradient_checkpointing", "threads", "sensor_threads", "vllm_gpu_memory", "vllm_server_url",
+    "patient_processes",
+)  # fmt: skip
 
 _Rule = tuple[Callable[[Any], bool], str]
 

@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 
+from therapysim.agents.policies import run_of
 from therapysim.checkpoint import HUB_ID, SMOLLM2, adapter_base, load
 from therapysim.errors import ConfigError, ModelError
 from therapysim.files import write_json
 from therapysim.train.config import GRPOSettings, load_settings
-from therapysim.train.policy_card import Merge, read_rows, write_card
+from therapysim.train.policy_card import Merge, write_card
+from therapysim.train.record import read_rows
 from therapysim.train.template import TurnTemplate
 
 __all__ = ["Exported", "Source", "end_tokens", "export", "find_source"]
@@ -97,7 +99,7 @@ def export(
         else:
             _copy_adapter(source, draft)
         write_json(draft / MADE, asdict(_made(source, merge)))
-        write_card(draft, source.settings, read_rows(source.run), source.step, merge)
+        write_card(draft, source.settings, read_rows(source.run / "metrics.jsonl"), source.step, merge)
         for file in draft.iterdir():  # safetensors keeps its files from everybody else
             shutil.copymode(draft / MADE, file)
     return target
@@ -109,7 +111,8 @@ def find_source(place: Path, checkpoint: int | None = None) -> Source:
     Raises:
         ConfigError: says what is missing, and which checkpoints there are.
     """
-    run = _run_around(place)
+    around = run_of(place)
+    run = place if around is None or around.samefile(place) else around
     if not (run / "settings.json").is_file():
         found = f"it holds {_names(run)}" if run.is_dir() else "there is no such folder"
         raise ConfigError(
@@ -137,14 +140,6 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     return sorted(ends - {None})
 
 
-def _run_around(place: Path) -> Path:
-    """The run that a folder is, or that its policy belongs to."""
-    if not (place / "adapter_config.json").is_file():
-        return place
-    around = place.resolve().parents
-    return next((folder for folder in around[:2] if (folder / "settings.json").is_file()), place)
-
-
 def _checkpoints(run: Path) -> list[int]:
     names = (folder.name.rpartition("-")[2] for folder in (run / "checkpoints").glob("checkpoint-*"))
     return sorted(int(name) for name in names if name.isdigit())
@@ -157,7 +152,7 @@ def _step(run: Path, folder: Path) -> int:
         return int(number)
     if folder.name == "best":
         return int(json.loads((folder / "best.json").read_text(encoding="utf-8"))["step"])
-    return max((int(row.get("step", 0)) for row in read_rows(run)), default=0)
+    return max((int(row.get("step", 0)) for row in read_rows(run / "metrics.jsonl")), default=0)
 
 
 def _names(folder: Path) -> str:

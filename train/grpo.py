@@ -34,8 +34,8 @@ from therapysim.train.config import GRPOSettings
 from therapysim.train.limit import TimeLimit
 from therapysim.train.model import load_policy, lora_config, precision
 from therapysim.train.patients import Office, Patients
-from therapysim.train.policy_card import CardWriter, read_rows, write_card
-from therapysim.train.record import MetricsFile, Progress, Transcripts, open_run
+from therapysim.train.policy_card import CardWriter, write_card
+from therapysim.train.record import MetricsFile, Progress, Transcripts, open_run, read_rows
 from therapysim.train.rollout import Rollout
 from therapysim.train.sampler import Engine
 from therapysim.train.tracking import trackers
@@ -121,7 +121,7 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
 
         trainer.save_policy(folder / "policy")
         if trainer.accelerator.is_main_process:
-            write_card(folder / "policy", settings, read_rows(folder), trainer.state.global_step)
+            write_card(folder / "policy", settings, read_rows(metrics.path), trainer.state.global_step)
     seconds = time.perf_counter() - began
     return TrainResult(folder / "policy", folder, trainer.state.global_step, seconds, metrics.last)
 

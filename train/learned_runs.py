@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from therapysim.agents.policies import run_of
 from therapysim.agents.report_runs import Runs, flat, read_runs
 from therapysim.agents.results import Result
 from therapysim.agents.statistics import FEW
 from therapysim.errors import ConfigError
+from therapysim.train.config import FREE
 
 __all__ = ["Key", "Run", "Study", "open_study", "rounded"]
 
@@ -18,11 +20,7 @@ __all__ = ["Key", "Run", "Study", "open_study", "rounded"]
 Key = tuple[str, int]
 
 #: What runs of one mode may differ in: it changes where and how they ran, not what they learned from.
-_FREE = frozenset(
-    "out seed resume max_steps max_minutes save_steps validate_every validate_sessions patience alarm_reward_std "
-    "alarm_repetition alarm_kl stop_on_alarm transcripts_every track threads sensor_threads patient_processes "
-    "gradient_checkpointing vllm_server_url vllm_gpu_memory vllm_compile".split()
-)
+_OWN = frozenset({*FREE, "seed"})
 #: What a benchmark must prompt and sample alike for a difference to be the training's.
 _PROMPTED = ("show_state", "max_tokens", "temperature", "top_p")
 
@@ -170,7 +168,7 @@ def _read_all(folders: Sequence[str | Path], policies: Sequence[str], bench: str
 def _read(folder: Path, policies: Sequence[str], bench: str | Path) -> Run:
     """A run by its folder, or by that of one of its policies, such as ``best``."""
     place = folder.resolve()
-    home = next((own for own in (place, *place.parents[:2]) if (own / "settings.json").is_file()), place)
+    home = run_of(place) or place
     settings, rows = _settings(home), _metrics(home / "metrics.jsonl")
     name = place.relative_to(home.parent).as_posix()
     return Run(home, name, _policy(folder, name, policies, bench), settings["advantage"], settings, rows)
@@ -221,7 +219,7 @@ def _require_alike(runs: Sequence[Run]) -> None:
     for run in runs:
         other = first.setdefault(run.mode, run)
         sides = {**other.settings, **run.settings}
-        unlike = [n for n in sides if n not in _FREE and other.settings.get(n) != run.settings.get(n)]
+        unlike = [n for n in sides if n not in _OWN and other.settings.get(n) != run.settings.get(n)]
         if unlike:
             name = unlike[0]
             raise ConfigError(

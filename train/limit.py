@@ -1,6 +1,5 @@
 """Ends a run when its time is up, with a checkpoint to go on from."""
 
-import sys
 import time
 from typing import Any
 
@@ -8,6 +7,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from therapysim.train.config import GRPOSettings
+from therapysim.train.record import tell
 
 __all__ = ["TimeLimit"]
 
@@ -31,4 +31,4 @@ class TimeLimit(TrainerCallback):
         if over[0]:
             control.should_save = control.should_training_stop = True
             if state.is_world_process_zero:
-                print(f"max_minutes: stopped after update {state.global_step}", file=sys.stderr, flush=True)
+                tell(f"max_minutes: stopped after update {state.global_step}")

@@ -18,9 +18,9 @@ from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.personas.load import personas, training_ids
 from therapysim.train.config import GRPOSettings
-from therapysim.train.record import read_rows as read_jsonl
+from therapysim.train.record import read_rows
 
-__all__ = ["CardWriter", "Merge", "base_of", "card", "practised", "read_rows", "write_card"]
+__all__ = ["CardWriter", "Merge", "base_of", "card", "practised", "write_card"]
 
 # Known to us; of any other base the reader must look.
 _SMOLLM2_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -128,7 +128,7 @@ class CardWriter(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            write_card(folder, self.settings, read_rows(self.settings.out), state.global_step)
+            write_card(folder, self.settings, read_rows(Path(self.settings.out) / "metrics.jsonl"), state.global_step)
 
 
 def write_card(
@@ -139,15 +139,6 @@ def write_card(
     with whole(target) as part:
         part.write_text(card(settings, rows, step, merge), encoding="utf-8")
     return target
-
-
-def read_rows(run: str | Path) -> list[dict[str, Any]]:
-    """The rows of a run's ``metrics.jsonl``, oldest first; none where there is no file. A half-written row is left out.
-
-    Raises:
-        ConfigError: a row is no JSON object with a ``step``.
-    """
-    return read_jsonl(Path(run) / "metrics.jsonl")
 
 
 def card(settings: GRPOSettings, rows: Sequence[Mapping[str, Any]], step: int, merge: Merge | None = None) -> str:

@@ -26,7 +26,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.train.best import drop
-from therapysim.train.config import GRPOSettings, load_settings, save_settings
+from therapysim.train.config import FREE, GRPOSettings, load_settings, save_settings
 from therapysim.train.trajectory import Episode
 
 __all__ = [
@@ -41,14 +41,6 @@ __all__ = [
     "session_row",
     "tell",
 ]
-
-# What a resumed run may change without becoming another run.
-_FREE = (
-    "out", "resume", "max_steps", "max_minutes", "track", "patience", "alarm_reward_std", "alarm_repetition",
-    "alarm_kl", "stop_on_alarm", "transcripts_every", "vllm_compile", "save_steps", "validate_every",
-    "validate_sessions", "gradient_checkpointing", "threads", "sensor_threads", "vllm_gpu_memory", "vllm_server_url",
-    "patient_processes",
-)  # fmt: skip
 
 
 def open_run(settings: GRPOSettings) -> str | None:
@@ -121,7 +113,7 @@ def _check_same_run(settings: GRPOSettings, saved: Path) -> None:
             f"out folder {saved.parent} holds a run already; go on with it by --resume, or choose another"
         )
     old, new = asdict(load_settings(saved)), asdict(settings)
-    changed = [f"{name} {old[name]!r} -> {new[name]!r}" for name in new if name not in _FREE and old[name] != new[name]]
+    changed = [f"{name} {old[name]!r} -> {new[name]!r}" for name in new if name not in FREE and old[name] != new[name]]
     if changed:
         raise ConfigError(f"run {saved.parent} cannot be resumed with other settings: {'; '.join(changed)}; "
                           "set them back, or start a new run in another folder")  # fmt: skip

@@ -1,6 +1,6 @@
 """A tokenizer's chat template taken apart: what stands before the first therapist turn, and between two of them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from therapysim.agents.therapist import SYSTEM_PROMPT
@@ -11,17 +11,6 @@ __all__ = ["TurnTemplate"]
 
 # Stands where the therapist speaks; what the template puts after it is what lies between two turns.
 _MARK = "THERAPISTSPEAKS"
-# Stands where the patient speaks.
-_PATIENT = "PATIENTSPEAKS"
-# What a patient might say, and a template might make something else of than the words themselves.
-_PROBES = (
-    "",
-    "-",
-    " lines\n\nof  their own \r\n",
-    "\u00a0Don't <b>\u201cgo\u201d</b> & {{ m }} {% if x %}",
-    "<think>no</think> [INST] </s> <tool_response>x</tool_response>",
-    "[USER STATE]\nDiagnosis: x\n---\nPatient: Well.",
-)
 
 
 class TurnTemplate:
@@ -42,7 +31,6 @@ class TurnTemplate:
         if not tokenizer.chat_template:
             raise ModelError(f"{self._name}: it has no chat template; choose an instruction-tuned model")
         self._check_append_only()
-        self._splice = self._find_splice()
 
     def opening(self, messages: Sequence[ChatMessage]) -> list[int]:
         """Token ids of the messages so far, up to where the therapist begins to speak."""
@@ -56,7 +44,8 @@ class TurnTemplate:
             said: the ids of the turn before; if it was cut short, its end token is among those returned.
             ends: ids of all tokens that end a turn.
         """
-        ids = self._encode(self._splice(patient) if self._splice else self._answer(patient))
+        text = self._render([*_marked("-"), {"role": "user", "content": patient}])
+        ids = self._encode(text[text.index(_MARK) + len(_MARK) :])
         ended = bool(said) and said[-1] in ends and ids[:1] == [said[-1]]
         return ids[1:] if ended else ids
 
@@ -74,33 +63,6 @@ class TurnTemplate:
             raise ModelError(
                 f"{self._name}: its chat template cannot render system, user and assistant messages: {error}"
             ) from error
-
-    def _answer(self, patient: str) -> str:
-        """What the template writes after a therapist turn, up to where the next one begins."""
-        text = self._render([*_marked("-"), {"role": "user", "content": patient}])
-        return text[text.index(_MARK) + len(_MARK) :]
-
-    def _find_splice(self) -> Callable[[str], str] | None:
-        """Does as ``_answer`` without rendering, by setting the patient's words, or these stripped, into its text.
-
-        None for a template that makes more of the words; and whatever one does, it must do alike to all that is tried.
-        """
-        before, mark, after = self._answer(_PATIENT).partition(_PATIENT)
-        probes = (*_PROBES, f" {' '.join(self.tokenizer.all_special_tokens)} ")
-        for wording in (str, str.strip):
-
-            def splice(patient: str, wording: Callable[[str], str] = wording) -> str:
-                return before + wording(patient) + after
-
-            if mark and all(self._agrees(splice, probe) for probe in probes):
-                return splice
-        return None
-
-    def _agrees(self, splice: Callable[[str], str], probe: str) -> bool:
-        try:
-            return splice(probe) == self._answer(probe)
-        except ModelError:  # a template may refuse some texts, which are then to be refused when they come
-            return False
 
     def _check_append_only(self) -> None:
         """The text of one, two and three patient messages: each must begin the next."""

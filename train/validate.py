@@ -7,11 +7,9 @@ in the run: with validation and without, it learns the same.
 Source: Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models" (distinct-1 and -2).
 """
 
-import re
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from therapysim.agents.figures import save
 from therapysim.agents.profile import draw_profile
+from therapysim.agents.realism import distinct
 from therapysim.agents.record import SessionRecord, TurnRecord
 from therapysim.agents.statistics import bootstrap
 from therapysim.envs.batch import Session, Start
@@ -34,9 +33,9 @@ from therapysim.rewards.sensor import Sensor
 from therapysim.rewards.words import overlap, word_set
 from therapysim.train.best import Standing, held_return, keep_best, mend
 from therapysim.train.config import GRPOSettings
+from therapysim.train.learned_words import words_of
 from therapysim.train.model import save_policy
 from therapysim.train.policy_card import practised, write_card
-from therapysim.train.policy_card import read_rows as logged
 from therapysim.train.record import append, figure_file, read_rows, session_row, tell
 from therapysim.train.rollout import Rollout
 from therapysim.train.trajectory import Episode, summary
@@ -45,7 +44,6 @@ __all__ = ["Validation", "dev_starts", "scores"]
 
 # So much of two turns' words alike (Jaccard) makes the second a repetition; as in the reward.
 _SAME = 0.7
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
 class Validation(TrainerCallback):
@@ -171,7 +169,7 @@ class Validation(TrainerCallback):
 
         def keep(place: Path) -> None:
             save_policy(model, self.rollout.tokenizer, place)
-            write_card(place, self.settings, [*logged(self.folder), told], step)
+            write_card(place, self.settings, [*read_rows(self.folder / "metrics.jsonl"), told], step)
 
         keep_best(folder, about, keep)
         return True
@@ -226,19 +224,14 @@ def _moods(episodes: Sequence[Episode]) -> dict[str, float]:
 
 def _wording(episodes: Sequence[Episode], sensor: Sensor) -> dict[str, float]:
     turns = [text for e in episodes if e.session for text in e.session.transcript.said_by("therapist")]
-    words = [_WORD.findall(text.lower().replace("\u2019", "'")) for text in turns]
+    words = [words_of(text) for text in turns]
     return {
         "therapist_polarity": float(np.mean([reading.polarity for reading in sensor.read(turns)])),
-        "distinct_1": _distinct([word for turn in words for word in turn]),
-        "distinct_2": _distinct([pair for turn in words for pair in pairwise(turn)]),
+        "distinct_1": distinct(words, 1),
+        "distinct_2": distinct(words, 2),
         "repetition": _repeated(turns),
         "words": float(np.mean([len(turn) for turn in words])),
     }
-
-
-def _distinct(grams: Sequence[Any]) -> float:
-    """Share of different ones; 0 of none, since a silent policy varies nothing."""
-    return len(set(grams)) / len(grams) if grams else 0.0
 
 
 def _repeated(turns: Sequence[str]) -> float:
