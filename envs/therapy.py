@@ -13,9 +13,9 @@ from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientErr
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Patient
 from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity
+from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.risk import RiskThresholds, risk
 from therapysim.rewards.rubric import Rubric, RubricSettings
-from therapysim.rewards.sensor import Sensor
 from therapysim.state import WINDOW
 
 __all__ = ["TherapySimEnv", "describe", "observe", "session_spaces", "start_of"]
@@ -64,10 +64,11 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     ``rubric`` (or its settings, or a preset: "default", "grpo", "user"), ``observe_state`` (True),
     ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
     (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
-    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see ``rewards.sensor.open_sensor``),
-    ``vary`` (False: each session with another variant of a training patient; see ``personas.vary``). ``patient`` is a
-    ``Patient``, or a name: "scripted", "llm", a model or a server; see ``personas.opening.open_patient``.
-    ``reset(seed, options={"persona": id, "split": name})`` overrides the first two for one session.
+    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see
+    ``rewards.reading.open_sensor.open_sensor``), ``vary`` (False: each session with another variant of a training
+    patient; see ``personas.vary``). ``patient`` is a ``Patient``, or a name: "scripted", "llm", a model or a server;
+    see ``personas.opening.open_patient``. ``reset(seed, options={"persona": id, "split": name})`` overrides the first
+    two for one session.
 
     ## References
     Susanto et al. 2020 (Hourglass of Emotions revisited); Demszky et al. 2020 (GoEmotions).

@@ -14,9 +14,9 @@ from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, T
 from therapysim.envs.therapy import choose_config, choose_thresholds, describe, observe, session_spaces, start_of
 from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient
+from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.risk import RiskThresholds
 from therapysim.rewards.rubric import Rubric, RubricSettings
-from therapysim.rewards.sensor import Sensor
 
 __all__ = ["TherapySimVectorEnv"]
 
