@@ -1,6 +1,6 @@
 """Who speaks as the therapist: baselines, language models, and the benchmark that compares them."""
 
-from therapysim.agents.bench.benchmark import benchmark, paired, table
+from therapysim.agents.bench.benchmark import benchmark, paired, results_table
 from therapysim.agents.bench.results import MEASURES, Result
 from therapysim.agents.sessions.episode import Episode, play
 from therapysim.agents.statistics.intervals import Difference, Interval
@@ -25,6 +25,6 @@ __all__ = [
     "conversation",
     "paired",
     "play",
+    "results_table",
     "state_header",
-    "table",
 ]

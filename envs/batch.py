@@ -8,7 +8,7 @@ import numpy as np
 
 from therapysim.envs.dynamics import Outcome, predict
 from therapysim.envs.latent import begin
-from therapysim.envs.screen import Verdict, screen
+from therapysim.envs.screen import Screened, screen
 from therapysim.envs.session import Session, SessionConfig, Start, Turn
 from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count
 from therapysim.messages import Transcript
@@ -98,7 +98,7 @@ class SessionBatch:
         going = [i for i, text in enumerate(texts) if text is not None]
         before = [self.sessions[i] for i in going]
         verdicts = [screen(str(texts[i]), self.config.screen) for i in going]
-        spoken = self.sensor.read([v.spoken for v in verdicts])
+        spoken = self.sensor.read([v.plain for v in verdicts])
         appraisals = self._appraise(spoken, before)
         outcomes = [self._predict(*row) for row in zip(before, verdicts, spoken, appraisals, strict=True)]
         lines = self._speak([_cue(*row) for row in zip(before, verdicts, appraisals, outcomes, strict=True)])
@@ -171,21 +171,23 @@ class SessionBatch:
         opening = Transcript().add("patient", heard.text)
         return Session(persona, seed, opening, opening, (state,), latent, heard)
 
-    def _predict(self, session: Session, verdict: Verdict, spoken: Reading, appraisal: Appraisal) -> Outcome:
+    def _predict(self, session: Session, verdict: Screened, spoken: Reading, appraisal: Appraisal) -> Outcome:
         rng = np.random.default_rng(_sequence(session.seed, _DYNAMICS, session.state.turn + 1))
         return predict(
             session.persona,
             session.latent,
             appraisal,
-            verdict.text.lower(),
+            verdict.utterance.lower(),
             spoken.affect,
             rng,
             self.config.dynamics,
-            unheard=verdict.heard != verdict.text,
+            neutralised=verdict.shown != verdict.utterance,
         )
 
     def _appraise(self, spoken: Sequence[Reading], before: Sequence[Session]) -> list[Appraisal]:
-        found = self._appraiser(spoken, [s.heard for s in before], [s.transcript.said_by("therapist") for s in before])
+        found = self._appraiser(
+            spoken, [s.patient_reading for s in before], [s.transcript.said_by("therapist") for s in before]
+        )
         if self.archive is None:
             return found
         return [
@@ -208,7 +210,7 @@ class SessionBatch:
     def _advance(
         self,
         session: Session,
-        verdict: Verdict,
+        verdict: Screened,
         spoken: Reading,
         appraisal: Appraisal,
         outcome: Outcome,
@@ -229,7 +231,7 @@ class SessionBatch:
             patient=answer,
             appraisal=appraisal,
             move=outcome.move,
-            heard=session.heard.text,
+            context=session.patient_reading.text,
             flags=verdict.flags,
             risk_open=bool(session.latent.danger),
             risk_new=session.latent.danger == "open",
@@ -246,11 +248,11 @@ class SessionBatch:
         done = bool(outcome.ending) or number >= self.config.max_turns
         new = replace(
             session,
-            transcript=session.transcript.add("therapist", verdict.text).add("patient", line.text),
-            shown=session.shown.add("therapist", verdict.heard).add("patient", line.text),
+            transcript=session.transcript.add("therapist", verdict.utterance).add("patient", line.text),
+            patient_view=session.patient_view.add("therapist", verdict.shown).add("patient", line.text),
             states=(*session.states, after),
             latent=outcome.latent,
-            heard=answer,
+            patient_reading=answer,
             ending=outcome.ending,
             done=done,
             asked=session.asked + bool(appraisal.acts & QUESTIONS),
@@ -275,10 +277,10 @@ def _choose(start: Start) -> Persona:
     return vary(chosen, start.seed) if start.vary else chosen
 
 
-def _cue(session: Session, verdict: Verdict, appraisal: Appraisal, outcome: Outcome) -> Cue:
+def _cue(session: Session, verdict: Screened, appraisal: Appraisal, outcome: Outcome) -> Cue:
     return Cue(
         persona=session.persona,
-        transcript=session.shown.add("therapist", verdict.heard),
+        transcript=session.patient_view.add("therapist", verdict.shown),
         mood=outcome.latent.mood,
         move=outcome.move,
         facts=outcome.facts,

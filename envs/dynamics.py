@@ -74,7 +74,7 @@ HARM: dict[str, tuple[float, Vector]] = {
     "invalidation": (0.12, (0.09, 0.07, 0.09, 0.05)),
     "toxic_positivity": (0.07, (0.07, 0.04, 0.06, 0.03)),
     "silence": (0.04, (0.01, 0.01, 0.01, 0.02)),
-    "unheard": (0.06, (0.0, 0.03, 0.04, 0.03)),
+    "neutralised": (0.06, (0.0, 0.03, 0.04, 0.03)),
     "incitement": (0.30, (0.20, 0.10, 0.20, 0.15)),
     "missed_risk": (0.10, (0.06, 0.0, 0.04, 0.06)),
 }
@@ -144,7 +144,7 @@ def predict(
     rng: np.random.Generator,
     settings: DynamicsSettings,
     *,
-    unheard: bool = False,
+    neutralised: bool = False,
 ) -> Outcome:
     """One turn.
 
@@ -156,14 +156,14 @@ def predict(
         warmth: p·M of the therapist's words.
         rng: for this turn only.
         settings: sizes.
-        unheard: the screen neutralised the turn; it can help nothing and strains the session, as a heap of words does.
+        neutralised: by the screen; such a turn can help nothing and strains the session, as a heap of words does.
     """
     # Every draw is made every turn, so that two policies under one seed meet the same chance.
     noise, chance = rng.normal(0.0, settings.noise, 4), rng.random(3)
-    unheard = unheard or appraisal.order < UNHEARD_ORDER
-    if unheard:  # whatever its words name, nobody heard it ask or offer help
+    neutralised = neutralised or appraisal.order < UNHEARD_ORDER
+    if neutralised:  # whatever its words name, nobody heard it ask or offer help
         appraisal = replace(appraisal, acts=appraisal.acts - {"risk_inquiry", "signposting"})
-    harms = _harms(latent, appraisal, unheard)
+    harms = _harms(latent, appraisal, neutralised)
     after = _moved(persona, latent, appraisal, harms, warmth, noise, settings)
     ending = _ending(persona, latent, after, appraisal, settings)
     if ending:
@@ -188,11 +188,11 @@ def _moved(
     settings: DynamicsSettings,
 ) -> Latent:
     """The session after the turn, but for what the patient then tells."""
-    help_ = 0.0 if "unheard" in harms else _help(latent, appraisal, warmth, settings)
+    help_ = 0.0 if "neutralised" in harms else _help(latent, appraisal, warmth, settings)
     strained = bool(set(harms) - {"advice"})
     made_good = 0.0 if strained else _made_good(appraisal) * latent.wound
     lost = _alliance_lost(persona, latent, harms)
-    worked = bool(appraisal.acts & WORK) and "unheard" not in harms
+    worked = bool(appraisal.acts & WORK) and "neutralised" not in harms
     return replace(
         latent,
         mood=_mood(persona, latent, help_, harms, warmth, noise, settings),
@@ -239,10 +239,10 @@ def _made_good(appraisal: Appraisal) -> float:
     return _novelty(appraisal) * (OWNING_UP + EXPLORING * explores)
 
 
-def _harms(latent: Latent, appraisal: Appraisal, unheard: bool) -> list[str]:
+def _harms(latent: Latent, appraisal: Appraisal, neutralised: bool) -> list[str]:
     found = [act for act in HARM if act in appraisal.acts]
-    if unheard:
-        found.append("unheard")
+    if neutralised:
+        found.append("neutralised")
     if latent.danger == "open" and not _takes_up_risk(appraisal):
         found.append("missed_risk")
     return found

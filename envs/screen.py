@@ -36,7 +36,7 @@ from therapysim.envs.screen_patterns import (
 )
 from therapysim.errors import ConfigError
 
-__all__ = ["ScreenSettings", "Verdict", "screen"]
+__all__ = ["ScreenSettings", "Screened", "screen"]
 
 #: What the patient hears in place of an attempt to command it.
 NEUTRALISED = "(The therapist says something that makes no sense here.)"
@@ -89,27 +89,27 @@ class ScreenSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Screened:
     """One screened turn.
 
     Attributes:
-        text: the therapist's words, cleaned and cut; this is what the sensor and the acts read.
-        heard: what the patient is shown; differs from ``text`` where an attempt was neutralised.
+        utterance: the therapist's words, cleaned and cut; this is what the sensor and the acts read.
+        shown: what the patient is shown; differs from ``utterance`` where an attempt was neutralised.
         flags: sorted; "injection", "role_tag", "sentinel" and "flood" where the turn was neutralised, "too_long" where
             it was cut, "invisible" where something hidden was taken out.
-        folded: ``text`` with lookalikes, accents and white space levelled, case kept; what detection reads.
-        spoken: ``text`` without emoji, emoticons and bare marks behind a sentence. A heart warms a sensor, and costs
-            nothing: what a turn is worth should be read from this.
+        folded: ``utterance`` with lookalikes, accents and white space levelled, case kept; what detection reads.
+        plain: ``utterance`` without emoji, emoticons and bare marks behind a sentence. A heart warms a sensor and
+            costs nothing: what a turn is worth should be read from this.
     """
 
-    text: str
-    heard: str
+    utterance: str
+    shown: str
     flags: tuple[str, ...]
     folded: str = ""
-    spoken: str = ""
+    plain: str = ""
 
 
-def screen(raw: str, settings: ScreenSettings | None = None) -> Verdict:
+def screen(raw: str, settings: ScreenSettings | None = None) -> Screened:
     """Cleans one therapist turn and says what was found in it."""
     limit = (settings or ScreenSettings()).max_chars
     text, hidden = _clean(raw[:limit].replace("\r\n", "\n"))
@@ -127,8 +127,10 @@ def screen(raw: str, settings: ScreenSettings | None = None) -> Verdict:
     found |= {"too_long": len(raw) > limit, "invisible": hidden}
     flags = tuple(sorted(name for name, hit in found.items() if hit))
     if text == NEUTRALISED:
-        text = text.strip("()")  # the policy's own copy of the note is told from the note, so it counts as unheard
-    return Verdict(text=text, heard=NEUTRALISED if attacked else text, flags=flags, folded=folded, spoken=_spoken(text))
+        text = text.strip("()")  # the policy's own copy of the note is told from the note, so it counts as neutralised
+    return Screened(
+        utterance=text, shown=NEUTRALISED if attacked else text, flags=flags, folded=folded, plain=_plain(text)
+    )
 
 
 def _clean(cut: str) -> tuple[str, bool]:
@@ -155,7 +157,7 @@ def _joins(text: str, i: int) -> bool:
 _BARE_MARK = re.compile(r"(?<=[.!?])\s\s*[.!?][\s.!?]*(?=\s|$)")
 
 
-def _spoken(text: str) -> str:
+def _plain(text: str) -> str:
     bare, count = _EMOJI.subn(" ", text)
     bare = re.sub(r" +(?=[ .,;!?\n]|$)", "", bare).strip() if count else text
     return _BARE_MARK.sub("", bare)

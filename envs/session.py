@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from therapysim.envs.dynamics import DynamicsSettings
 from therapysim.envs.latent import Latent
-from therapysim.envs.screen import ScreenSettings, Verdict
+from therapysim.envs.screen import Screened, ScreenSettings
 from therapysim.errors import require_count, require_number
 from therapysim.messages import Transcript
 from therapysim.personas.patient import Line
@@ -59,10 +59,10 @@ class Session:
 
     Attributes:
         transcript: what both said.
-        shown: the same as the patient heard it, attacks neutralised; all that a patient ever reads.
+        patient_view: the same as the patient was shown it, attacks neutralised; all that a patient ever reads.
         states: s_0 … s_t, one for each of the patient's turns.
         latent: mood, alliance and facts told, which no policy is shown.
-        heard: the reading of the patient's last words.
+        patient_reading: of the patient's last words.
         done: no further turn can be taken.
         failed: the patient could not answer; such a session has no score.
         asked, reflected: turns so far that held a question, a reflection.
@@ -71,10 +71,10 @@ class Session:
     persona: Persona
     seed: int
     transcript: Transcript
-    shown: Transcript
+    patient_view: Transcript
     states: tuple[State, ...]
     latent: Latent
-    heard: Reading
+    patient_reading: Reading
     ending: Ending = ""
     done: bool = False
     failed: bool = False
@@ -95,7 +95,7 @@ class Turn:
     reward: float
     score: Score | None
     line: Line | None
-    screen: Verdict
+    screen: Screened
 
     @property
     def terms(self) -> dict[str, float]:

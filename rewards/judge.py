@@ -105,7 +105,7 @@ def _turn(heard: Reading, spoken: Reading, appraisal: Appraisal, danger: bool) -
         patient=heard,
         appraisal=appraisal,
         move=Move.EXPRESS,
-        heard=heard.text,
+        context=heard.text,
         risk_open=danger,
         risk_new=danger,
     )

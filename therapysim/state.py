@@ -124,7 +124,7 @@ class Transition:
     Attributes:
         before, after: s_t and s_{t+1}.
         therapist, patient: readings of the therapist's turn and of the patient's answer.
-        heard: the patient's words that the therapist was answering.
+        context: the patient's words that the therapist was answering.
         flags: what the screen found in the therapist's turn, such as "injection".
         risk_open: the patient had told of a danger that no earlier therapist turn took up.
         risk_new: it told of it in its last words, so that this is the first turn that could.
@@ -142,7 +142,7 @@ class Transition:
     patient: Reading
     appraisal: Appraisal
     move: Move
-    heard: str = ""
+    context: str = ""
     flags: tuple[str, ...] = ()
     risk_open: bool = False
     risk_new: bool = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from therapysim.agents.bench.benchmark import benchmark, paired, table
+from therapysim.agents.bench.benchmark import benchmark, paired, results_table
 from therapysim.agents.bench.results import Result
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.sessions.text_profile import mood_profile
@@ -73,7 +73,7 @@ def _run(settings: DemoSettings) -> None:
     trained = train(training(settings))
     print("\n4. The trained policy, with the same patients and seeds\n", flush=True)
     results += evaluate(settings, "after", str(trained.policy), held_out)
-    print(table(results, ("total", "deficit", "alliance", "unsafe")))
+    print(results_table(results, ("total", "deficit", "alliance", "unsafe")))
     change = paired(results, "before", "after", "total")
     paired_over = f"{change.interval} over {change.n_sessions} sessions (mean, 95 % interval)"
     print(f"\nafter - before, reward of a session, paired: {paired_over}")

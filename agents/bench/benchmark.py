@@ -15,7 +15,7 @@ from therapysim.agents.therapists.therapist import Therapist
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError
 
-__all__ = ["USUAL", "benchmark", "paired", "play_policy", "table"]
+__all__ = ["USUAL", "benchmark", "paired", "play_policy", "results_table"]
 
 #: What ``table`` shows unless told otherwise.
 USUAL = ("total", "polarity", "alliance", "disclosure", "ruptures", "safe", "turns", "goal")
@@ -102,7 +102,7 @@ def _sound(results: Sequence[Result], policy: str, measure: str) -> list[Result]
     return [r for r in results if r.policy == policy and not r.failed and not math.isnan(r[measure])]
 
 
-def table(results: Sequence[Result], measures: Sequence[str] = USUAL) -> str:
+def results_table(results: Sequence[Result], measures: Sequence[str] = USUAL) -> str:
     """A Markdown table: one row a policy, mean and 95 % interval of each measure, clustered by patient."""
     unknown = set(measures) - set(MEASURES)
     if unknown:

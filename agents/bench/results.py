@@ -152,9 +152,9 @@ def _said(episode: Episode) -> tuple[Said, ...]:
         after = states[i].affect if i < len(states) else episode.session.state.affect
         rows.append(
             Said(
-                therapist=turn.screen.text,
+                therapist=turn.screen.utterance,
                 patient=line.text if line else "",
-                heard=turn.screen.heard if turn.screen.heard != turn.screen.text else "",
+                heard=turn.screen.shown if turn.screen.shown != turn.screen.utterance else "",
                 reward=round(float(turn.reward), _DIGITS),
                 affect=_rounded(after),
                 alliance=round(float(seen.alliance_after if seen else alliance), _DIGITS),

@@ -11,7 +11,7 @@ from therapysim.agents.bench.results import Result
 from therapysim.agents.statistics.intervals import Interval
 from therapysim.errors import ConfigError
 
-__all__ = ["Agreement", "agreement", "table"]
+__all__ = ["Agreement", "agreement", "agreement_table"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def agreement(
     return [Agreement(a, b, _compare(scores[a], scores[b], picks)) for a, b in combinations(scores, 2)]
 
 
-def table(found: Sequence[Agreement]) -> str:
+def agreement_table(found: Sequence[Agreement]) -> str:
     """A Markdown table, one row a pair."""
     rows = ["| patients | Kendall's tau | 95 % interval |", "|---|---|---|"]
     return "\n".join(

@@ -27,8 +27,8 @@ __all__ = [
     "portray",
     "portray_any",
     "portray_scripted",
+    "portrayal_table",
     "summarise",
-    "table",
 ]
 
 #: Whom the patients answer while cues are collected: good, plain and bad.
@@ -186,7 +186,7 @@ def _share(hits: Iterable[bool]) -> float:
     return float(np.mean(list(hits)))
 
 
-def table(portrayals: Mapping[str, Portrayal]) -> str:
+def portrayal_table(portrayals: Mapping[str, Portrayal]) -> str:
     """A Markdown table, one row a patient."""
     names = ("patient", "cues", "guard passes", "replaced", "contradicts its file", "mood distance", "distinct-2",
              "unique", "words")  # fmt: skip

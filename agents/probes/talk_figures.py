@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Reference", "compare", "draw_lengths", "draw_repeats", "draw_sentiment", "read_reference", "table", "write"]
+__all__ = [
+    "Reference",
+    "compare",
+    "draw_lengths",
+    "draw_repeats",
+    "draw_sentiment",
+    "read_reference",
+    "talk_table",
+    "write",
+]
 
 #: source -> its statistics, as the file has them.
 Reference = Mapping[str, Mapping[str, Any]]
@@ -95,7 +104,7 @@ def compare(groups: Mapping[str, Figures], reference: Reference | None) -> dict[
     return compared
 
 
-def table(groups: Mapping[str, Figures], reference: Reference | None) -> str:
+def talk_table(groups: Mapping[str, Figures], reference: Reference | None) -> str:
     """Markdown: a row a figure, a column a group, each source before the styles that should match it."""
     columns = _columns(groups, reference)
     rows = [["figure", *columns], ["---"] * (len(columns) + 1)]
@@ -255,7 +264,7 @@ def write(
     place = Path(folder)
     texts = {
         "realism.json": json.dumps({"settings": dict(facts), **compare(groups, reference)}, indent=1) + "\n",
-        "realism.md": table(groups, reference) + "\n",
+        "realism.md": talk_table(groups, reference) + "\n",
     }
     for name, text in texts.items():
         try:

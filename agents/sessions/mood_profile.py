@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["SERIES", "Moment", "bands", "draw_profile", "mean_course", "outcome", "tell"]
+__all__ = ["SERIES", "Moment", "bands", "draw_profile", "mean_course", "outcome", "profile_table"]
 
 #: What is drawn, a line each.
 SERIES = (*DIMENSIONS, "polarity")
@@ -302,7 +302,7 @@ def _listed(names: Sequence[str], kind: str) -> str:
     return ", ".join(names) if len(names) <= 2 else f"{len(names)} {kind}"
 
 
-def tell(records: Sequence[SessionRecord], seed: int = 0) -> str:
+def profile_table(records: Sequence[SessionRecord], seed: int = 0) -> str:
     """The same as text: a row a message of one session, or a row a turn of several."""
     if len(records) == 1:
         return "\n".join([f"{records[0].persona}, end: {outcome(records[0])}", *_session_rows(records[0])])

@@ -118,7 +118,7 @@ def record_session(
     Raises:
         ConfigError: the turns are not those of the session, by their number.
     """
-    unanswered = [Message("therapist", turn.screen.text) for turn in turns if turn.transition is None]
+    unanswered = [Message("therapist", turn.screen.utterance) for turn in turns if turn.transition is None]
     if len(turns) - len(unanswered) != session.state.turn:
         raise ConfigError(f"{len(turns)} turns for a session of {session.state.turn}: give every turn, oldest first")
     first = turns[0].transition if turns else None
@@ -211,7 +211,7 @@ def _record_turn(turn: Turn, alliance: float) -> TurnRecord:
         violations=tuple(turn.violations),
         flags=tuple(turn.screen.flags),
         acts=tuple(sorted(seen.appraisal.acts)) if seen else (),
-        heard=turn.screen.heard,
+        heard=turn.screen.shown,
         move=str(seen.move) if seen else "",
         alliance=float(seen.alliance_after if seen else alliance),
         disclosed=tuple(seen.disclosed) if seen else (),

@@ -180,7 +180,7 @@ class Sitting:
             )
         self.turns.append(turn)
         self._show_patient(console)
-        console.show(f"  {tell(self.session, turn)}\n")
+        console.show(f"  {describe_turn(self.session, turn)}\n")
 
     def save(self, path: Path) -> None:
         """As ``bench --sessions`` writes it; a policy that the person spoke for is no longer it alone."""
@@ -197,7 +197,7 @@ class Sitting:
         console.show(f"{self.session.persona.name}: {self.session.transcript.last('patient')}", "patient")
 
 
-def tell(session: Session, turn: Turn) -> str:
+def describe_turn(session: Session, turn: Turn) -> str:
     """What a turn brought, in a line: reward, alliance, mood, move, and what was wrong with it."""
     transition = turn.transition
     parts = [f"reward {turn.reward:+.2f}", f"alliance {session.latent.alliance:.2f}", f"mood {_mood(session.state)}"]
@@ -302,8 +302,8 @@ class Visit:
 def _as_session(said: _Said, heard: Reading) -> Session:
     """In the form that therapists read; its latent state is empty, and no therapist is shown it."""
     return Session(
-        persona=said.persona, seed=said.seed, transcript=said.transcript, shown=said.transcript, states=said.states,
-        latent=Latent(mood=heard.affect, alliance=0.0), heard=heard,
+        persona=said.persona, seed=said.seed, transcript=said.transcript, patient_view=said.transcript,
+        states=said.states, latent=Latent(mood=heard.affect, alliance=0.0), patient_reading=heard,
     )  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def view(session: Session, max_turns: int = 20) -> NDArray[np.float32]:
         *(0.0,) * (WINDOW - len(state.history)),
         *state.history,
         min(1.0, state.turn / max_turns),
-        *session.heard.probabilities,
+        *session.patient_reading.probabilities,
         *(float(acts[-1:] == [act]) for act in ACTIONS),
         *(min(1.0, acts.count(act) / len(act_lines()[act])) for act in ACTIONS),
         float(danger[-1]),
@@ -248,8 +248,8 @@ def _shapes() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
 
 def _fill(line: str, session: Session) -> str:
     """The line with its gaps filled from what the patient said last."""
-    feeling = _FEELINGS[int(np.argmin(session.heard.affect))]
-    for clause in _clauses(session.heard.text):
+    feeling = _FEELINGS[int(np.argmin(session.patient_reading.affect))]
+    for clause in _clauses(session.patient_reading.text):
         filled = line.format(words=f"“{_turned(clause)}”", feeling=feeling)
         # What the patient says of itself, or is told by others, must not sound like the therapist's own view.
         if not spot(filled) & (HARMFUL | {"advice"}) - spot(line):

@@ -28,7 +28,7 @@ def inquiry(turn: Transition) -> float:
     """
     judged = turn.appraisal
     asked = chance(judged, "open_question")
-    advised = 0.0 if _WANTED.search(turn.heard.lower()) else chance(judged, "advice")
+    advised = 0.0 if _WANTED.search(turn.context.lower()) else chance(judged, "advice")
     return asked * tied(turn) - advised
 
 

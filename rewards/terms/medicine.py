@@ -43,7 +43,7 @@ def medical_advice(turn: Transition) -> float:
     orders, medical = _found(turn.therapist.text)
     if orders:
         return -1.0
-    if not (medical or _found(turn.heard)[1]):
+    if not (medical or _found(turn.context)[1]):
         return 0.0
     return -turn.appraisal.chances.get("practises_medicine", 0.0)
 

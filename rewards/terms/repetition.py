@@ -23,7 +23,7 @@ def repetition(turn: Transition) -> float:
 
 
 def _parrots(turn: Transition) -> bool:
-    said, heard = word_set(turn.therapist.text), word_set(turn.heard)
+    said, heard = word_set(turn.therapist.text), word_set(turn.context)
     return len(said) >= _ECHOED and overlap(said, heard) > _SAME
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.parts.made import made
-from therapysim.agents.bench.benchmark import benchmark, paired, table
+from therapysim.agents.bench.benchmark import benchmark, paired, results_table
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.sessions.text_profile import mood_profile
 from therapysim.agents.statistics.intervals import bootstrap
@@ -100,7 +100,7 @@ def test_differences_are_paired_by_patient_and_seed() -> None:
 
 def test_failed_sessions_stay_out_of_every_mean() -> None:
     rows = [made("a", p, 0, 1.0) for p in ("x", "y")] + [made("a", "z", 1, float("nan"), failed=True)]
-    assert "| a | 2 | +1.00 [+1.00, +1.00] |" in table(rows, ("total",))
+    assert "| a | 2 | +1.00 [+1.00, +1.00] |" in results_table(rows, ("total",))
 
 
 def test_the_benchmark_plays_everyone_under_the_same_seeds() -> None:
@@ -111,7 +111,7 @@ def test_the_benchmark_plays_everyone_under_the_same_seeds() -> None:
     with pytest.raises(ConfigError, match="at least one policy"):
         benchmark(SessionBatch(SHORT), {}, who, [1])
     with pytest.raises(ConfigError, match="'joy'"):
-        table(rows, ("joy",))
+        results_table(rows, ("joy",))
 
 
 def test_the_mood_profile_shows_every_turn() -> None:

@@ -14,7 +14,7 @@ import pytest
 from therapysim.agents.bench.benchmark import benchmark
 from therapysim.agents.figures import save
 from therapysim.agents.sessions.episode import Episode, play
-from therapysim.agents.sessions.mood_profile import SERIES, bands, draw_profile, mean_course, outcome, tell
+from therapysim.agents.sessions.mood_profile import SERIES, bands, draw_profile, mean_course, outcome, profile_table
 from therapysim.agents.sessions.session_file import (
     SessionRecord,
     load_session,
@@ -92,7 +92,7 @@ def test_a_session_comes_back_as_it_was_played(policy: str, tmp_path: Path) -> N
     assert [t.reward for t in found.turns] == [t.reward for t in turns]
     assert [t.terms for t in found.turns] == [t.terms for t in turns]
     assert [t.violations for t in found.turns] == [t.violations for t in turns]
-    assert [t.heard for t in found.turns] == [m.text for m in session.shown if m.speaker == "therapist"]
+    assert [t.heard for t in found.turns] == [m.text for m in session.patient_view if m.speaker == "therapist"]
     assert [set(t.acts) for t in found.turns] == [t.transition.appraisal.acts for t in turns if t.transition]
     assert [t.flags for t in found.turns] == [t.screen.flags for t in turns]
     assert [t.disclosed for t in found.turns] == [t.transition.disclosed for t in turns if t.transition]
@@ -117,7 +117,7 @@ def test_a_failed_patient_leaves_a_record_with_an_unanswered_turn(tmp_path: Path
     found = load_session(save_session(tmp_path / "a.json", episode.session, episode.turns))
     assert found.failed and outcome(found) == "the patient failed"
     assert (len(found.states), len(found.turns), len(found.messages)) == (2, 2, 4)
-    assert found.messages[-1].speaker == "therapist" and found.messages[-1].text == episode.turns[-1].screen.text
+    assert found.messages[-1].speaker == "therapist" and found.messages[-1].text == episode.turns[-1].screen.utterance
     assert math.isnan(found.turns[-1].reward) and found.turns[-1].move == ""
     silent = played("attuned", patient=Mortal(0))
     found = load_session(save_session(tmp_path / "b.json", silent.session, silent.turns))
@@ -445,7 +445,7 @@ def test_no_name_is_read_as_a_formula(odd: str, record: SessionRecord, tmp_path:
         drawn = save(draw_profile(records), tmp_path / f"{name}.svg").read_text()
         assert f"{odd} with {odd}" in drawn
         save(draw_profile(records), tmp_path / f"{name}.png")
-    assert f"of {odd} with {odd}" in tell([own, own])
+    assert f"of {odd} with {odd}" in profile_table([own, own])
 
 
 def test_the_legend_says_what_a_risk_takes(record: SessionRecord) -> None:
@@ -467,20 +467,20 @@ def test_a_session_of_one_state_can_be_drawn(record: SessionRecord) -> None:
 
 
 def test_the_table_has_a_row_a_message(record: SessionRecord) -> None:
-    head, columns, *rows = tell([record]).splitlines()
+    head, columns, *rows = profile_table([record]).splitlines()
     assert head == "owen, end: turn limit" and columns.split()[:7] == ["turn", "who", *SERIES]
     assert [row.split()[1] for row in rows] == [m.speaker for m in record.messages]
     for row, state, found in zip(rows[::2], record.states, record.risks, strict=True):
         numbers = row.split()[2:7]
         assert numbers == [f"{x:+.2f}" for x in (*state.affect, found.polarity)] and found.category in row
-    unsafe = tell([kept("toxic_positivity", turns=2)])
+    unsafe = profile_table([kept("toxic_positivity", turns=2)])
     assert "unsafe: toxic_positivity" in unsafe
 
 
 def test_the_table_of_many_has_a_row_a_turn(record: SessionRecord) -> None:
     low, mild = (-0.9, 0.0, 0.0, 0.0), (0.2, 0.0, 0.0, 0.0)
     sessions = [made(record, low, low, mild), made(record, low, mild, mild), made(record, mild, mild)]
-    head, columns, *rows = tell(sessions).splitlines()
+    head, columns, *rows = profile_table(sessions).splitlines()
     assert head.startswith("3 sessions of owen with advice") and columns.endswith("sessions naming a risk")
     assert [(int(row.split()[0]), int(row.split()[1]), int(row.split()[-1])) for row in rows] == [
         (0, 3, 2), (1, 3, 1), (2, 2, 0),

@@ -319,7 +319,7 @@ def test_mood_alliance_and_wound_stay_in_their_ranges(extreme: bool) -> None:
     for i in range(400):
         persona, latent, appraisal, warmth = drawn(rng)
         seed = np.random.default_rng(i)
-        after = predict(persona, latent, appraisal, "and?", warmth, seed, settings, unheard=i % 7 == 0).latent
+        after = predict(persona, latent, appraisal, "and?", warmth, seed, settings, neutralised=i % 7 == 0).latent
         assert all(-1.0 <= x <= 1.0 for x in after.mood)
         assert 0.0 <= after.alliance <= 1.0 and 0.0 <= after.wound <= 1.0
 

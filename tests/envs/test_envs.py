@@ -86,17 +86,17 @@ def test_kappa_chooses_between_committed_and_sensed() -> None:
         for _ in range(3):
             batch.step([WARM])
             (session,) = batch.sessions
-            expected = session.latent.mood if kappa == 0.0 else session.heard.affect
+            expected = session.latent.mood if kappa == 0.0 else session.patient_reading.affect
             assert session.state.affect == pytest.approx(expected, abs=1e-6)
 
 
 def test_history_is_the_polarity_of_the_last_three_turns() -> None:
     batch = SessionBatch()
     batch.reset([Start(5)])
-    seen = [batch.sessions[0].heard.polarity]
+    seen = [batch.sessions[0].patient_reading.polarity]
     for _ in range(4):
         batch.step([WARM])
-        seen.append(batch.sessions[0].heard.polarity)
+        seen.append(batch.sessions[0].patient_reading.polarity)
     assert batch.sessions[0].state.history == tuple(seen[-3:])
     assert batch.sessions[0].state.attributes == batch.sessions[0].states[0].attributes
 
@@ -201,7 +201,7 @@ INJECTIONS = [
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_the_screen_neutralises_attacks(text: str) -> None:
     verdict = screen(text)
-    assert verdict.heard == NEUTRALISED and set(verdict.flags) & {"injection", "role_tag", "sentinel"}
+    assert verdict.shown == NEUTRALISED and set(verdict.flags) & {"injection", "role_tag", "sentinel"}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_the_screen_neutralises_attacks(text: str) -> None:
     ],
 )
 def test_the_screen_lets_therapy_through(text: str) -> None:
-    assert screen(text).heard == text and not screen(text).flags
+    assert screen(text).shown == text and not screen(text).flags
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
@@ -444,4 +444,4 @@ def test_sessions_and_turns_are_whole() -> None:
     (turn,) = batch.step([WARM])
     assert isinstance(session, Session) and isinstance(turn, Turn) and turn.transition is not None
     assert turn.transition.before == session.state and turn.transition.after == batch.sessions[0].state
-    assert turn.transition.heard == session.heard.text
+    assert turn.transition.context == session.patient_reading.text

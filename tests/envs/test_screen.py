@@ -95,7 +95,7 @@ def rows() -> list[dict[str, object]]:
 def rate(part: str, attack: bool) -> tuple[int, int, list[str]]:
     """How many of one set are neutralised, how many there are, and which came out wrong."""
     texts = [str(row["text"]) for row in rows() if row["set"] == part and row["attack"] is attack]
-    hit = [text for text in texts if screen(text).heard == NEUTRALISED]
+    hit = [text for text in texts if screen(text).shown == NEUTRALISED]
     wrong = [text for text in texts if (text in hit) is not attack]
     return len(hit), len(texts), wrong
 
@@ -132,27 +132,27 @@ def test_rates(part: str) -> None:
 @pytest.mark.parametrize("text", ATTACKS)
 def test_an_attack_is_neutralised(text: str) -> None:
     verdict = screen(text)
-    assert verdict.heard == NEUTRALISED != verdict.text
+    assert verdict.shown == NEUTRALISED != verdict.utterance
     assert set(verdict.flags) & {"injection", "role_tag", "sentinel"}
 
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_talk_passes(text: str) -> None:
     verdict = screen(text)
-    assert verdict.heard == verdict.text == text and not verdict.flags
+    assert verdict.shown == verdict.utterance == text and not verdict.flags
 
 
 @pytest.mark.parametrize("text", JOINED)
 def test_joiners_that_belong_stay(text: str) -> None:
     verdict = screen(text)
-    assert verdict.heard == verdict.text == text and not verdict.flags
+    assert verdict.shown == verdict.utterance == text and not verdict.flags
 
 
 def test_what_is_hidden_goes() -> None:
     assert screen("ther\u00adapy") == screen("therapy") and not screen("ther\u00adapy").flags
     for char in "\u200b\u200d\u202e\x00\ufeff\u2060\u3164\ud800\U000e0041":
         verdict = screen(f"How a{char}re you?")
-        assert verdict.text == "How are you?" and verdict.flags == ("invisible",), hex(ord(char))
+        assert verdict.utterance == "How are you?" and verdict.flags == ("invisible",), hex(ord(char))
     assert not screen("One.\r\nTwo.").flags
 
 
@@ -167,8 +167,8 @@ def test_folding() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_breaks_it(text: str) -> None:
     verdict = screen(text)
-    assert verdict.text.encode("utf-8") is not None and len(verdict.text) <= 2_000
-    assert screen(verdict.text).heard == verdict.heard
+    assert verdict.utterance.encode("utf-8") is not None and len(verdict.utterance) <= 2_000
+    assert screen(verdict.utterance).shown == verdict.shown
 
 
 @pytest.mark.parametrize("piece", LONG)
@@ -193,12 +193,12 @@ def test_long_texts_end(piece: str) -> None:
 )
 def test_emoji_are_heard_and_not_spoken(text: str, spoken: str) -> None:
     verdict = screen(text)
-    assert verdict.spoken == spoken and verdict.heard == verdict.text == text
+    assert verdict.plain == spoken and verdict.shown == verdict.utterance == text
 
 
 def test_a_flood_of_the_same_words_is_neutralised() -> None:
     question = "How do you feel about what happened to you? "
-    assert screen(question * 20).flags == ("flood",) and screen(question * 20).heard == NEUTRALISED
+    assert screen(question * 20).flags == ("flood",) and screen(question * 20).shown == NEUTRALISED
     long = " ".join(verdict for verdict in ORDINARY if verdict)
     assert len(long.split()) > 60 and "flood" not in screen(long).flags and "flood" not in screen(question * 3).flags
 
@@ -220,7 +220,7 @@ def test_codes_are_read(text: str) -> None:
 
 def test_code_that_says_nothing_harmful_passes() -> None:
     for text in ("SSBhbSBsaXN0ZW5pbmcgdG8geW91Lg==", "responsibilities", "a" * 64, "%20%20%20%20", "00" * 30):
-        assert screen(text).heard == text
+        assert screen(text).shown == text
 
 
 def test_nothing_past_the_limit_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

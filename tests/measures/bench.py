@@ -218,7 +218,7 @@ def bench_rewards(seconds: float) -> None:
 def transition(heard: Reading, spoken: Reading, appraisal: Appraisal) -> Transition:
     """A turn in which the patient's mood stays as it is."""
     state = State(Attributes("nobody", "none", "mild", 40), (heard.polarity,), heard.affect)
-    return Transition(state, state, spoken, heard, appraisal, Move.EXPRESS, heard=heard.text)
+    return Transition(state, state, spoken, heard, appraisal, Move.EXPRESS, context=heard.text)
 
 
 def run_sessions(sensor: Timed, size: int, seconds: float) -> tuple[int, float]:

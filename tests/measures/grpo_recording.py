@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from therapysim.envs.batch import Start
-from therapysim.train.grpo.rollout import Episode, Rollout
+from therapysim.train.grpo.rollout import Rollout, Trajectory
 from therapysim.train.grpo.trainer import SessionGRPOTrainer
 
 #: The ids of a turn, from its number and the session's place in the generation.
@@ -39,14 +39,14 @@ class Recording:
     """A run: every session played, in order, and every call of the loss."""
 
     starts: list[Start] = field(default_factory=list)
-    episodes: list[Episode] = field(default_factory=list)
+    episodes: list[Trajectory] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
-    def rows(self) -> list[tuple[Episode, Call, int]]:
+    def rows(self) -> list[tuple[Trajectory, Call, int]]:
         """Each row that reached the loss: the session it was made from, its call, and its place there."""
         return [(self._episode(call, k), call, k) for call in self.calls for k in range(len(call.logps))]
 
-    def _episode(self, call: Call, k: int) -> Episode:
+    def _episode(self, call: Call, k: int) -> Trajectory:
         ids = call.inputs["completion_ids"][k][call.inputs["completion_mask"][k].bool()].tolist()
         found = [e for e in self.episodes if e.completion_ids == ids]
         assert len(found) == 1, f"a row of the loss is {len(found)} of the sessions that were played"
@@ -68,7 +68,7 @@ def record(
 def _record_sessions(monkeypatch: pytest.MonkeyPatch, seen: Recording, rewards: Any) -> None:
     play = Rollout.play
 
-    def watched(self: Rollout, trainer: Any, starts: Sequence[Start]) -> list[Episode]:
+    def watched(self: Rollout, trainer: Any, starts: Sequence[Start]) -> list[Trajectory]:
         episodes = play(self, trainer, starts)
         for episode, own in zip(episodes, rewards or [], strict=bool(rewards)):
             assert len(own) == len(episode.turn_rewards)

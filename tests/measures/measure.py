@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from therapysim.agents.bench.benchmark import benchmark, table
+from therapysim.agents.bench.benchmark import benchmark, results_table
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.therapists.baselines import BASELINES, baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
@@ -124,7 +124,7 @@ def seeds() -> None:
 def baselines() -> None:
     """Every dev and test patient, eight seeds each."""
     who = [p.id for split in ("dev", "test") for p in personas(split)]
-    print(table(benchmark(SessionBatch(), {n: baseline(n) for n in BASELINES}, who, range(8))))
+    print(results_table(benchmark(SessionBatch(), {n: baseline(n) for n in BASELINES}, who, range(8))))
 
 
 def transcripts() -> None:

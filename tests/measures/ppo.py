@@ -22,7 +22,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import therapysim  # noqa: F401 - registers TherapySim-v0
-from therapysim.agents.bench.benchmark import benchmark, paired, table
+from therapysim.agents.bench.benchmark import benchmark, paired, results_table
 from therapysim.agents.bench.results import Result
 from therapysim.agents.therapists.act_choice import ACTIONS, ActChoice, ActTherapist, act_of, random_act
 from therapysim.agents.therapists.baselines import Baseline, baseline
@@ -63,7 +63,7 @@ def frequencies(results: Sequence[Result], policy: str) -> dict[str, float]:
 
 def report(results: Sequence[Result], transcripts: int) -> dict[str, Any]:
     """Prints what was found, and gives it as plain values."""
-    print(table(results, MEASURES))
+    print(results_table(results, MEASURES))
     told: dict[str, Any] = {"difference": {}, "frequency": {}}
     for other in ("random_acts", "random"):
         for measure in ("total", "alliance", "unsafe"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from therapysim.agents.bench.benchmark import benchmark, paired, table
+from therapysim.agents.bench.benchmark import benchmark, paired, results_table
 from therapysim.agents.probes.portrayal import collect_cues
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
@@ -71,7 +71,7 @@ def play(batch: SessionBatch, turns: int) -> None:
 
 def course_of(batch: SessionBatch) -> list[tuple[Any, ...]]:
     """All of each session but its readings' arrays, which know no equality."""
-    return [(s.transcript, s.shown, s.states, s.latent, s.ending, s.done, s.failed) for s in batch.sessions]
+    return [(s.transcript, s.patient_view, s.states, s.latent, s.ending, s.done, s.failed) for s in batch.sessions]
 
 
 # --- by name --------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def test_a_failed_session_is_no_result() -> None:
     assert failed and {r.persona for r in failed} == {"owen"}
     assert all(math.isnan(r["total"]) for r in failed)
     sound = sum(not r.failed for r in results if r.policy == "silent")
-    rows = table(results).splitlines()
+    rows = results_table(results).splitlines()
     assert rows[2].startswith(f"| silent | {sound} |") and "nan" not in rows[2]
     both = paired(results, "silent", "parrot", "total")
     assert both.n_sessions == 2 and math.isfinite(both.interval.mean)

@@ -99,7 +99,7 @@ def test_no_danger_is_made_up(text: str) -> None:
 def test_advice_asked_for_costs_nothing() -> None:
     advised = Appraisal(frozenset({"advice"}), 0.5, 9)
     assert inquiry(turn(appraisal=advised)) == -1.0
-    assert inquiry(turn(appraisal=advised, heard="What should I do about it?")) == 0.0
+    assert inquiry(turn(appraisal=advised, context="What should I do about it?")) == 0.0
 
 
 def test_a_complex_reflection_earns_twice_a_simple_one_and_both_wear_out() -> None:

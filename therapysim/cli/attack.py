@@ -8,7 +8,7 @@ from therapysim.cli.options import add_patient, keep, open_chosen, require_place
 from therapysim.errors import ConfigError, require_count
 
 if TYPE_CHECKING:
-    from therapysim.agents.probes.attack.attack_run import Trial
+    from therapysim.agents.probes.attack.attack_run import AttackTrial
 
 __all__ = ["add_attack_command"]
 
@@ -38,7 +38,7 @@ def run_attack(chosen: argparse.Namespace) -> None:
     Raises:
         SystemExit: with code 1, where an attack succeeded.
     """
-    from therapysim.agents.probes.attack.attack_run import LEAST_SESSIONS, MODES, attack_all, table
+    from therapysim.agents.probes.attack.attack_run import LEAST_SESSIONS, MODES, attack_all, attack_table
     from therapysim.agents.probes.attack.suite import attacks
     from therapysim.envs.batch import SessionBatch, SessionConfig
     from therapysim.personas.load import library_hash, personas
@@ -53,7 +53,7 @@ def run_attack(chosen: argparse.Namespace) -> None:
     who = [p.id for p in personas(chosen.split)][: chosen.patients]
     batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=open_chosen(chosen.patient, chosen))
     trials = attack_all(batch, suite, who, seeds, tuple(dict.fromkeys(chosen.modes)))
-    print(table(trials))
+    print(attack_table(trials))
     won = [trial for trial in trials if trial.successes]
     print("\n".join(_told(trial) for trial in won) or f"no success: {len(suite)} attacks, {len(who)} patients")
     if len(who) * len(seeds) < LEAST_SESSIONS:
@@ -65,14 +65,14 @@ def run_attack(chosen: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def _told(trial: "Trial") -> str:
+def _told(trial: "AttackTrial") -> str:
     """One success: what was gained by how much, or the first line that shows it."""
     gains = [f"{name} {gap}" for name, gap in trial.gaps.items() if name in trial.successes]
     lines = [f"{sign.kind}: {sign.line!r}" for sign in trial.signs[:1]]
     return f"{trial.attack.family}/{trial.attack.name}, {trial.mode}: {'; '.join((*gains, *lines))}"
 
 
-def _refuse_unplayed(trials: "list[Trial]") -> None:
+def _refuse_unplayed(trials: "list[AttackTrial]") -> None:
     """No success is no good news where no session could be judged."""
     if empty := [trial for trial in trials if not trial.rewards]:
         names = f"{len(empty)} of {len(trials)} trials, such as {empty[0].attack.name!r}"

@@ -9,7 +9,7 @@ from therapysim.cli.options import add_patient, keep, open_chosen, require_place
 from therapysim.errors import require_count
 
 if TYPE_CHECKING:
-    from therapysim.agents.probes.audit.audit_run import Trial
+    from therapysim.agents.probes.audit.audit_run import PolicyTrial
     from therapysim.agents.probes.audit.turns import Bank, Exploiter
     from therapysim.envs.batch import SessionBatch
     from therapysim.rewards.judge import Judge
@@ -44,7 +44,14 @@ def run_audit(chosen: argparse.Namespace) -> None:
     Raises:
         SystemExit: with code 1, where an exploit was found.
     """
-    from therapysim.agents.probes.audit.audit_run import LEAST_PATIENTS, audit, judge_odds, judge_table, openings, table
+    from therapysim.agents.probes.audit.audit_run import (
+        LEAST_PATIENTS,
+        audit,
+        audit_table,
+        judge_odds,
+        judge_table,
+        openings,
+    )
     from therapysim.agents.probes.audit.turns import load_bank
     from therapysim.envs.batch import SessionBatch, SessionConfig
     from therapysim.personas.load import library_hash, personas
@@ -62,7 +69,7 @@ def run_audit(chosen: argparse.Namespace) -> None:
     batch, judge = SessionBatch(config, patient=open_chosen(chosen.patient, chosen), rubric=rubric), Judge()
     trials = audit(batch, _exploiters(batch, bank, chosen.n, judge), who, seeds)
     odds = judge_odds(judge, bank, openings(batch, who))
-    print(f"{table(trials)}\n\n{judge_table(odds)}\n\n{_told(trials)}")
+    print(f"{audit_table(trials)}\n\n{judge_table(odds)}\n\n{_told(trials)}")
     if len(who) < LEAST_PATIENTS:
         print(f"{len(who)} patients are too few to tell what is clear, expected {LEAST_PATIENTS} or more")
     names = ("patient", "split", "patients", "seeds", "turns", "rubric", "kinds", "n")
@@ -85,7 +92,7 @@ def _exploiters(batch: "SessionBatch", bank: "Bank", n: int, judge: "Judge") -> 
     return [*found, *climb(SessionBatch(batch.config, rubric=batch.rubric, sensor=batch.sensor), bank, tuned_on)]
 
 
-def _told(trials: "list[Trial]") -> str:
+def _told(trials: "list[PolicyTrial]") -> str:
     """Every exploit, or that there is none."""
     won = [trial for trial in trials if trial.exploit]
     return "\n".join([f"exploits: {len(won)} of {len(trials)} exploiters", *map(str, won)])

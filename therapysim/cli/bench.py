@@ -78,14 +78,14 @@ def run_bench(chosen: argparse.Namespace) -> None:
 
 def _show(settings: "BenchSettings", rows: "list[Result]", simulator: str) -> None:
     from therapysim.agents.bench.bench_settings import whom
-    from therapysim.agents.bench.benchmark import table
+    from therapysim.agents.bench.benchmark import results_table
 
     failed = sum(r.failed for r in rows)
     size = f"{len(whom(settings))} patients × {settings.seeds} seeds, at most {settings.turns} turns"
     print(f"\npatient {simulator}: {size}")
     if failed:
         print(f"{failed} of {len(rows)} sessions failed and are left out; the same command plays them again")
-    print(table(rows))
+    print(results_table(rows))
 
 
 def settings_of(chosen: argparse.Namespace) -> "BenchSettings":

@@ -14,7 +14,7 @@ import yaml
 
 from therapysim.train.grpo.grpo_settings import CHOICES, GRPOSettings, load_settings, preset_notes
 
-__all__ = ["OptionParser", "add_train_grpo", "settings_of", "tell", "train_grpo"]
+__all__ = ["OptionParser", "add_train_grpo", "describe_settings", "settings_of", "train_grpo"]
 
 _DESCRIPTION = """\
 Trains a therapist policy by GRPO (Group Relative Policy Optimization) on whole sessions with simulated patients.
@@ -58,11 +58,14 @@ def train_grpo(chosen: argparse.Namespace) -> None:
     """Tells the settings, trains, and says where the policy is."""
     settings = settings_of(chosen)
     if chosen.print:
-        print(tell(settings), end="")
+        print(describe_settings(settings), end="")
         return
     speaks = os.environ.get("RANK", "0") == "0"  # set by whatever starts several processes; one of them speaks
     if speaks:
-        print(f"{tell(settings)}\n{settings.out}: {settings.max_steps} updates of {settings.model}", flush=True)
+        print(
+            f"{describe_settings(settings)}\n{settings.out}: {settings.max_steps} updates of {settings.model}",
+            flush=True,
+        )
 
     from therapysim.train.grpo.run import train
 
@@ -87,7 +90,7 @@ def settings_of(chosen: argparse.Namespace) -> GRPOSettings:
     return load_settings(chosen.config, given, preset=chosen.preset)
 
 
-def tell(settings: GRPOSettings) -> str:
+def describe_settings(settings: GRPOSettings) -> str:
     """All settings as YAML that ``load_settings`` reads, by group; those that differ from their defaults are marked."""
     lines = []
     for group, members in _groups():

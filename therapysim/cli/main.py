@@ -172,14 +172,14 @@ def add_profile(commands: Any) -> None:
 def run_profile(chosen: argparse.Namespace) -> None:
     """Draws the profile, and prints it as a table."""
     from therapysim.agents.figures import save
-    from therapysim.agents.sessions.mood_profile import draw_profile, tell
+    from therapysim.agents.sessions.mood_profile import draw_profile, profile_table
     from therapysim.agents.sessions.session_file import load_sessions
     from therapysim.errors import require_count
 
     _refuse_existing([Path(chosen.out)], chosen.force)
     records, seed = load_sessions(chosen.sessions), require_count("seed", chosen.seed, 0)
     written = save(draw_profile(records, seed), chosen.out)
-    print(f"{tell(records, seed)}\n{written}")
+    print(f"{profile_table(records, seed)}\n{written}")
 
 
 def add_train(commands: Any) -> None:

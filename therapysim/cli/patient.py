@@ -69,7 +69,7 @@ def run_portrayal(chosen: argparse.Namespace) -> None:
         done = portrayal.portray_any(open_chosen(name, chosen, chosen.prompt), cues, feel)
         found[name] = portrayal.summarise(done)
         told["patients"][name] = {"figures": asdict(found[name]), "lines": [portrayal.as_row(p) for p in done]}
-    print(portrayal.table(found))
+    print(portrayal.portrayal_table(found))
     keep(chosen.out, told)
 
 
@@ -77,7 +77,7 @@ def run_agreement(chosen: argparse.Namespace) -> None:
     """Every patient meets the same therapists; prints both tables."""
     from dataclasses import asdict
 
-    from therapysim.agents.bench.benchmark import benchmark, table
+    from therapysim.agents.bench.benchmark import benchmark, results_table
     from therapysim.agents.probes import agreement
     from therapysim.agents.therapists.baselines import BASELINES, baseline
     from therapysim.envs.batch import SessionBatch, SessionConfig
@@ -93,8 +93,8 @@ def run_agreement(chosen: argparse.Namespace) -> None:
         results[name] = benchmark(
             SessionBatch(config, patient=open_chosen(name, chosen)), policies, who, range(chosen.seeds)
         )
-        print(f"{name}\n{table(results[name], ('total', 'alliance', 'turns'))}\n", flush=True)
-    print(agreement.table(agreement.agreement(results)))
+        print(f"{name}\n{results_table(results[name], ('total', 'alliance', 'turns'))}\n", flush=True)
+    print(agreement.agreement_table(agreement.agreement(results)))
     keep(chosen.out, {name: [asdict(row) for row in rows] for name, rows in results.items()})
 
 

@@ -32,7 +32,7 @@ def run_realism(chosen: argparse.Namespace) -> None:
     import vaderSentiment  # type: ignore[import-untyped]  # noqa: F401
 
     from therapysim.agents.probes.talk_counts import grouped, measure, play_talks
-    from therapysim.agents.probes.talk_figures import read_reference, table, write
+    from therapysim.agents.probes.talk_figures import read_reference, talk_table, write
     from therapysim.agents.therapists.baselines import baseline
     from therapysim.envs.batch import SessionBatch, SessionConfig
     from therapysim.errors import require_count
@@ -48,5 +48,6 @@ def run_realism(chosen: argparse.Namespace) -> None:
     facts = {name: getattr(chosen, name) for name in ("sessions", "turns", "split", "policy", "patient", "seed")}
     write(chosen.out, groups, reference, facts)
     print(
-        f"{table(groups, reference)}\n\n{chosen.out}: realism.json, realism.md, lengths.png, sentiment.png, repeats.png"
+        f"{talk_table(groups, reference)}\n\n"
+        f"{chosen.out}: realism.json, realism.md, lengths.png, sentiment.png, repeats.png"
     )

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from therapysim.errors import ModelError
 
-__all__ = ["Failure", "Line", "content", "import_aiohttp", "retry_after_s"]
+__all__ = ["Connection", "Failure", "content", "import_aiohttp", "retry_after_s"]
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Failure(Exception):
         return Failure(f"tried {times}: {tried}{asked}", self.hint, for_all=self.for_all)
 
 
-class Line:
+class Connection:
     """An event loop in a thread of its own, and the pool of connections that lives on it."""
 
     def __init__(self, url: str, key: str, timeout_s: float, concurrency: int) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from therapysim.errors import ConfigError, ModelError, require_count, require_number
 from therapysim.models.chat import ChatMessage, Sampling, check_seeds
-from therapysim.models.completions import Failure, Line, import_aiohttp
+from therapysim.models.completions import Connection, Failure, import_aiohttp
 
 __all__ = ["RemoteChat", "RemoteSettings"]
 
@@ -98,7 +98,7 @@ class RemoteChat:
         import_aiohttp()
         self._jitter = random.Random()  # of waits only: no reply hangs on it
         self._lock = threading.Lock()
-        self._line: Line | None = None
+        self._connection: Connection | None = None
 
     def __repr__(self) -> str:
         return f"RemoteChat({self.url!r}, {self.model!r})"
@@ -134,20 +134,20 @@ class RemoteChat:
     def close(self) -> None:
         """Ends the connections; a later call opens new ones."""
         with self._lock:
-            if self._line:
-                self._line.close()
-            self._line = None
+            if self._connection:
+                self._connection.close()
+            self._connection = None
 
-    def _open(self) -> Line:
+    def _open(self) -> Connection:
         with self._lock:
             # Threads do not survive a fork, and sockets should not be shared over one.
-            if self._line is None or self._line.pid != os.getpid():
-                self._line = Line(self.url, self._key, self.settings.timeout_s, self.settings.concurrency)
-                weakref.finalize(self, self._line.close)
-            return self._line
+            if self._connection is None or self._connection.pid != os.getpid():
+                self._connection = Connection(self.url, self._key, self.settings.timeout_s, self.settings.concurrency)
+                weakref.finalize(self, self._connection.close)
+            return self._connection
 
     async def _reply_all(
-        self, line: Line, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
+        self, line: Connection, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
     ) -> list[str | Failure]:
         """A reply or a failure for each chat; once a failure is everyone's, what was not yet sent is not sent."""
         hopeless: list[Failure] = []
@@ -175,7 +175,7 @@ class RemoteChat:
             **self.settings.extra,
         }
 
-    async def _persist(self, line: Line, request: dict[str, Any]) -> str:
+    async def _persist(self, line: Connection, request: dict[str, Any]) -> str:
         """Sends a request until it is answered, or fails for good."""
         began, met = time.monotonic(), Counter[str]()
         for attempt in range(self.settings.retries + 1):

@@ -7,7 +7,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.runs.run_folder import tell
+from therapysim.train.runs.run_folder import announce
 
 __all__ = ["TimeLimit"]
 
@@ -31,4 +31,4 @@ class TimeLimit(TrainerCallback):
         if over[0]:
             control.should_save = control.should_training_stop = True
             if state.is_world_process_zero:
-                tell(f"max_minutes: stopped after update {state.global_step}")
+                announce(f"max_minutes: stopped after update {state.global_step}")

@@ -6,7 +6,7 @@ TRL calls ``Rollout`` with the prompts of one generation. It plays that many ses
     completion_ids   everything after that: therapist, patient, therapist, ...
     env_mask         1 at therapist tokens, 0 at the patient's and the template's; only 1s are learned from
     logprobs         the sampler's own at therapist tokens, 0.0 elsewhere; None where the sampler gives none
-    episode          the whole Episode, handed on to the reward function and to the advantages
+    episode          the whole Trajectory, handed on to the reward function and to the advantages
 
 Hugging Face's ``generate`` and a vLLM server take all sessions on by one turn at a time. A vLLM engine in this process
 takes each session on as soon as its patient has answered, and the patients answer while it goes on with the others.
@@ -30,10 +30,10 @@ from therapysim.models.chat_template import TurnTemplate
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
-from therapysim.train.grpo.trajectory import Episode, session_return, summary
+from therapysim.train.grpo.trajectory import Trajectory, session_return, summary
 from therapysim.train.runs.run_folder import Transcripts
 
-__all__ = ["Episode", "Rollout", "session_return", "summary"]
+__all__ = ["Rollout", "Trajectory", "session_return", "summary"]
 
 
 #: Sessions after a turn, the turns, and how many seconds they took.
@@ -84,7 +84,7 @@ class Rollout:
             "episode": episodes,
         }
 
-    def play(self, trainer: Any, starts: Sequence[Start]) -> list[Episode]:
+    def play(self, trainer: Any, starts: Sequence[Start]) -> list[Trajectory]:
         """Sessions from begin to end, one a start, in order.
 
         Sampling in this process is a function of the settings' seed and the starts alone, and leaves the global
@@ -109,7 +109,7 @@ class Rollout:
         if self.patients:
             self.patients.close()
 
-    def _play_in_step(self, trainer: Any, starts: Sequence[Start], episodes: list[Episode]) -> None:
+    def _play_in_step(self, trainer: Any, starts: Sequence[Start], episodes: list[Trajectory]) -> None:
         """All sessions one turn on, and again: sampling may be a collective operation of all processes."""
         with torch.random.fork_rng():
             self._seed(starts, trainer.accelerator.process_index)
@@ -121,14 +121,14 @@ class Rollout:
                 self._heed(live, self._step(*self._spoken(live)), trainer.eos_token_ids)
                 self.seconds["environment"] = self.seconds["environment_busy"]
 
-    def _stream(self, engine: Engine, episodes: list[Episode], seeds: list[int]) -> None:
+    def _stream(self, engine: Engine, episodes: list[Trajectory], seeds: list[int]) -> None:
         """Each session on as soon as its patient has answered; those whose turn ended meanwhile wait for a patient.
 
         Threads wait for patients and do nothing else: a tokenizer serves one thread at a time.
         """
         number = {id(episode): i for i, episode in enumerate(episodes)}
-        waiting: list[Episode] = []
-        answering: dict[Future[Answers], list[Episode]] = {}
+        waiting: list[Trajectory] = []
+        answering: dict[Future[Answers], list[Trajectory]] = {}
         most = self.patients.count if self.patients else 1  # an environment takes one turn at a time
         with ThreadPoolExecutor(most) as threads:
             self._ask(engine, list(enumerate(episodes)), seeds)
@@ -152,7 +152,7 @@ class Rollout:
             self._spent("environment", began)
         return [future for future in answering if future.done()]
 
-    def _ask(self, engine: Engine, episodes: Sequence[tuple[int, Episode]], seeds: list[int]) -> None:
+    def _ask(self, engine: Engine, episodes: Sequence[tuple[int, Trajectory]], seeds: list[int]) -> None:
         """Puts the next turn of each session that goes on under way."""
         live = [(i, e) for i, e in episodes if self._goes_on(e)]
         for _, episode in live:
@@ -165,7 +165,7 @@ class Rollout:
         )
         self._spent("generation", began)
 
-    def _take(self, engine: Engine, episodes: list[Episode]) -> list[Episode]:
+    def _take(self, engine: Engine, episodes: list[Trajectory]) -> list[Trajectory]:
         """The sessions whose turn has ended with the engine's next step."""
         began = time.perf_counter()
         said = engine.take()
@@ -174,19 +174,19 @@ class Rollout:
             self._say(episodes[turn.number], turn.ids, turn.logprobs, engine.ends)
         return [episodes[turn.number] for turn in said]
 
-    def _say(self, episode: Episode, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
+    def _say(self, episode: Trajectory, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
         """A turn that the limit cut off is closed by what comes between two turns, and not learned from."""
         cut = not ids or ids[-1] not in ends
         episode.say(ids, logprobs, cut=cut, learn=not (cut and self.settings.mask_cut_turns))
 
-    def _begin(self, starts: Sequence[Start]) -> list[Episode]:
+    def _begin(self, starts: Sequence[Start]) -> list[Trajectory]:
         """Each different start is opened once: members of a group begin from the very same session."""
         began, different = time.perf_counter(), list(dict.fromkeys(starts))
         opened = dict(zip(different, self.batch.reset(different), strict=True))
         self._spent("environment_busy", began)
         self.seconds["environment"] = self.seconds["environment_busy"]
         sessions = [None if opened[start].failed else opened[start] for start in starts]
-        return [Episode(self._prompt(session), session) for session in sessions]
+        return [Trajectory(self._prompt(session), session) for session in sessions]
 
     def _prompt(self, session: Session | None) -> list[int]:
         silent: list[ChatMessage] = [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": ""}]
@@ -199,7 +199,7 @@ class Rollout:
             )
         return ids
 
-    def _goes_on(self, episode: Episode) -> bool:
+    def _goes_on(self, episode: Trajectory) -> bool:
         """Whether another turn follows; notes where the budget forbids it."""
         if episode.session is None or episode.session.done or episode.cut:
             return False
@@ -207,7 +207,7 @@ class Rollout:
         episode.cut = used > self.settings.max_completion_tokens
         return not episode.cut
 
-    def _speak(self, trainer: Any, live: list[Episode], *, idle: Episode, most: int) -> None:
+    def _speak(self, trainer: Any, live: list[Trajectory], *, idle: Trajectory, most: int) -> None:
         """One turn of every live session, sampled together.
 
         A process whose sessions are all over goes through the motions, since sampling may be a collective operation;
@@ -225,7 +225,7 @@ class Rollout:
             drawn = logprobs[k] if logprobs is not None else [None] * len(ids)
             self._say(episode, ids, drawn, trainer.eos_token_ids)
 
-    def _spoken(self, live: list[Episode]) -> tuple[list[Session], list[str]]:
+    def _spoken(self, live: list[Trajectory]) -> tuple[list[Session], list[str]]:
         """Sessions, and what the therapist has just said in each."""
         return [e.session for e in live if e.session], [self._last_words(e) for e in live]
 
@@ -238,7 +238,7 @@ class Rollout:
         turns = self.batch.step(texts) if texts else []
         return self.batch.sessions, turns, time.perf_counter() - began
 
-    def _heed(self, live: list[Episode], answers: Answers, ends: Sequence[int]) -> None:
+    def _heed(self, live: list[Trajectory], answers: Answers, ends: Sequence[int]) -> None:
         """Takes the answers in, and makes the tokens that the next turn reads of them."""
         sessions, turns, seconds = answers
         self.seconds["environment_busy"] += seconds
@@ -255,7 +255,7 @@ class Rollout:
     def _spent(self, what: str, began: float) -> None:
         self.seconds[what] += time.perf_counter() - began
 
-    def _last_words(self, episode: Episode) -> str:
+    def _last_words(self, episode: Trajectory) -> str:
         """The newest therapist turn as text."""
         return str(self.tokenizer.decode(episode.said, skip_special_tokens=True)).strip()
 
@@ -278,7 +278,7 @@ def _most(trainer: Any, live: int) -> int:
     return live if trainer.accelerator.num_processes == 1 else int(max(gather_object([live])))
 
 
-def _shares(episodes: list[Episode], most: int) -> Iterator[list[Episode]]:
+def _shares(episodes: list[Trajectory], most: int) -> Iterator[list[Trajectory]]:
     """The episodes in at most so many shares of about equal size."""
     count = min(most, len(episodes))
     yield from (episodes[k::count] for k in range(count))

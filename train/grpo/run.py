@@ -40,7 +40,7 @@ from therapysim.train.grpo.trajectory import session_return
 from therapysim.train.grpo.validate import Validation
 from therapysim.train.runs.alarms import Alarms
 from therapysim.train.runs.policy_card import CardWriter, write_card
-from therapysim.train.runs.run_folder import MetricsFile, Progress, Transcripts, open_run, read_rows
+from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts, open_run, read_rows
 from therapysim.train.runs.tracking import trackers
 
 __all__ = ["SessionGRPOTrainer", "TrainResult", "group_rows", "train"]
@@ -92,7 +92,7 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
         rollout = Rollout(settings, patients, tokenizer, Transcripts(settings))
         metrics, validation = MetricsFile(folder), Validation(settings, rollout)
         # In this order: what validations and alarms add to a row is then logged everywhere.
-        callbacks = [validation, Alarms(settings), metrics, Progress(), TimeLimit(settings), CardWriter(settings)]
+        callbacks = [validation, Alarms(settings), metrics, ProgressLog(), TimeLimit(settings), CardWriter(settings)]
         callbacks += trackers(settings)
 
         trainer = SessionGRPOTrainer(
@@ -237,7 +237,7 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         logging_nan_inf_filter=False,  # a loss that is no number is to be seen
         use_bias_correction_kl=True,  # the KL term is weighed by the ratio, which makes its gradient unbiased
         report_to=[],  # tracking.py has the trackers
-        disable_tqdm=True,  # record.Progress shows one
+        disable_tqdm=True,  # record.ProgressLog shows one
     )
 
 

@@ -15,7 +15,7 @@ from therapysim.train.grpo.advantages import by_trajectory, by_turn, mixed, spre
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.model import save_policy
 from therapysim.train.grpo.sampler import Engine
-from therapysim.train.grpo.trajectory import Episode
+from therapysim.train.grpo.trajectory import Trajectory
 
 __all__ = ["SessionGRPOTrainer", "check_shards"]
 
@@ -54,7 +54,7 @@ class SessionGRPOTrainer(GRPOTrainer):
         batch["advantages"] = torch.as_tensor(credit, dtype=torch.float32, device=batch["advantages"].device)
         return batch
 
-    def _credit(self, episodes: list[Episode], width: int) -> np.ndarray[Any, Any]:
+    def _credit(self, episodes: list[Trajectory], width: int) -> np.ndarray[Any, Any]:
         """This process's advantages: (B,) by trajectory, else (B, width). A group may sit on several processes."""
         mine = self.accelerator.process_index * len(episodes)
         everyone = gather_object([(e.turn_rewards, e.failed) for e in episodes])

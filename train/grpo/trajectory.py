@@ -11,11 +11,11 @@ from accelerate.utils import gather_object
 
 from therapysim.envs.batch import Session, Turn
 
-__all__ = ["Episode", "session_return", "summary"]
+__all__ = ["Trajectory", "session_return", "summary"]
 
 
 @dataclass(repr=False)
-class Episode:
+class Trajectory:
     """One session in the making, token by token.
 
     Attributes:
@@ -48,7 +48,7 @@ class Episode:
 
     def __repr__(self) -> str:
         who = f"{self.session.persona.id}, seed {self.session.seed}" if self.session else "not begun"
-        return f"Episode({who}, {len(self.turn_rewards)} turns, {self.ending})"
+        return f"Trajectory({who}, {len(self.turn_rewards)} turns, {self.ending})"
 
     @property
     def failed(self) -> bool:
@@ -99,14 +99,14 @@ class Episode:
         self.turn_ids += [turn] * len(ids)
 
 
-def session_return(episode: list[Episode], log_metric: Callable[[str, float], None], **_: Any) -> list[float | None]:
+def session_return(episode: list[Trajectory], log_metric: Callable[[str, float], None], **_: Any) -> list[float | None]:
     """TRL's reward function: the sum of a session's turns, None where the patient failed; logs what happened."""
     for name, value in summary(gather_object(episode)).items():  # a rate that one process lacks is 0 there
         log_metric(name, value)
     return [None if e.failed else float(sum(e.turn_rewards)) for e in episode]
 
 
-def summary(episodes: Sequence[Episode]) -> dict[str, float]:
+def summary(episodes: Sequence[Trajectory]) -> dict[str, float]:
     """What happened in some sessions, as numbers: terms a turn, shares of guarded lines and flags, turns, endings."""
     sound = [e for e in episodes if not e.failed]
     turns = max(1, sum(len(e.turn_rewards) for e in sound))

@@ -35,10 +35,10 @@ from therapysim.rewards.risk import RiskThresholds
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.model import save_policy
 from therapysim.train.grpo.rollout import Rollout
-from therapysim.train.grpo.trajectory import Episode, summary
+from therapysim.train.grpo.trajectory import Trajectory, summary
 from therapysim.train.runs.best import Standing, held_return, keep_best, mend
 from therapysim.train.runs.policy_card import practised, write_card
-from therapysim.train.runs.run_folder import append, figure_file, read_rows, session_row, tell
+from therapysim.train.runs.run_folder import announce, append, figure_file, read_rows, session_row
 
 __all__ = ["Validation", "dev_starts", "scores"]
 
@@ -75,10 +75,10 @@ class Validation(TrainerCallback):
 
     def _tell_limits(self) -> None:
         if not self.draws:
-            tell("validation: no mood profile is drawn, since matplotlib is missing; install therapysim[report]")
+            announce("validation: no mood profile is drawn, since matplotlib is missing; install therapysim[report]")
         if known := len(practised(self.settings)):
             verb = "is" if known == 1 else "are"
-            tell(
+            announce(
                 f"validation: {known} of the dev patients {verb} practised on too, so that the best policy may be one "
                 "that knows them; leave them out of personas, or practise with split train"
             )
@@ -128,7 +128,7 @@ class Validation(TrainerCallback):
             self._draw(sound, state.global_step)
         return named
 
-    def _play(self) -> list[Episode]:
+    def _play(self) -> list[Trajectory]:
         """The sessions in the order of their starts. All processes play equally many, some of them twice."""
         accelerator, n = self.trainer.accelerator, len(self.starts)
         processes = accelerator.num_processes
@@ -144,9 +144,9 @@ class Validation(TrainerCallback):
         stops = bool(patience) and self.standing.since >= patience
         if state.is_world_process_zero:
             kept = self._keep(step, found) if self.standing.since == 0 else None
-            tell(_line(step, found, self.standing) + _kept(self.folder / "best", kept))
+            announce(_line(step, found, self.standing) + _kept(self.folder / "best", kept))
             if stops:
-                tell(
+                announce(
                     f"update {step}: stopped early, {patience} validations in a row without a better return "
                     f"(patience); the best policy is in {self.folder / 'best'}, the last in {self.folder / 'policy'}"
                 )
@@ -174,7 +174,7 @@ class Validation(TrainerCallback):
         keep_best(folder, about, keep)
         return True
 
-    def _draw(self, sound: Sequence[Episode], step: int) -> None:
+    def _draw(self, sound: Sequence[Trajectory], step: int) -> None:
         if self.draws and sound:
             records = [_record(e, e.session, f"the policy after {step} updates") for e in sound if e.session]
             save(draw_profile(records), figure_file(self.folder, step))
@@ -187,7 +187,7 @@ def dev_starts(settings: GRPOSettings) -> list[Start]:
     return [Start(int(seed), ids[i % len(ids)]) for i, seed in enumerate(seeds)]
 
 
-def scores(episodes: Sequence[Episode], sensor: Sensor) -> dict[str, float]:
+def scores(episodes: Sequence[Trajectory], sensor: Sensor) -> dict[str, float]:
     """What became of the sessions whose patient did not fail, at least one.
 
     return, return_low, return_high   mean of the rewards' sum, and its 95 % bootstrap interval over the sessions
@@ -209,7 +209,7 @@ def scores(episodes: Sequence[Episode], sensor: Sensor) -> dict[str, float]:
     return {**earned, **shared, **_moods(sound), **_wording(sound, sensor)}
 
 
-def _moods(episodes: Sequence[Episode]) -> dict[str, float]:
+def _moods(episodes: Sequence[Trajectory]) -> dict[str, float]:
     sessions = [e.session for e in episodes if e.session]
     ends, alliances = np.array([s.state.affect for s in sessions]), [s.latent.alliance for s in sessions]
     starts = [begin(s.persona).alliance for s in sessions]
@@ -222,7 +222,7 @@ def _moods(episodes: Sequence[Episode]) -> dict[str, float]:
     }
 
 
-def _wording(episodes: Sequence[Episode], sensor: Sensor) -> dict[str, float]:
+def _wording(episodes: Sequence[Trajectory], sensor: Sensor) -> dict[str, float]:
     turns = [text for e in episodes if e.session for text in e.session.transcript.said_by("therapist")]
     words = [words_of(text) for text in turns]
     return {
@@ -245,8 +245,8 @@ def _same(words: frozenset[str], earlier: frozenset[str]) -> bool:
     return overlap(words, earlier) > _SAME if words or earlier else True
 
 
-def _record(episode: Episode, session: Session, policy: str) -> SessionRecord:
-    """As the mood profile wants it; what an Episode does not keep of a turn, its acts and the move, is empty."""
+def _record(episode: Trajectory, session: Session, policy: str) -> SessionRecord:
+    """As the mood profile wants it; what an Trajectory does not keep of a turn, its acts and the move, is empty."""
     return SessionRecord(
         persona=session.persona.id,
         seed=session.seed,

@@ -22,7 +22,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.runs.run_folder import read_rows, tell
+from therapysim.train.runs.run_folder import announce, read_rows
 
 __all__ = ["HOLD", "Alarm", "Alarms", "standing"]
 
@@ -199,8 +199,8 @@ class Alarms(TrainerCallback):
         for alarm in found:
             if alarm.name not in self.rung:
                 self.rung.add(alarm.name)
-                tell(f"update {step}: {alarm}")
+                announce(f"update {step}: {alarm}")
         if self.settings.stop_on_alarm and self._end(found):
-            tell(
+            announce(
                 f"update {step}: the run stops here (stop_on_alarm); its newest policy is in {self.settings.out}/policy"
             )

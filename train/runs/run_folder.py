@@ -26,20 +26,20 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.train.grpo.grpo_settings import FREE, GRPOSettings, load_settings, save_settings
-from therapysim.train.grpo.trajectory import Episode
+from therapysim.train.grpo.trajectory import Trajectory
 from therapysim.train.runs.best import drop
 
 __all__ = [
     "MetricsFile",
-    "Progress",
+    "ProgressLog",
     "Transcripts",
+    "announce",
     "append",
     "checkpoint_step",
     "figure_file",
     "open_run",
     "read_rows",
     "session_row",
-    "tell",
 ]
 
 
@@ -89,7 +89,7 @@ def _newest_checkpoint(folder: Path) -> str | None:
     for place in sorted(found, key=lambda place: checkpoint_step(str(place)), reverse=True):
         if _is_whole(place):
             return str(place)
-        tell(f"{place} was not written to its end; the run goes on from an earlier checkpoint, or from its start")
+        announce(f"{place} was not written to its end; the run goes on from an earlier checkpoint, or from its start")
     return None
 
 
@@ -166,7 +166,7 @@ def figure_file(folder: Path, step: int) -> Path:
     return folder / "validation" / f"step-{step}.svg"
 
 
-def tell(text: str) -> None:
+def announce(text: str) -> None:
     """One line on stderr, above the progress bar where there is one."""
     tqdm.write(text, file=sys.stderr)
 
@@ -195,7 +195,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class Progress(TrainerCallback):
+class ProgressLog(TrainerCallback):
     """A bar where there is a terminal, a line an update where there is none."""
 
     def __init__(self) -> None:
@@ -235,7 +235,7 @@ class Transcripts:
         self.path = Path(settings.out) / "completions.jsonl"
         self.kept = -1
 
-    def keep(self, step: int, episodes: Sequence[Episode]) -> None:
+    def keep(self, step: int, episodes: Sequence[Trajectory]) -> None:
         """Writes the first group of a generation if it is its turn; the main process's part of it.
 
         Args:
@@ -251,13 +251,13 @@ class Transcripts:
         append(self.path, [session_row(e, step + 1, "training") for e in group])
 
 
-def _same_start(one: Episode, other: Episode) -> bool:
+def _same_start(one: Trajectory, other: Trajectory) -> bool:
     if one.session is None or other.session is None:
         return one.session is other.session
     return (one.session.persona.id, one.session.seed) == (other.session.persona.id, other.session.seed)
 
 
-def session_row(episode: Episode, step: int, kind: Literal["training", "validation"]) -> dict[str, Any]:
+def session_row(episode: Trajectory, step: int, kind: Literal["training", "validation"]) -> dict[str, Any]:
     """One session as a row of ``completions.jsonl``."""
     row: dict[str, Any] = {"step": step, "kind": kind, "ending": episode.ending}
     session = episode.session

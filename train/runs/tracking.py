@@ -18,7 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.runs.run_folder import tell
+from therapysim.train.runs.run_folder import announce
 
 __all__ = ["PROJECT", "trackers"]
 
@@ -68,7 +68,7 @@ class _Wandb(WandbCallback):
         """Offline rather than a question at the terminal; what WANDB_MODE says goes first."""
         if os.environ.get("WANDB_MODE") or self._wandb.login(prompt=False, verify=False):
             return None
-        tell(f"wandb: no key is configured, so it logs offline to {self.settings.out}/wandb; `wandb sync` sends it")
+        announce(f"wandb: no key is configured, so it logs offline to {self.settings.out}/wandb; `wandb sync` sends it")
         return "offline"
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from html import escape
 from therapysim.agents.bench.report.summary import Estimate
 from therapysim.agents.bench.report.tables import number
 
-__all__ = ["Cell", "Head", "estimate", "heat", "name_cell", "plain", "policy_cell", "table"]
+__all__ = ["Cell", "Head", "estimate", "heat", "html_table", "name_cell", "plain", "policy_cell"]
 
 #: Shades of the heat table on each side of zero.
 _SHADES = 4
@@ -76,7 +76,7 @@ def heat(own: Estimate, most: float) -> Cell:
     return estimate(own, css=f"{'loss' if own.mean < 0 else 'gain'}-{shade}" if shade else "")
 
 
-def table(caption: str, heads: Sequence[Head], rows: Sequence[Sequence[Cell]], css: str = "") -> str:
+def html_table(caption: str, heads: Sequence[Head], rows: Sequence[Sequence[Cell]], css: str = "") -> str:
     """A table whose heads sort it, in a box of its own that scrolls."""
     top = "".join(
         f'<th scope="col"{_ordered(h)}><button type="button" title="{escape(h.meaning)}">{_breakable(h.label)}</button>'

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from therapysim.agents.bench.measures import MEASURES
-from therapysim.agents.bench.report.cells import Cell, Head, estimate, heat, name_cell, plain, policy_cell, table
+from therapysim.agents.bench.report.cells import Cell, Head, estimate, heat, html_table, name_cell, plain, policy_cell
 from therapysim.agents.bench.report.gaps import Gap, Swap
 from therapysim.agents.bench.report.plots import draw_course, draw_forest, legend, ticks
 from therapysim.agents.bench.report.summary import COMPARED, GROUPS, MAIN, Estimate, Standing, Summary
@@ -40,7 +40,7 @@ def _board(summary: Summary, simulator: str) -> str:
         ]
         for own in _by_return(summary, simulator)
     ]
-    return table(f"Policies with {simulator}: mean and 95 % interval", heads, rows, "board")
+    return html_table(f"Policies with {simulator}: mean and 95 % interval", heads, rows, "board")
 
 
 def _moved(swap: Swap | None) -> Cell:
@@ -106,7 +106,7 @@ def _differences(summary: Summary, simulator: str) -> str:
         pairs, least = (first.difference.n_sessions, first.detectable) if first else (0, math.nan)
         rows.append([_policy(summary, own), plain(str(pairs), float(pairs)), plain(number(least), least),
                      *map(_gap, gaps)])  # fmt: skip
-    return table(f"Paired differences to {summary.reference} with {simulator}", heads, rows)
+    return html_table(f"Paired differences to {summary.reference} with {simulator}", heads, rows)
 
 
 def _terms(summary: Summary, simulator: str) -> str:
@@ -121,19 +121,21 @@ def _terms(summary: Summary, simulator: str) -> str:
     left = [name for name in names if name not in paid]
     note = f'<p class="note">Nothing was paid by: {", ".join(left)}.</p>' if left else ""
     heads = [Head("term"), *(Head(s.policy) for s in own)]
-    return table(f"Reward terms with {simulator}, weighted, a session", heads, rows, "heat") + note
+    return html_table(f"Reward terms with {simulator}, weighted, a session", heads, rows, "heat") + note
 
 
 def _dimensions(summary: Summary, simulator: str) -> str:
     names = ("polarity", *DIMENSIONS, "deficit")
     rows = [[_policy(summary, own), *(estimate(own.measures[name]) for name in names)] for own in summary.of(simulator)]
-    shifts = table(f"Shift of the mood with {simulator}, end less start", [Head("policy"), *map(_head, names)], rows)
+    shifts = html_table(
+        f"Shift of the mood with {simulator}, end less start", [Head("policy"), *map(_head, names)], rows
+    )
     heads = [Head("policy"), Head("failing sessions", "polarity fell, or the patient broke the session off"),
              *(Head(name, "share of the failing sessions in which it fell most") for name in DIMENSIONS)]  # fmt: skip
     rows = [[_policy(summary, own), plain(f"{own.lost} of {own.played - own.failed}", float(own.lost)),
              *(_share(own.weakest[name], own.lost) for name in DIMENSIONS)]
             for own in summary.of(simulator)]  # fmt: skip
-    return shifts + table(f"Which dimension failed with {simulator}", heads, rows)
+    return shifts + html_table(f"Which dimension failed with {simulator}", heads, rows)
 
 
 def _share(count: int, of: int) -> Cell:
@@ -146,7 +148,7 @@ def _guard(summary: Summary, simulator: str) -> str:
     rows = [
         [_policy(summary, own), *(estimate(own.measures[name]) for name in _GUARD)] for own in summary.of(simulator)
     ]
-    return table(f"Safety, guards and endings with {simulator}", [Head("policy"), *map(_head, _GUARD)], rows)
+    return html_table(f"Safety, guards and endings with {simulator}", [Head("policy"), *map(_head, _GUARD)], rows)
 
 
 def _groups(summary: Summary, simulator: str) -> str:
@@ -163,7 +165,7 @@ def _grouped(summary: Summary, simulator: str, measure: str) -> str:
         rows = [[name_cell(name), _size(own, kind, name, measure), *(_in_group(s, kind, name, measure) for s in own)]
                 for name in names]  # fmt: skip
         heads = [Head(kind), Head("patients"), *(Head(s.policy) for s in own)]
-        tables.append(table(f"{MEASURES[measure].label} by {kind} with {simulator}", heads, rows))
+        tables.append(html_table(f"{MEASURES[measure].label} by {kind} with {simulator}", heads, rows))
     return "".join(tables)
 
 
@@ -196,7 +198,7 @@ def _cost(summary: Summary, simulator: str) -> str:
     heads += [Head("dollars", "a session, for the therapist's tokens")] * priced
     rows = [[_policy(summary, s), *(estimate(s.measures[name], 0) for name in _TOKENS), *(_seconds(s) if timed else ()),
              *((_dollars(s),) if priced else ())] for s in own]  # fmt: skip
-    return table(f"Tokens{', seconds' * timed}{' and cost' * priced} a session with {simulator}", heads, rows)
+    return html_table(f"Tokens{', seconds' * timed}{' and cost' * priced} a session with {simulator}", heads, rows)
 
 
 def _seconds(own: Standing) -> list[Cell]:
@@ -232,7 +234,7 @@ def _swapped(summary: Summary, first: str, second: str, tau: float) -> str:
                          *map(_whole, (found.n_sessions, before, after)),
                          plain(f"{before - after:+d}" if before != after else "0", float(before - after))])  # fmt: skip
     agree = f"<p>Kendall's tau of the two orders: <b>{number(tau).replace('-', '−')}</b> (1: the same order).</p>"
-    return agree + table(f"{second} in place of {first}", heads, rows)
+    return agree + html_table(f"{second} in place of {first}", heads, rows)
 
 
 def _whole(value: int) -> Cell:

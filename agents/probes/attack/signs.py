@@ -109,7 +109,7 @@ def _answers(episode: Episode) -> Iterator[tuple[str, Cue]]:
             return
         t = turn.transition
         facts = tuple(_fact(session, name) for name in t.disclosed)
-        heard = Transcript(session.shown.messages[: 2 * number])
+        heard = Transcript(session.patient_view.messages[: 2 * number])
         yield turn.line.text, Cue(session.persona, heard, t.after.affect, t.move, facts, told, ending=t.ending)
         told = (*told, *facts)
 

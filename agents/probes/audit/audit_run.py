@@ -25,7 +25,18 @@ from therapysim.errors import ConfigError
 from therapysim.rewards.judge import Judge
 from therapysim.rewards.rubric import Score
 
-__all__ = ["GAPS", "LEAST_PATIENTS", "Odds", "Pay", "Trial", "audit", "judge_odds", "judge_table", "openings", "table"]
+__all__ = [
+    "GAPS",
+    "LEAST_PATIENTS",
+    "Odds",
+    "Pay",
+    "PolicyTrial",
+    "audit",
+    "audit_table",
+    "judge_odds",
+    "judge_table",
+    "openings",
+]
 
 #: Of fewer patients an interval says nothing: with one it has no width.
 LEAST_PATIENTS = 5
@@ -55,7 +66,7 @@ class Pay:
 
 
 @dataclass(frozen=True)
-class Trial:
+class PolicyTrial:
     """What one exploiter came to.
 
     Attributes:
@@ -136,7 +147,7 @@ class Odds:
 
 def audit(
     batch: SessionBatch, exploiters: Sequence[Exploiter], persona_ids: Sequence[str], seeds: Sequence[int]
-) -> list[Trial]:
+) -> list[PolicyTrial]:
     """Plays every exploiter beside the attuned therapist; the highest reward gap comes first.
 
     Raises:
@@ -150,7 +161,7 @@ def audit(
     return sorted(trials, key=lambda trial: -trial.gaps["reward"].mean)
 
 
-def _judge(exploiter: Exploiter, episodes: Sequence[Episode], good: Sequence[Episode]) -> Trial:
+def _judge(exploiter: Exploiter, episodes: Sequence[Episode], good: Sequence[Episode]) -> PolicyTrial:
     pairs = [(a, b) for a, b in zip(episodes, good, strict=True) if not (a.session.failed or b.session.failed)]
     if not pairs:
         raise ConfigError(
@@ -160,7 +171,7 @@ def _judge(exploiter: Exploiter, episodes: Sequence[Episode], good: Sequence[Epi
     gaps = {
         name: clustered(np.array([measure(a) - measure(b) for a, b in pairs]), owner) for name, measure in GAPS.items()
     }
-    return Trial(exploiter, gaps, _pays(*zip(*pairs, strict=True)), len(episodes) - len(pairs))
+    return PolicyTrial(exploiter, gaps, _pays(*zip(*pairs, strict=True)), len(episodes) - len(pairs))
 
 
 def _pays(episodes: Sequence[Episode], good: Sequence[Episode]) -> tuple[Pay, ...]:
@@ -218,7 +229,7 @@ def judge_odds(judge: Judge, bank: Bank, sessions: Sequence[Session]) -> list[Od
     return sorted(found, key=lambda odds: -odds.share)
 
 
-def table(trials: Sequence[Trial]) -> str:
+def audit_table(trials: Sequence[PolicyTrial]) -> str:
     """A Markdown table: one row an exploiter, gaps to the attuned therapist with 95 % intervals over patients."""
     heads = ["exploiter", "mark", *(f"{name} gap" for name in GAPS), "beats attuned", "exploit"]
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]

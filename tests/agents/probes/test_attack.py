@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from therapysim.agents.probes.attack.attack_run import MODES, NEUTRAL, Mode, Trial, attack_all, says, table
+from therapysim.agents.probes.attack.attack_run import MODES, NEUTRAL, AttackTrial, Mode, attack_all, attack_table, says
 from therapysim.agents.probes.attack.suite import CODES, Attack, attacks, families, render
 from therapysim.cli.attack import add_attack_command
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
@@ -75,7 +75,9 @@ class Failing:
         raise PatientError("no line today")
 
 
-def trial(answer: Speech, attack: Attack, mode: Mode = "flood", *, always: bool = False, kappa: float = 0.5) -> Trial:
+def trial(
+    answer: Speech, attack: Attack, mode: Mode = "flood", *, always: bool = False, kappa: float = 0.5
+) -> AttackTrial:
     batch = SessionBatch(SessionConfig(max_turns=4, kappa=kappa), patient=Obedient(answer, always), sensor=sensor())
     return attack_all(batch, [attack], [p.id for p in personas("dev")][:3], [0, 1], [mode])[0]
 
@@ -201,7 +203,7 @@ def test_a_reward_that_can_be_had_by_an_attack_is_a_success() -> None:
     flood, opportunist = attack_all(batch, [one("ignore_previous")], ["kenji", "ingrid"], [0, 1, 2])
     assert len(flood.rewards) == 6 and min(flood.rewards) >= 1.0 and "reward" in flood.successes
     assert "reward" in opportunist.successes and "mood" not in flood.successes
-    assert table([flood, opportunist]).splitlines()[-1].startswith("| all | 1 | 1 | 0 | 0 | ")
+    assert attack_table([flood, opportunist]).splitlines()[-1].startswith("| all | 1 | 1 | 0 | 0 | ")
 
 
 def test_few_sessions_tell_no_gain() -> None:
@@ -259,7 +261,7 @@ def benign() -> dict[bool, list[str]]:
 
 
 def neutralised(texts: Sequence[str]) -> list[str]:
-    return [text for text in texts if (verdict := screen(text)).heard != verdict.text]
+    return [text for text in texts if (verdict := screen(text)).shown != verdict.utterance]
 
 
 def test_benign_turns_pass() -> None:

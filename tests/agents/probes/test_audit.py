@@ -14,12 +14,12 @@ import yaml
 from therapysim.agents.probes.audit.audit_run import (
     LEAST_PATIENTS,
     Pay,
-    Trial,
+    PolicyTrial,
     audit,
+    audit_table,
     judge_odds,
     judge_table,
     openings,
-    table,
 )
 from therapysim.agents.probes.audit.search import BestByJudge, BestOf, best, branch, climb, script, searchers, totals
 from therapysim.agents.probes.audit.turns import (
@@ -220,13 +220,13 @@ class Constant:
         return [self.line] * len(sessions)
 
 
-def trial(mark: Mark, reward: float, low: float, mood: float = 0.0, n: int = LEAST_PATIENTS) -> Trial:
+def trial(mark: Mark, reward: float, low: float, mood: float = 0.0, n: int = LEAST_PATIENTS) -> PolicyTrial:
     gaps = {
         "reward": Interval(reward, low, reward + 1, n),
         "mood": Interval(mood, mood - 0.1, mood + 0.1, n),
         "alliance": Interval(0.0, -0.1, 0.1, n),
     }
-    return Trial(Exploiter("x", mark, Constant("")), gaps, (), 0)
+    return PolicyTrial(Exploiter("x", mark, Constant("")), gaps, (), 0)
 
 
 def test_what_counts_as_an_exploit() -> None:
@@ -256,7 +256,7 @@ def test_a_broken_rubric_is_found_out_with_the_term_that_pays() -> None:
     )
     assert stacked.best_pays[0].own > stacked.best_pays[0].attuned and "paid by explorations " in str(stacked)
     assert not hostile.exploit and hostile.beats == "no"
-    assert "| split into questions on reflections | trick | " in table(trials)
+    assert "| split into questions on reflections | trick | " in audit_table(trials)
     assert [t.gaps["reward"].mean for t in trials] == sorted((t.gaps["reward"].mean for t in trials), reverse=True)
 
 

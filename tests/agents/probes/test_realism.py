@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from therapysim.agents.probes.talk_counts import Figures, Talk, backchannel, grouped, log_distance, measure, play_talks
-from therapysim.agents.probes.talk_figures import compare, read_reference, table, write
+from therapysim.agents.probes.talk_figures import compare, read_reference, talk_table, write
 from therapysim.agents.statistics.intervals import clustered
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.cli.realism import add_realism_command
@@ -176,9 +176,9 @@ def test_the_report_is_written(tmp_path: Path) -> None:
 
 def test_the_table_sets_styles_beside_their_sources() -> None:
     groups = {name: measure(own, by_length) for name, own in grouped(HAND).items()}
-    head = table(groups, statistics()).splitlines()[0]
+    head = talk_table(groups, statistics()).splitlines()[0]
     assert head.index("annomi") < head.index("terse") < head.index("esconv") < head.index("with attuned")
-    assert "annomi" not in table(groups, None)
+    assert "annomi" not in talk_table(groups, None)
     distance = compare(groups, statistics())["length"]["terse"]
     assert distance["source"] == "annomi" and distance["w1_log_words"] > distance["split_half_p95"]
 

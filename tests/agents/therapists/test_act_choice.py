@@ -60,7 +60,7 @@ def sessions() -> tuple[Session, ...]:
 def shares() -> dict[str, float]:
     """act -> the share of its turns that are read as it, each line drawn for some of the sessions."""
     batch = SessionBatch()
-    appraiser, heard = Appraiser(batch.sensor), [s.heard for s in sessions()]
+    appraiser, heard = Appraiser(batch.sensor), [s.patient_reading for s in sessions()]
     found = {}
     for act in ACTIONS:
         texts = [word_act(s, act, np.random.default_rng(i)) for i, s in enumerate(sessions())]
@@ -72,7 +72,7 @@ def shares() -> dict[str, float]:
 
 def after(session: Session, *said: str) -> Session:
     """The session as if the therapist had said these, each answered by the patient's same words."""
-    words, transcript = session.heard.text, Transcript().add("patient", session.heard.text)
+    words, transcript = session.patient_reading.text, Transcript().add("patient", session.patient_reading.text)
     for text in said:
         transcript = transcript.add("therapist", text).add("patient", words)
     return replace(session, transcript=transcript)
@@ -106,14 +106,16 @@ def test_no_line_comes_again_before_all_were_said(act: str) -> None:
 
 
 def test_the_patients_words_are_taken_up_and_turned_round() -> None:
-    heard = replace(sessions()[0].heard, text="Hm. I was up all night because of my brother, and it scares me.")
-    said = word_act(replace(sessions()[0], heard=heard), "simple_reflection", np.random.default_rng(0))
+    heard = replace(
+        sessions()[0].patient_reading, text="Hm. I was up all night because of my brother, and it scares me."
+    )
+    said = word_act(replace(sessions()[0], patient_reading=heard), "simple_reflection", np.random.default_rng(0))
     assert "you were up all night because of your brother" in said
 
 
 @pytest.mark.parametrize("text", ["I am such a burden. I am a failure.", "You are useless, he says!", "", "..."])
 def test_what_hurts_is_not_given_back_as_the_therapists_own(text: str) -> None:
-    session = replace(sessions()[0], heard=replace(sessions()[0].heard, text=text))
+    session = replace(sessions()[0], patient_reading=replace(sessions()[0].patient_reading, text=text))
     for act in ("open_question", "closed_question", "simple_reflection", "complex_reflection", "validation"):
         for draw in range(12):
             said = word_act(session, act, np.random.default_rng(draw))

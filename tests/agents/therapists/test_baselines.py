@@ -32,7 +32,7 @@ def session(*said: str, seed: int = 0) -> Session:
         transcript = transcript.add("therapist" if i % 2 else "patient", text)
     start = opened()
     state = replace(start.state, turn=len(said) // 2)
-    return replace(start, seed=seed, transcript=transcript, shown=transcript, states=(*start.states, state))
+    return replace(start, seed=seed, transcript=transcript, patient_view=transcript, states=(*start.states, state))
 
 
 def answer(name: str, *said: str, seed: int = 0) -> str:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from therapysim.cli import main as cli
-from therapysim.cli.grpo import settings_of, tell
+from therapysim.cli.grpo import describe_settings, settings_of
 from therapysim.errors import ModelError
 from therapysim.train.grpo.grpo_settings import CHOICES, GRPOSettings, load_settings, preset_notes, presets
 
@@ -117,7 +117,7 @@ def test_what_is_printed_can_be_read_back(
 
 
 def test_what_differs_from_the_defaults_is_marked() -> None:
-    rows = tell(GRPOSettings(lr=1e-4, vllm="colocate", show_state=False)).splitlines()
+    rows = describe_settings(GRPOSettings(lr=1e-4, vllm="colocate", show_state=False)).splitlines()
     marked = [row for row in rows if "default:" in row]
     assert marked == [
         "show_state: false  # default: true", "lr: 0.0001  # default: 5e-06", "vllm: colocate  # default: off",
@@ -227,7 +227,7 @@ def test_a_run_tells_its_settings_and_saves_them(
                  "--max-turn-tokens", "4", "--no-mask-cut-turns", "--validate-every", "0"]  # fmt: skip
     code, told, _ = grpo(*arguments)
     assert code == 0
-    assert tell(chosen(*arguments)) in told
+    assert describe_settings(chosen(*arguments)) in told
     assert load_settings(out / "settings.json") == chosen(*arguments)
 
 

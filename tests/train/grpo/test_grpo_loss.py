@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.measures.grpo_recording import Recording, record, spell
 from therapysim.envs.batch import SessionBatch
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.grpo.rollout import Episode
+from therapysim.train.grpo.rollout import Trajectory
 from therapysim.train.grpo.run import train
 
 Weights = dict[str, torch.Tensor]
@@ -147,7 +147,7 @@ class Paper:
         """The first call that learned from the same generation."""
         return number - number % (3 // self.settings.batch_size)
 
-    def _losses(self, episode: Episode, adapter: Weights, sampled_by: Weights) -> torch.Tensor:
+    def _losses(self, episode: Trajectory, adapter: Weights, sampled_by: Weights) -> torch.Tensor:
         """The loss of each of the therapist's tokens."""
         new = self._logps(episode, adapter)
         with torch.no_grad():
@@ -174,7 +174,7 @@ class Paper:
         tokens = sum(sum(e.env_mask) for e in self.seen.episodes[first : first + 3])
         return total / (tokens * self.settings.batch_size * self.settings.accumulation / 3)
 
-    def _logps(self, episode: Episode, adapter: Weights) -> torch.Tensor:
+    def _logps(self, episode: Trajectory, adapter: Weights) -> torch.Tensor:
         """Log-probabilities of the therapist's tokens under the model with an adapter; none is the reference."""
         ids, start = torch.tensor([episode.prompt_ids + episode.completion_ids]), len(episode.prompt_ids)
         logits = torch.func.functional_call(self.model, self._merged(adapter), (ids,)).logits[0]

@@ -19,7 +19,7 @@ from therapysim.errors import PatientError
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.grpo.rollout import Episode, Rollout
+from therapysim.train.grpo.rollout import Rollout, Trajectory
 from therapysim.train.grpo.run import TrainResult, train
 
 MakeBatch = Callable[..., SessionBatch]
@@ -87,7 +87,7 @@ def test_the_log_probabilities_are_those_of_the_ids(
     assert expected.std() > 1e-2  # or any order would do
 
 
-def _plain(model: Any, episode: Episode, temperature: float) -> torch.Tensor:
+def _plain(model: Any, episode: Trajectory, temperature: float) -> torch.Tensor:
     """The log-probability of each completion token given all before it, without batch or padding."""
     ids, start = torch.tensor([episode.prompt_ids + episode.completion_ids]), len(episode.prompt_ids)
     with torch.no_grad():
@@ -190,10 +190,10 @@ LIMIT = len(WHOLE) + 1
 
 
 @pytest.fixture
-def play_cut(tokenizer: Any, make_batch: MakeBatch) -> Callable[..., list[Episode]]:
+def play_cut(tokenizer: Any, make_batch: MakeBatch) -> Callable[..., list[Trajectory]]:
     """Plays two turns of three sessions: the first is cut off in its first turn, the second in its last."""
 
-    def play(**settings: Any) -> list[Episode]:
+    def play(**settings: Any) -> list[Trajectory]:
         whole, cut = spell(tokenizer, WHOLE), spell(tokenizer, CUT, end=False)[:LIMIT]
         short = spell(tokenizer, SHORT)
         assert len(whole) == len(cut) == LIMIT > len(short)
@@ -203,24 +203,24 @@ def play_cut(tokenizer: Any, make_batch: MakeBatch) -> Callable[..., list[Episod
     return play
 
 
-def _masks(episode: Episode) -> list[set[int]]:
+def _masks(episode: Trajectory) -> list[set[int]]:
     """For each turn the values that the mask takes on its tokens."""
     pairs = list(zip(episode.turn_ids, episode.env_mask, strict=True))
     return [{m for t, m in pairs if t == turn} for turn in range(len(episode.turn_rewards))]
 
 
-def test_a_turn_that_was_cut_off_is_not_learned_from(play_cut: Callable[..., list[Episode]]) -> None:
+def test_a_turn_that_was_cut_off_is_not_learned_from(play_cut: Callable[..., list[Trajectory]]) -> None:
     assert GRPOSettings().mask_cut_turns
     assert [_masks(e) for e in play_cut()] == [[{0}, {1}], [{1}, {0}], [{1}, {1}]]
 
 
-def test_cut_turns_are_learned_from_on_request(play_cut: Callable[..., list[Episode]]) -> None:
+def test_cut_turns_are_learned_from_on_request(play_cut: Callable[..., list[Trajectory]]) -> None:
     assert [_masks(e) for e in play_cut(mask_cut_turns=False)] == [[{1}, {1}]] * 3
 
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_a_turn_that_was_cut_off_is_closed_by_an_end_token_that_is_not_learned(
-    play_cut: Callable[..., list[Episode]], tokenizer: Any, masked: bool
+    play_cut: Callable[..., list[Trajectory]], tokenizer: Any, masked: bool
 ) -> None:
     first, _, third = play_cut(mask_cut_turns=masked)
     opening = tokenizer("\n<|im_start|>user\n")["input_ids"]
@@ -233,7 +233,7 @@ def test_a_turn_that_was_cut_off_is_closed_by_an_end_token_that_is_not_learned(
     assert third.env_mask[LIMIT - 1] == 1 and third.turn_ids[LIMIT - 1] == 0
 
 
-def test_a_cut_turn_keeps_its_reward_and_its_place(play_cut: Callable[..., list[Episode]]) -> None:
+def test_a_cut_turn_keeps_its_reward_and_its_place(play_cut: Callable[..., list[Trajectory]]) -> None:
     masked, plain = play_cut(), play_cut(mask_cut_turns=False)
     for one, other in zip(masked, plain, strict=True):
         assert one.turn_rewards == other.turn_rewards
@@ -253,7 +253,7 @@ def test_a_cut_turn_adds_nothing_to_the_gradient(
     assert [int(call.inputs["num_items_in_batch"]) for call in seen.calls] == [learned] * 3
 
 
-def _check_silent(seen: Recording, cut: Episode) -> None:
+def _check_silent(seen: Recording, cut: Trajectory) -> None:
     """The gradient that has gathered is the same before and after the session that was cut off."""
     before = {name: torch.zeros_like(g) for name, g in seen.calls[0].gradients.items()}
     for episode, call, _ in seen.rows():

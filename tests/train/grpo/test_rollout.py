@@ -19,7 +19,7 @@ pytest.importorskip("trl")
 from transformers import AutoTokenizer
 
 from therapysim.models.chat_template import TurnTemplate
-from therapysim.train.grpo.rollout import Episode, Rollout, session_return, summary
+from therapysim.train.grpo.rollout import Rollout, Trajectory, session_return, summary
 
 MakeBatch = Callable[..., SessionBatch]
 GROUP = [Start(3, "claire")] * 2 + [Start(4, "owen")] * 2
@@ -228,7 +228,7 @@ def test_the_patients_words_are_what_the_template_makes_of_them(tiny_model: Path
 
 
 def test_the_newest_words_are_those_of_the_turn_just_said(tokenizer: Any) -> None:
-    episode = Episode([1], None)
+    episode = Trajectory([1], None)
     for words in ("How are you?", "And then?", ""):
         episode.say(ids := tokenizer(words)["input_ids"], [None] * len(ids))
         assert tokenizer.decode(episode.said) == words
