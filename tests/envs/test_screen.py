@@ -231,7 +231,7 @@ def test_nothing_past_the_limit_is_read(monkeypatch: pytest.MonkeyPatch) -> None
             patch.setattr(module, "_visible", lambda char, seen=seen: seen.append(char) is None)
             screen("é" * size)
         counts.append(len(seen))
-    assert counts == [2_000, 2_000] and screen("abc", ScreenSettings(max_chars=2)).text == "ab"
+    assert counts == [2_000, 2_000] and screen("abc", ScreenSettings(max_chars=2)).utterance == "ab"
 
 
 def patterns() -> dict[str, re.Pattern[str]]:
