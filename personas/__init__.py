@@ -4,7 +4,9 @@ A `Persona` is one patient's file, checked; `find`, `personas` and `library` han
 which is what the session's dynamics decided, as a `Line`. `ScriptedPatient` is the default: seeded, offline and fast.
 """
 
+from therapysim.personas.llm.llm_patient import LLMPatient
 from therapysim.personas.load import find, library, load_persona, personas
+from therapysim.personas.opening import open_patient
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Fact, Persona
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
@@ -12,6 +14,7 @@ from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 __all__ = [
     "Cue",
     "Fact",
+    "LLMPatient",
     "Line",
     "Patient",
     "Persona",
@@ -19,5 +22,6 @@ __all__ = [
     "find",
     "library",
     "load_persona",
+    "open_patient",
     "personas",
 ]

@@ -1,7 +1,13 @@
 """How a session is read and judged: the emotion sensor, the affective matrix, and the reward. No language model."""
 
-from therapysim.rewards.matrix import DIMENSIONS, LABELS, MATRIX, VALENCE_MAP
+from therapysim.rewards.calibration import Calibration
+from therapysim.rewards.judge import Judge, Judgement
+from therapysim.rewards.matrix import DIMENSIONS, LABELS, MATRIX, VALENCE_MAP, deficit_dimension, polarity, valence
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings, shipped_sensor
+from therapysim.rewards.reading.open_sensor import open_sensor
+from therapysim.rewards.reading.relevance import open_relevance
+from therapysim.rewards.reading.tone_guard import open_tone_guard
+from therapysim.rewards.reading.valence import ValenceReader
 from therapysim.rewards.risk import CATEGORIES, Risk, RiskCategory, RiskThresholds
 from therapysim.rewards.rubric import PRESETS, TERMS, Rubric, RubricSettings, Score
 
@@ -13,7 +19,10 @@ __all__ = [
     "PRESETS",
     "TERMS",
     "VALENCE_MAP",
+    "Calibration",
     "EmotionSensor",
+    "Judge",
+    "Judgement",
     "Risk",
     "RiskCategory",
     "RiskThresholds",
@@ -21,5 +30,12 @@ __all__ = [
     "RubricSettings",
     "Score",
     "SensorSettings",
+    "ValenceReader",
+    "deficit_dimension",
+    "open_relevance",
+    "open_sensor",
+    "open_tone_guard",
+    "polarity",
     "shipped_sensor",
+    "valence",
 ]

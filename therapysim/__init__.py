@@ -2,7 +2,11 @@
 
 Importing this package registers ``TherapySim-v0``:
 
-    import gymnasium as gym
+    import sys
+
+import gymnasium as gym
+
+from therapysim.moved import OldPlaces
     import therapysim
 
     env = gym.make("TherapySim-v0")
@@ -10,7 +14,11 @@ Importing this package registers ``TherapySim-v0``:
 ``gym.make("therapysim:TherapySim-v0")`` imports it for you; Gymnasium 1.x has no plug-in entry point that would.
 """
 
+import sys
+
 import gymnasium as gym
+
+from therapysim.moved import OldPlaces
 
 __version__ = "0.1.0"
 
@@ -20,3 +28,6 @@ if "TherapySim-v0" not in gym.registry:
         entry_point="therapysim.envs.therapy:TherapySimEnv",
         vector_entry_point="therapysim.envs.vector:TherapySimVectorEnv",
     )
+
+if not any(isinstance(finder, OldPlaces) for finder in sys.meta_path):
+    sys.meta_path.append(OldPlaces())

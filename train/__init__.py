@@ -1,1 +1,33 @@
-"""How a policy learns, and the recipes of the shipped weights."""
+"""How a policy learns, and the recipes of the shipped weights.
+
+What is exported here is imported when it is asked for, since most of it needs torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from therapysim.moved import refuse_renamed
+
+if TYPE_CHECKING:
+    from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, presets
+    from therapysim.train.grpo.run import TrainResult
+    from therapysim.train.grpo.run import train as train_grpo
+    from therapysim.train.runs.export import export as export_policy
+
+__all__ = ["GRPOSettings", "TrainResult", "export_policy", "load_settings", "presets", "train_grpo"]
+
+_PLACES = {
+    "GRPOSettings": ("grpo.grpo_settings", "GRPOSettings"),
+    "TrainResult": ("grpo.run", "TrainResult"),
+    "export_policy": ("runs.export", "export"),
+    "load_settings": ("grpo.grpo_settings", "load_settings"),
+    "presets": ("grpo.grpo_settings", "presets"),
+    "train_grpo": ("grpo.run", "train"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        refuse_renamed(__name__, name, {})
+    module, attribute = _PLACES[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)

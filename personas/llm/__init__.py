@@ -1,1 +1,5 @@
 """A language model in the patient's chair: its prompt, the guard over its lines, the shipped adapter."""
+
+from therapysim.personas.llm.llm_patient import LLMPatient
+
+__all__ = ["LLMPatient"]
