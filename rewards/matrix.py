@@ -28,6 +28,7 @@ __all__ = [
 
 Floats = NDArray[np.float32]
 
+#: The four dimensions of the Hourglass of Emotions, in the order of every ``(..., 4)`` array in this package.
 DIMENSIONS = ("introspection", "temper", "attitude", "sensitivity")
 
 #: label -> (valence, introspection, temper, attitude, sensitivity), in the order of the GoEmotions label file.
