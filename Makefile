@@ -26,7 +26,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 docs: $(READY)
-	$(BIN)/sphinx-build -W --keep-going -q -E -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -E -b html -c docs . docs/_build/html
 
 bench: $(PEERS)
 	$(BIN)/python tests/bench.py

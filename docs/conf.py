@@ -23,9 +23,13 @@ copyright = f"2026, {author}"
 version = release = therapysim.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+# Every Markdown file of the repository is a page, so that a link to a model card is read, and checked, as any other.
+root_doc = "docs/index"
+include_patterns = ["*.md", "**/*.md"]
+exclude_patterns = [".*", "build", "dist", "docs/_build", "models", "runs", "therapysim", "wandb"]
 if find_spec("therapysim.models") is None:
-    exclude_patterns.append("api/models.md")
+    exclude_patterns.append("docs/api/models.md")
+suppress_warnings = ["toc.not_included"]  # cards and results are linked where they matter
 
 html_theme = "furo"
 html_title = f"TherapySim {version}"
@@ -84,10 +88,16 @@ def autodoc_directive(room: ModuleType, name: str) -> str:
 def shorten_data_sheet(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Leaves a data sheet, which is Markdown, to its own page."""
     if "## Description" in lines:
-        lines[lines.index("## Description") :] = ["The data sheet: :doc:`/environment`.", ""]
+        lines[lines.index("## Description") :] = ["The data sheet: :doc:`/docs/environment`.", ""]
+
+
+def lead_to_the_first_page(app: Sphinx, exception: Exception | None) -> None:
+    """The site's own address leads to ``docs/index.html``."""
+    (app.outdir / "index.html").write_text('<meta http-equiv="refresh" content="0; url=docs/index.html">', "utf-8")
 
 
 def setup(app: Sphinx) -> None:
     app.add_directive("datasheet", DataSheet)
     app.add_directive("room", Room)
+    app.connect("build-finished", lead_to_the_first_page)
     app.connect("autodoc-process-docstring", shorten_data_sheet)
