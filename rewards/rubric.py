@@ -143,9 +143,10 @@ def _only(gates: tuple[str, ...] = GATES, **weights: float) -> RubricSettings:
     return RubricSettings(**{name: 0.0 for name in TERMS} | weights, gates=gates)  # type: ignore[arg-type]
 
 
-#: default: every term. grpo: what a session brought and what a turn must not do, without the terms that words alone
-#: can please. judge: for single turns, as ``rewards.judge`` uses it; ``tests/measures/fit_judge.py`` tells where its
-#: weights are from. user: the user's two functions alone, with no gate.
+#: preset name -> weights and gates. ``default`` has every term; ``grpo`` what a session brought and what a turn must
+#: not do, without the terms that words alone can please; ``judge`` is for single turns, as ``rewards.judge`` uses it
+#: (``tests/measures/fit_judge.py`` tells where its weights are from); ``user`` is the user's two functions alone, with
+#: no gate.
 PRESETS: dict[str, RubricSettings] = {
     "default": RubricSettings(),
     "grpo": RubricSettings(

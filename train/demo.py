@@ -77,7 +77,7 @@ def _run(settings: DemoSettings) -> None:
     change = paired(results, "before", "after", "total")
     paired_over = f"{change.interval} over {change.n_sessions} sessions (mean, 95 % interval)"
     print(f"\nafter - before, reward of a session, paired: {paired_over}")
-    print(f"{settings.steps} updates show that the path works, not that the policy improved: see train/README.md.")
+    print(f"{settings.steps} updates show that the path works, not that the policy improved: see docs/training.md.")
     print(f"\npolicy:  {trained.policy}\nmetrics: {Path(trained.out) / 'metrics.jsonl'}")
 
 

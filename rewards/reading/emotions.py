@@ -121,7 +121,7 @@ class EmotionSensor:
     def embed(self, texts: Sequence[str]) -> Floats:
         """What a text is about, (n, 384) float32: the mean over its tokens of an early layer; zeros for blank text.
 
-        Early, since the last layers keep the mood of a text and lose its subject (``rewards/README.md``).
+        Early, since the last layers keep the mood of a text and lose its subject (``docs/reading.md``).
         """
         return self._rows(texts)[:, len(LABELS) :]
 

@@ -7,7 +7,7 @@
     rating = isotonic(q)     fitted to EmoBank's train split
 
 The state of a session does not go through this: there e_t is p · M, and polarity has the hard count. This is for
-whoever wants one number that agrees with people as well as the matrix can; ``rewards/README.md`` has the gain of each
+whoever wants one number that agrees with people as well as the matrix can; ``docs/reading.md`` has the gain of each
 step.
 
 Source: Buechel & Hahn 2017, "EmoBank", EACL: sentences with valence rated from 1 to 5. ``weights/valence.json`` is

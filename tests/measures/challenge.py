@@ -1,7 +1,7 @@
 """Scores a sensor on the written challenge set, ``tests/data/challenge.jsonl``: by kind and set, with intervals.
 
 python -m tests.measures.challenge                  the shares by kind, for set a and set b
-python -m tests.measures.challenge --markdown       the tables of rewards/README.md
+python -m tests.measures.challenge --markdown       the tables of docs/reading.md
 python -m tests.measures.challenge --failures       the misread lines of set a, with what was read; ``b`` of set b
 python -m tests.measures.challenge --lines ID ID    what is read in these lines, as Markdown
 python -m tests.measures.challenge --sensor NAME    a folder or a model id, in place of the shipped sensor
@@ -270,7 +270,7 @@ def main() -> None:
     """Prints the shares, the misread lines, or what is read in some of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sensor", help="a sensor's folder or a model id, the shipped sensor by default")
-    parser.add_argument("--markdown", action="store_true", help="the tables of rewards/README.md")
+    parser.add_argument("--markdown", action="store_true", help="the tables of docs/reading.md")
     parser.add_argument("--failures", nargs="?", const="a", choices=SETS, help="misread lines of one set, a by default")
     parser.add_argument("--lines", nargs="+", metavar="ID", help="what is read in these lines")
     args = parser.parse_args()

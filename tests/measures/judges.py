@@ -1,4 +1,4 @@
-"""What the two judges' stand-ins tell apart, as the Markdown tables of rewards/README.md. Nothing here passes or fails.
+"""What the two judges' stand-ins tell apart, as the Markdown tables of docs/reading.md. Nothing here passes or fails.
 
 python -m tests.measures.judges            both tables
 python -m tests.measures.judges --layers   relevance by the encoder's layer; needs onnx (the extra ``sensor``)

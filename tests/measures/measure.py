@@ -1,4 +1,4 @@
-"""The README's numbers that are not speed. Nothing here passes or fails.
+"""The numbers of the pages that are not speed. Nothing here passes or fails.
 
 python tests/measures/measure.py mood        how close the scripted patient's words read to the mood it was given
 python tests/measures/measure.py seeds       digests of the transcripts of two runs with one seed, and of a third seed
@@ -131,6 +131,7 @@ def transcripts() -> None:
     """Ten test patients, worded by the shipped adapter, with the attuned therapist: to be read, as Markdown."""
     batch = SessionBatch(SessionConfig(max_turns=5), patient="llm")
     episodes = play(batch, baseline("attuned"), [Start(7, p.id) for p in personas("test")[:10]])
+    print("# Sessions with the language-model patient\n")
     print("Ten test patients worded by the adapter, seed 7, with the attuned therapist: "
           "`python -m tests.measures.measure transcripts`.\nA line in [brackets] is the scripted patient's, where "
           "the guard refused every draw; the opening is not marked.")  # fmt: skip

@@ -230,7 +230,7 @@ def test_examples_show_what_was_read() -> None:
 
 
 def test_the_page_shows_the_matrix_as_it_is() -> None:
-    page = (Path(__file__).parents[2] / "rewards" / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reading.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in text.strip("|").split("|")] for text in page.splitlines()]
     shown = {row[0]: row for row in rows if row[0] in LABELS and len(row) == 9}
     assert tuple(shown) == LABELS

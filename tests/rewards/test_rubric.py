@@ -165,7 +165,7 @@ def test_bad_gates_and_presets_are_refused() -> None:
 
 
 def test_the_page_of_the_reward_says_what_the_presets_weigh() -> None:
-    page = (Path(__file__).parents[2] / "rewards" / "REWARD.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
     for name, term in TERMS.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         cells = [cell.strip() for cell in row.strip("|").split("|")]

@@ -25,6 +25,7 @@ def test_versions_agree() -> None:
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert metadata["project"]["version"] == therapysim.__version__
     assert f"## {therapysim.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {therapysim.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_every_room_and_floor_is_packaged() -> None:

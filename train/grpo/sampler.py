@@ -36,7 +36,7 @@ class Engine:
 
     Every turn is drawn from a seed of its own, so that what is sampled does not depend on which turns happen to be
     under way together, up to the rounding of a batch. In bfloat16 that parts equal sessions within a few turns
-    (train/README.md).
+    (docs/training.md).
 
     Args:
         model: the model in training, with its adapter.

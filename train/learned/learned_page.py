@@ -182,7 +182,7 @@ def _row(kind: str, name: str, own: Sequence[Effect], most: int) -> list[str]:
 def _terms(found: Sequence[Effect]) -> list[str]:
     known = [name for name in TERMS if name in _rows(found, "term", "mode")]
     told = (
-        "Weighted by the benchmark's rubric and summed over a session; `rewards/REWARD.md` says what each is. An "
+        "Weighted by the benchmark's rubric and summed over a session; `docs/rewards.md` says what each is. An "
         "unsafe turn forfeits its gains, so that the terms add up to the return only where no gate shut."
     )
     return [told, "", *_table(found, "term", known)]

@@ -51,7 +51,7 @@ learnt from. No clinical outcome was measured, and nothing here says how a real 
 ## Reward
 
 The preset `{rubric}` of TherapySim: {reward} Rewards of this kind can be pleased: a policy may repeat a
-question about danger, or find words that the readers of a turn take for good ones. `rewards/REWARD.md` of TherapySim lists the
+question about danger, or find words that the readers of a turn take for good ones. `docs/rewards.md` of TherapySim lists the
 terms, the audit of cheap policies and the exploits that are known. Read transcripts before you believe a number.
 
 ## Settings

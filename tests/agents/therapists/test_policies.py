@@ -47,8 +47,8 @@ def test_kinds_are_told_by_the_name(tmp_path: Path) -> None:
 
 
 def test_ones_own_policy_takes_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = next(b.removeprefix("python\n") for b in readme.split("```") if b.startswith("python\n# mine.py"))
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    block = next(b.removeprefix("python\n") for b in page.split("```") if b.startswith("python\n# mine.py"))
     assert len(block.strip().splitlines()) <= 6  # five and the file's name
     (tmp_path / "mine.py").write_text(block)
     monkeypatch.chdir(tmp_path)

@@ -14,7 +14,7 @@ from therapysim.cli.grpo import describe_settings, settings_of
 from therapysim.errors import ModelError
 from therapysim.train.grpo.grpo_settings import CHOICES, GRPOSettings, load_settings, preset_notes, presets
 
-# What each preset promises in train/README.md.
+# What each preset promises in docs/training.md.
 _NUMBERS: dict[str, dict[str, Any]] = {
     "smoke": {"max_steps": 4, "generations": 4, "max_turns": 2, "max_turn_tokens": 24, "vllm": "off", "threads": 1},
     "single-gpu": {
@@ -139,7 +139,7 @@ def test_cut_turns_are_masked_unless_a_preset_says_otherwise() -> None:
 
 def test_every_preset_is_described() -> None:
     assert set(presets()) == set(_NUMBERS)
-    table = (Path(__file__).parents[3] / "train" / "README.md").read_text(encoding="utf-8")
+    table = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in table for name in presets())
 
 

@@ -1,4 +1,4 @@
-"""What the pages say of the trainings is what their benchmark holds."""
+"""What the page says of the trainings is what their benchmark holds."""
 
 import json
 from functools import cache
@@ -49,17 +49,16 @@ def test_base_and_trained_met_every_test_patient_under_the_same_seeds() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_pages_show_its_differences(mode: str) -> None:
+def test_the_page_shows_its_differences(mode: str) -> None:
     own = shown(effect(mode, "total"), 1)
     assert effect(mode, "total")[1] > 0  # what the training was to show
-    assert own in (ROOT / "README.md").read_text(encoding="utf-8")
     cells = [own, *(shown(effect(mode, name), 2) for name in ("alliance", "polarity"))]
-    assert " | ".join(cells) in (ROOT / "train" / "README.md").read_text(encoding="utf-8")
+    assert " | ".join(cells) in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
 
-def test_the_pages_show_the_speed_that_was_measured() -> None:
+def test_the_page_shows_the_speed_that_was_measured() -> None:
     measured: dict[str, Any] = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
-    page, ways = (ROOT / "train" / "README.md").read_text(encoding="utf-8"), measured["steps"]["ways"]
+    page, ways = (ROOT / "docs" / "training.md").read_text(encoding="utf-8"), measured["steps"]["ways"]
     slowest = ways["hf"]["step_seconds"]
     for way in ways.values():
         step = way["step_seconds"]

@@ -66,7 +66,7 @@ def test_it_says_what_the_policy_is_not_for() -> None:
         "Not a clinical device, and not fit to talk with a person in distress",
         "No clinical outcome was measured",
         "emergency services, a crisis line",
-        "rewards/REWARD.md",
+        "docs/rewards.md",
         "**simulated** patients",
     ):
         assert words in text
