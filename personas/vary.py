@@ -80,8 +80,8 @@ def _exists(persona: Persona, severity: Severity) -> bool:
 
 def _find(persona: Persona, severity: Severity) -> Diagnosis | None:
     own = diagnoses()[persona.diagnosis]
-    kin = (d for d in diagnoses().values() if d.family == own.family and d.severity in (None, severity))
-    return next(kin, None)
+    kin = (d for d in diagnoses().values() if d is own or (own.family and d.family == own.family))
+    return next((d for d in kin if d.severity in (None, severity)), None)
 
 
 def _kind(persona: Persona, severity: Severity) -> Diagnosis:
