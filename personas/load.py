@@ -130,8 +130,8 @@ def _variant(persona_id: str) -> Persona:
     # One spelling a variant: "007" and other digits than 0 to 9 would be second names of the same one.
     if not seed.isdecimal() or len(seed) > _MOST_DIGITS or seed != str(int(seed)):
         raise PersonaError(
-            f"persona {shown(persona_id)}: {shown(seed)} after {MARK!r} is no seed, expected such as 'marta{MARK}17', of "
-            f"at most {_MOST_DIGITS} digits"
+            f"persona {shown(persona_id)}: {shown(seed)} after {MARK!r} is no seed, expected such as 'marta{MARK}17', "
+            f"of at most {_MOST_DIGITS} digits"
         )
     return vary(find(base), int(seed))
 

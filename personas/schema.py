@@ -63,7 +63,7 @@ _Once = AfterValidator(_distinct)
 
 
 @dataclass(frozen=True, slots=True)
-class _Mood:
+class Mood:
     """The mood as a file gives it; code has it as a ``Vector``."""
 
     __pydantic_config__ = STRICT
@@ -74,7 +74,7 @@ class _Mood:
     sensitivity: _Signed
 
 
-_ByName = GetPydanticSchema(lambda _, handler: handler(Annotated[_Mood, AfterValidator(astuple)]))
+_ByName = GetPydanticSchema(lambda _, handler: handler(Annotated[Mood, AfterValidator(astuple)]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def schema_of(kind: Any) -> dict[str, Any]:
     Raises:
         PydanticUserError: the record holds something that JSON schema has no word for.
     """
-    return _adapter(kind).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter(kind).json_schema()}
 
 
 @lru_cache(maxsize=256)
