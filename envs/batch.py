@@ -23,6 +23,7 @@ from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
 from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
+from therapysim.visible import visible
 
 __all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn"]
 
@@ -200,12 +201,12 @@ class SessionBatch:
             lines = list(self.patient.speak(cues))
         except PatientError as error:
             if error.lines is not None and len(error.lines) == len(cues):
-                return list(error.lines)
+                return [_visible(line) for line in error.lines]
             # One dead call must not take the whole batch along: each session gets its own try, and fails alone.
             return [None] if len(cues) == 1 else [self._speak([cue])[0] for cue in cues]
         if len(lines) != len(cues):
             raise PatientError(f"{type(self.patient).__name__} gave {len(lines)} lines for {len(cues)} cues")
-        return list(lines)
+        return [_visible(line) for line in lines]
 
     def _advance(
         self,
@@ -275,6 +276,16 @@ def _choose(start: Start) -> Persona:
         pool = personas(start.split)
         chosen = pool[int(np.random.default_rng(_sequence(start.seed, _PERSONA, 0)).integers(len(pool)))]
     return vary(chosen, start.seed) if start.vary else chosen
+
+
+def _visible(line: Line | None) -> Line | None:
+    """What policies, files and terminals get of a patient's words, whoever wrote them: nothing is hidden in them."""
+    if line is None:
+        return None
+    if not isinstance(line.text, str):
+        raise PatientError(f"the patient gave {type(line.text).__name__} as its words, expected str")
+    text, rejected = visible(line.text), tuple(map(visible, line.rejected))
+    return line if (text, rejected) == (line.text, line.rejected) else replace(line, text=text, rejected=rejected)
 
 
 def _cue(session: Session, verdict: Screened, appraisal: Appraisal, outcome: Outcome) -> Cue:

@@ -6,6 +6,7 @@ from typing import Any
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.models.server import Server, require_variable, server_of
 from therapysim.personas.llm.guard import Feel
 from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
 from therapysim.personas.llm.prompts import Prompt
@@ -30,15 +31,15 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key
         api_key_env: of a server, the environment variable that holds its key.
 
     Raises:
-        ConfigError: the name is empty, or a server's without a model.
+        ConfigError: the name is empty, a server's without a model, or holds a secret.
         ModelError: the model cannot be had.
     """
-    if not name.strip():
-        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+    server = _server_of(name)
+    require_variable(api_key_env)
     scripted = ScriptedPatient(feel)
     if name == "scripted":
         return scripted
-    return LLMPatient(_open_model(name, api_key_env), scripted, feel, settings_of(name, prompt))
+    return LLMPatient(_open_model(name, server, api_key_env), scripted, feel, settings_of(name, prompt))
 
 
 def describe_patient(name: str) -> dict[str, Any]:
@@ -47,13 +48,9 @@ def describe_patient(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such patient.
     """
-    if not name.strip():
-        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+    server = _server_of(name)
     if name == "scripted":
         return {"kind": "scripted"}
-    server = name.startswith(("http://", "https://"))
-    if server and not name.partition("#")[2]:
-        raise ConfigError(f"patient {name!r} names a server without a model, expected URL#MODEL")
     try:
         model = name if server else identity_of(ADAPTER if name == "llm" else name)
     except ModelError as error:
@@ -72,13 +69,16 @@ def brief_settings() -> LLMPatientSettings:
     return LLMPatientSettings(max_draws=3, sampling=Sampling(max_tokens=64, temperature=0.5, top_p=0.9), prompt="brief")
 
 
-def _open_model(name: str, api_key_env: str | None) -> ChatModel:
-    if name.startswith(("http://", "https://")):
+def _server_of(name: str) -> Server | None:
+    if not name.strip():
+        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+    return server_of(name, "patient")
+
+
+def _open_model(name: str, server: Server | None, api_key_env: str | None) -> ChatModel:
+    if server:
         from therapysim.models.remote import RemoteChat
 
-        url, _, model = name.partition("#")
-        if not model:
-            raise ConfigError(f"patient {name!r} names a server without a model, expected URL#MODEL")
-        return RemoteChat(url, model, api_key_env=api_key_env)
+        return RemoteChat(*server, api_key_env=api_key_env)
     # The adapter was trained on a base in bfloat16, and with instructions for it a processor is twice as fast.
     return HuggingFaceChat(ADAPTER, dtype="bfloat16") if name == "llm" else HuggingFaceChat(name)

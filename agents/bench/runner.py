@@ -21,6 +21,7 @@ from therapysim.agents.sessions.episode import Episode
 from therapysim.agents.therapists.policies import Policy
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
+from therapysim.models.server import refuse_secrets
 
 __all__ = ["run"]
 
@@ -49,9 +50,10 @@ def run(
         Every result in the folder: by simulator and policy in the order of joining, then by patient and seed.
 
     Raises:
-        ConfigError: the folder holds another benchmark or another policy of a name, another run writes in it, it cannot
-            be written, or a name comes twice.
+        ConfigError: the command holds a secret, the folder holds another benchmark or another policy of a name, another
+            run writes in it, it cannot be written, or a name comes twice.
     """
+    refuse_secrets(command, "the command that is kept with the results")
     for kind, names in (("policy", [p.name for p in policies]), ("patient", [s.name for s in simulators])):
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"{kind} names are {', '.join(names) or 'none'}, expected at least one and none twice")

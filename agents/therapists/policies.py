@@ -8,7 +8,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from therapysim.envs.session import Session
 from therapysim.envs.therapy import observe
 from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimError
 from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.models.server import Server, refuse_secrets, require_variable, server_of
 from therapysim.personas.load import personas
 
 __all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of", "run_of"]
@@ -48,6 +50,9 @@ class Policy:
     open: Callable[[], Therapist]
     about: Mapping[str, Any] = field(default_factory=dict)
     trained_on: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        refuse_secrets(self.name, "the policy's name")
 
 
 class ObservationPolicy:
@@ -85,15 +90,13 @@ def kind_of(name: str) -> str:
     """Which of ``KINDS`` a name is: baseline, server, function, run or model.
 
     Raises:
-        ConfigError: the name is empty, or a server's without a model.
+        ConfigError: the name is empty, a server's without a model, or holds a secret.
     """
     if not name.strip():
         raise ConfigError(f"a policy's name is empty, expected {KINDS}")
     if name in BASELINES:
         return "baseline"
-    if name.startswith(("http://", "https://")):
-        if not name.partition("#")[2]:
-            raise ConfigError(f"policy {name!r} names a server without a model, expected URL#MODEL")
+    if server_of(name, "policy"):
         return "server"
     if run_of(name):
         return "run"
@@ -116,6 +119,7 @@ def find_policy(
         ConfigError: there is no such policy.
     """
     kind, drawn = kind_of(name), sampling or Sampling()
+    require_variable(api_key_env)
     if kind == "baseline":
         return Policy(name, lambda: baseline(name), {"kind": kind})
     if kind == "function":
@@ -124,8 +128,8 @@ def find_policy(
     if kind == "run":
         return _find_run(name, drawn)
     shown = name if show_state else f"{name} (no header)"
-    if kind == "server":
-        return _chat_policy(shown, kind, name, partial(_open_server, name, api_key_env), drawn, show_state)
+    if server := server_of(name, "policy"):
+        return _chat_policy(shown, kind, name, partial(_open_server, server, api_key_env), drawn, show_state)
     return _chat_policy(shown, kind, _identity(name), partial(HuggingFaceChat, name), drawn, show_state)
 
 
@@ -164,11 +168,10 @@ def _identity(name: str) -> str:
         raise ConfigError(f"policy {name!r} is unknown; {hint}") from error
 
 
-def _open_server(name: str, api_key_env: str | None) -> ChatModel:
+def _open_server(server: Server, api_key_env: str | None) -> ChatModel:
     from therapysim.models.remote import RemoteChat
 
-    url, _, model = name.partition("#")
-    return RemoteChat(url, model, api_key_env=api_key_env)
+    return RemoteChat(*server, api_key_env=api_key_env)
 
 
 def run_of(name: str | Path) -> Path | None:
@@ -212,10 +215,9 @@ def read_run(folder: Path) -> tuple[bool, int, frozenset[str]]:
 def _import(name: str) -> tuple[Any, str]:
     """What ``package.module:function`` names, from the working folder too, and the SHA-256 of its source."""
     path, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:  # as `python -m` does, so that a file beside one is found
-        sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(path)
+        with _working_folder():
+            module = importlib.import_module(path)
         found = getattr(module, attribute)
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
         if isinstance(error, ModuleNotFoundError) and path.startswith(error.name or "\0"):
@@ -224,6 +226,21 @@ def _import(name: str) -> tuple[Any, str]:
     if not callable(found) and not isinstance(found, Therapist):
         raise ConfigError(f"policy {name!r} is {type(found).__name__}, expected a function or a therapist")
     return found, _source(module, found)
+
+
+@contextmanager
+def _working_folder() -> Iterator[None]:
+    """Looks there first, as `python -m` does, and from then on last: no file there is run in place of a package."""
+    here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+        sys.path.append(here)
 
 
 def _open_function(name: str, found: Any) -> Therapist:

@@ -24,6 +24,8 @@ from therapysim.cli.realism import add_realism_command
 from therapysim.cli.report import add_report_command
 from therapysim.cli.sensor import add_sensor_commands
 from therapysim.errors import CalibrationError, ConfigError, TherapySimError
+from therapysim.models.server import refuse_secrets, require_variable
+from therapysim.visible import visible
 
 __all__ = ["build_parser", "main"]
 
@@ -42,12 +44,12 @@ _EXTRAS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit code: 0, 2 for a mistake that its message explains, 130 when interrupted."""
-    chosen = build_parser().parse_args(arguments)
     try:
+        chosen = _parse(sys.argv[1:] if arguments is None else arguments)
         chosen.run(chosen)
     except TherapySimError as error:
         if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all processes find the same
-            print(f"therapysim: {error}", file=sys.stderr)
+            print(f"therapysim: {visible(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output has enough, as `head` does
         sys.stdout = None  # type: ignore[assignment]  # or Python complains again as it closes it
@@ -63,6 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
               f'run: pip install "therapysim[{_EXTRAS[missing]}]"', file=sys.stderr)  # fmt: skip
         return 2
     return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command; one with a secret in it is refused before argparse, a log or a file could repeat it."""
+    for number, argument in enumerate(arguments, 1):
+        refuse_secrets(argument, f"argument {number} of the command")
+    chosen = build_parser().parse_args(arguments)
+    for name in ("api_key_env", "patient_key_env"):
+        require_variable(getattr(chosen, name, None))
+    return chosen
 
 
 def build_parser() -> argparse.ArgumentParser:

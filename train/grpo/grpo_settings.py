@@ -10,6 +10,7 @@ from typing import Any
 
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
+from therapysim.models.server import refuse_secrets, require_url, server_of
 from therapysim.personas.load import training_ids
 from therapysim.train.settings_file import read_settings
 
@@ -180,12 +181,15 @@ class GRPOSettings:
             value = _checked(setting.name, getattr(self, setting.name), setting.default)
             object.__setattr__(self, setting.name, value)
         training_ids(self.split, self.personas)
+        server_of(self.patient, "patient")
         self._check_together()
         self._check_batches()
 
     def _check_together(self) -> None:
         served = self.vllm != "server" or self.vllm_server_url.startswith(("http://", "https://"))
         _check("vllm_server_url", self.vllm_server_url, served, "http://HOST:PORT, since vllm is server")
+        if self.vllm_server_url:
+            require_url(self.vllm_server_url, "setting vllm_server_url")
         for name, why in _NOT_SERVED.items():
             both = self.vllm == "server" and getattr(self, name)
             _check("vllm", self.vllm, not both, f"off or colocate, since {name} is set: {why}")
@@ -282,7 +286,9 @@ def _presets() -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:
-    """The value in the default's type, if it is allowed."""
+    """The value in the default's type, if it is allowed; a secret in it is refused before anything shows the value."""
+    for text in value if isinstance(value, list | tuple) else (value,):
+        refuse_secrets(str(text), f"setting {name}")
     value = _typed(name, value, default)
     if name in CHOICES:
         for chosen in value if isinstance(value, tuple) else (value,):

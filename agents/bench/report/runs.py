@@ -9,6 +9,7 @@ from typing import Any
 
 from therapysim.agents.bench.results import Result, read_results
 from therapysim.errors import ConfigError
+from therapysim.models.server import refuse_secrets
 
 __all__ = ["Runs", "Source", "Timing", "flat", "read_runs"]
 
@@ -79,6 +80,9 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
         raise ConfigError("a report of no results, expected at least one folder or file that `therapysim bench` wrote")
     files = [_file(Path(path)) for path in paths]
     found = [read_results(file) for file in files]
+    for file, own in zip(files, found, strict=True):
+        for name in {name for result in own for name in (result.policy, result.simulator)}:
+            refuse_secrets(name, f"results {file}: a name in it")
     sources = tuple(_source(file, len(own)) for file, own in zip(files, found, strict=True))
     _refuse_empty(files, found)
     _refuse_unlike(sources)
@@ -106,11 +110,13 @@ def _source(file: Path, sessions: int) -> Source:
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        held = json.loads(text)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise ConfigError(f"settings {file} cannot be read: {error}; run the same `therapysim bench` again") from error
+    refuse_secrets(text, f"settings {file}")  # an earlier version kept what it was given
     if not isinstance(held, dict):
         raise ConfigError(f"settings {file} hold {type(held).__name__}, expected an object of settings")
     return held

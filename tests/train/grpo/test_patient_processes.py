@@ -89,6 +89,22 @@ def test_patients_in_processes_answer_as_those_in_this_one(make_batch: MakeBatch
         opened.step(begun[:1], texts[:1])
 
 
+@pytest.mark.parametrize("name", ["tokenizers", "numpy", "yaml", "gymnasium"])
+def test_no_file_of_the_working_folder_is_run_in_place_of_a_package(
+    name: str, make_batch: MakeBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n", encoding="utf-8")
+    batch = make_batch()
+    begun = batch.reset([Start(1, "marta")])
+    monkeypatch.chdir(tmp_path)
+    opened = Patients(Office(batch.config, batch.rubric.settings), 1)
+    try:
+        assert opened.step(begun, ["Hello."])[1][0] is not None
+    finally:
+        opened.close()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_process_that_ends_within_an_answer_is_named(make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     dies = """
         import pickle, sys
