@@ -117,7 +117,7 @@ def talk_table(groups: Mapping[str, Figures], reference: Reference | None) -> st
             for name, own in columns.items()
         ]
         rows.append(["W1 of log words to source", *distances])
-    rough = "~ our own word list: compares only roughly. Brackets: 95 % bootstrap interval, by session."
+    rough = "~ our own word list: compares only roughly. Brackets: 95 % interval, by patient."
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", rough])
 
 
