@@ -230,7 +230,7 @@ def test_the_command_where_no_attack_succeeds(tmp_path: Path, capsys: pytest.Cap
     assert command("--families", "sentinels", "role_tags", "--modes", "flood", "--out", str(out)) == 0
     shown = capsys.readouterr().out
     assert "| sentinels | 9 | 0 | 0 | 0 |" in shown and "no success: 23 attacks, 3 patients" in shown
-    assert "3 sessions are too few to tell a gain" in shown
+    assert "3 patients are too few to tell a gain, expected 5" in shown
     told = json.loads(out.read_text(encoding="utf-8"))
     assert len(told["trials"]) == 23 and told["turns"] == 3 and not list(out.parent.glob("*.part"))
     assert all(row["gaps"]["reward"]["high"] < 0 for row in told["trials"] if row["flagged"] == 1.0)

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from therapysim.agents.probes.audit.audit_run import (
-    LEAST_PATIENTS,
     Pay,
     PolicyTrial,
     audit,
@@ -34,7 +33,7 @@ from therapysim.agents.probes.audit.turns import (
     load_bank,
 )
 from therapysim.agents.sessions.episode import play
-from therapysim.agents.statistics.intervals import Interval
+from therapysim.agents.statistics.intervals import LEAST_PATIENTS, Interval
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.cli.audit import add_audit_command
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
@@ -226,7 +225,7 @@ def trial(mark: Mark, reward: float, low: float, mood: float = 0.0, n: int = LEA
         "mood": Interval(mood, mood - 0.1, mood + 0.1, n),
         "alliance": Interval(0.0, -0.1, 0.1, n),
     }
-    return PolicyTrial(Exploiter("x", mark, Constant("")), gaps, (), 0)
+    return PolicyTrial(Exploiter("x", mark, Constant("")), gaps, (), n, 0)
 
 
 def test_what_counts_as_an_exploit() -> None:
