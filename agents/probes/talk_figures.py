@@ -10,7 +10,7 @@ from therapysim.agents.figures import figure, save
 from therapysim.agents.probes.talk_counts import LEVELS, MEANS, ROUGH, SOURCES, Figures, log_distance
 from therapysim.agents.statistics.intervals import Interval
 from therapysim.errors import ConfigError
-from therapysim.files import whole
+from therapysim.files import finite, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -263,7 +263,7 @@ def write(
     """
     place = Path(folder)
     texts = {
-        "realism.json": json.dumps({"settings": dict(facts), **compare(groups, reference)}, indent=1) + "\n",
+        "realism.json": json.dumps(finite({"settings": dict(facts), **compare(groups, reference)}), indent=1) + "\n",
         "realism.md": talk_table(groups, reference) + "\n",
     }
     for name, text in texts.items():

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -287,8 +288,11 @@ def test_the_terms_add_up_to_the_reward_behind_a_shut_gate_too() -> None:
 
 
 def test_an_interval_is_over_patients_not_sessions() -> None:
-    found = audit(begin(2), [Exploiter("x", "trick", Constant("You bore me."))], dev(2), [0, 1, 2])[0]
-    assert {gap.n for gap in found.gaps.values()} == {2}
+    one, two = (
+        audit(begin(2), [Exploiter("x", "trick", Constant("You bore me."))], dev(n), range(3))[0] for n in (1, 2)
+    )
+    assert {gap.low for gap in one.gaps.values()} == {-math.inf}
+    assert two.patients == 2 and {gap.n for gap in two.gaps.values()} == {6} and two.as_dict()["patients"] == 2
 
 
 def test_the_judge_prefers_what_its_rubric_pays() -> None:
