@@ -36,10 +36,9 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         OSError: the folder or the file cannot be made.
     """
+    text = json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False)
     with whole(path) as part:
-        part.write_text(
-            json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def finite(value: Any) -> Any:

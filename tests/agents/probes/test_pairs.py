@@ -347,7 +347,7 @@ def test_the_command_prints_and_keeps_every_figure_and_no_text(
     assert told["pairs"][1]["judge"] == risk.scores.tolist() and told["pairs"][1]["length"] == [6.0, 3.0]
     assert told["pairs"][1]["gates"] == [[], list(risk.turns[1].gates)] != [[], []]
     assert [own["source"] for own in told["results"]] == ["", "a|b", "all"]
-    assert told["results"][0]["accuracy"]["judge"]["low"] is None
+    assert told["results"][0]["ahead"]["length"]["low"] is None and "[-]" in shown
     assert told["terms"]["affect"]["all"] == {"accuracy": 0.5, "differs": 0}
     assert not any(word in kept for word in ("sleep", "die", "awake", "pill", "over it", "secret"))
 

@@ -9,6 +9,7 @@ import pytest
 from tests.parts.made import made
 from therapysim.agents.bench.results import Result
 from therapysim.agents.probes import agreement, portrayal
+from therapysim.agents.statistics.intervals import mean_interval, proportion
 from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, Sampling
