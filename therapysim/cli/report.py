@@ -48,10 +48,10 @@ def run_report(chosen: argparse.Namespace) -> None:
     Raises:
         ConfigError: the results are no one benchmark, a file is there already, or an option is wrong.
     """
-    from therapysim.agents.bench.report.page import page
+    from therapysim.agents.bench.report.page import report_page
     from therapysim.agents.bench.report.runs import read_runs
     from therapysim.agents.bench.report.summary import summarise
-    from therapysim.agents.bench.report.tables import markdown, tidy
+    from therapysim.agents.bench.report.tables import csv_table, markdown_tables
 
     places = [place for place in (chosen.out, chosen.markdown, chosen.csv) if place is not None]
     _refuse_places(places, chosen.results, chosen.force)
@@ -60,12 +60,12 @@ def run_report(chosen: argparse.Namespace) -> None:
         require_count("transcripts", chosen.transcripts, 0)
     runs = read_runs(chosen.results)
     summary = summarise(runs, chosen.reference, prices)
-    table = markdown(summary, runs.told)
-    _write(chosen.out, page(runs, summary, chosen.transcripts))
+    table = markdown_tables(summary, runs.told)
+    _write(chosen.out, report_page(runs, summary, chosen.transcripts))
     if chosen.markdown:
         _write(chosen.markdown, table)
     if chosen.csv:
-        _write(chosen.csv, tidy(summary))
+        _write(chosen.csv, csv_table(summary))
     warned = "".join(f"note: {text}\n" for text in summary.warnings)
     print(f"{table}\n{warned}{', '.join(map(str, places))}")
 

@@ -2,15 +2,17 @@
 
 import argparse
 import csv
+import gzip
 import io
 import json
 import math
 import random
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ import pytest
 
 from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.gaps import kendall_tau
-from therapysim.agents.bench.report.page import embed, page
-from therapysim.agents.bench.report.plots import draw_course, draw_forest, ticks
+from therapysim.agents.bench.report.page import pack_sessions, report_page
+from therapysim.agents.bench.report.plots import Drawing, draw_course, draw_forest, ticks
 from therapysim.agents.bench.report.runs import Runs, Source, Timing, read_runs
 from therapysim.agents.bench.report.summary import Estimate, summarise
-from therapysim.agents.bench.report.tables import markdown, number, tidy
+from therapysim.agents.bench.report.tables import csv_table, markdown_tables, number
+from therapysim.agents.bench.report.templates import TEMPLATES
 from therapysim.agents.bench.results import Result, Said, as_line, result_of, write_results
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.statistics.intervals import FEW
@@ -40,6 +43,8 @@ HOSTILE = (
     "<!-- <script> {{data}} &lt; \u2028\u2029 \ud800 \U0001f642 \u202eabc \u05e9\u05dc\u05d5\u05dd",
     "a" * 5_000,
 )
+#: What a template would run, were it ever read as one.
+MARKS = ("{{ script }}", "{{ 7 * 191 }}{% raw %}", "{% include 'page.js' %}{# gone #}", "{reference} {0} %s %(x)s")
 
 
 def made(policy: str = "one", persona: str = "ann", seed: int = 0, total: float = 1.0, **changes: Any) -> Result:
@@ -107,7 +112,7 @@ def test_a_policy_whose_every_session_failed_has_no_number_and_still_a_row() -> 
     runs = runs_of([made(), failed])
     summary = summarise(runs)
     assert math.isnan(summary.standings[1].measures["total"].mean) and summary.standings[1].course == ()
-    assert "| two | 0 | – |" in markdown(summary, runs.told) and "1 of 2 sessions" in page(runs, summary)
+    assert "| two | 0 | – |" in markdown_tables(summary, runs.told) and "1 of 2 sessions" in report_page(runs, summary)
 
 
 def test_a_session_without_a_danger_is_no_part_of_risk_covered() -> None:
@@ -189,9 +194,9 @@ def test_another_simulator_shifts_the_return_and_the_order() -> None:
     assert summary.swaps[2].difference.interval.mean == pytest.approx(-5.0)
     assert summary.taus["scripted", "llm"] == pytest.approx(-1 / 3)
     assert {gap.simulator for gap in summary.gaps} == {"scripted", "llm"}
-    text = markdown(summary, {})
+    text = markdown_tables(summary, {})
     assert text.count("less scripted |") == 1 and "| 1 → 3 |" in text and "Kendall's tau -0.33" in text
-    swaps = [row for row in csv.DictReader(io.StringIO(tidy(summary))) if row["kind"] == "swap"]
+    swaps = [row for row in csv.DictReader(io.StringIO(csv_table(summary))) if row["kind"] == "swap"]
     assert [float(row["mean"]) for row in swaps] == pytest.approx([0, 0, -5]) and swaps[0]["simulator"] == "llm"
 
 
@@ -200,7 +205,7 @@ def test_a_policy_played_with_one_simulator_only_is_not_swapped() -> None:
     summary = summarise(runs_of(rows), "two")
     assert [swap.policy for swap in summary.swaps] == ["one"]
     assert any("two was not played with llm" in text for text in summary.warnings)
-    assert 'id="simulators"' in page(runs_of(rows), summary)
+    assert 'id="simulators"' in report_page(runs_of(rows), summary)
 
 
 def test_tau_is_scipys() -> None:
@@ -252,7 +257,7 @@ def test_timing_of_a_run_that_went_on_is_added_up(tmp_path: Path) -> None:
     runs = read_runs([folder])
     assert runs.timing == {("one", "scripted"): Timing(4, 3.0, 4.0)}
     head, untimed = ">policy s</button>", runs_of([made()])
-    assert head in page(runs, summarise(runs)) and head not in page(untimed, summarise(untimed))
+    assert head in report_page(runs, summarise(runs)) and head not in report_page(untimed, summarise(untimed))
     (folder / "timing.jsonl").write_text('{"policy": "one"}\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"timing\.jsonl: line 1 is no timing"):
         read_runs([folder])
@@ -301,7 +306,7 @@ def test_results_that_were_run_otherwise_are_refused_by_name(tmp_path: Path, nam
 
 def test_the_markdown_table_holds_together_whatever_a_policy_is_called() -> None:
     runs = runs_of([*grid("one"), *grid("a|b <script>\nc", 0.5)])
-    text = markdown(summarise(runs), runs.told)
+    text = markdown_tables(summarise(runs), runs.told)
     caption, _, *rows = text.rstrip("\n").split("\n")
     assert "over 8 patients × 2 seeds" in caption and "turns 4" in caption and "Holm" in caption
     assert text.endswith("|\n") and len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
@@ -310,7 +315,7 @@ def test_the_markdown_table_holds_together_whatever_a_policy_is_called() -> None
 
 def test_the_csv_is_tidy_and_says_what_the_summary_says(played: list[Result]) -> None:
     summary = summarise(runs_of(played), prices={"attuned": (1.0, 1.0)})
-    rows = list(csv.DictReader(io.StringIO(tidy(summary))))
+    rows = list(csv.DictReader(io.StringIO(csv_table(summary))))
     keys = [(r["policy"], r["simulator"], r["kind"], r["group"], r["measure"]) for r in rows]
     assert len(set(keys)) == len(keys)
     assert {r["kind"] for r in rows} == {"measure", "term", "worst_decile", "pass_k", "cost", "difference"}
@@ -344,21 +349,25 @@ def test_ticks_are_round_and_reach_around() -> None:
     assert len(ticks(3, 3)) >= 2
 
 
+def svg(drawn: Drawing | None) -> str:
+    return str(TEMPLATES.get_template("blocks.html").make_module().drawing(drawn))  # type: ignore[attr-defined]
+
+
 def test_plots_are_sound_svg_whatever_a_policy_is_called() -> None:
     rows = [("<b>&\"'", Estimate(1.0, 0.5, 1.5, 8, 16)), ("lone", Estimate(2.0, -math.inf, math.inf, 1, 1)),
             ("none", Estimate(math.nan, math.nan, math.nan, 0, 0))]  # fmt: skip
-    drawn = ElementTree.fromstring(draw_forest(rows, "mean return"))
+    drawn = ElementTree.fromstring(svg(draw_forest(rows, "mean return")))
     assert len(drawn.findall("circle")) == 2 and drawn.findall("text")[-2].text == "lone"
-    assert "nan" not in draw_forest(rows, "x") and "inf" not in draw_forest(rows, "x")
-    assert draw_forest(rows[2:], "mean return") == ""
+    assert not re.search("nan|inf", svg(draw_forest(rows, "x")))
+    assert draw_forest(rows[2:], "mean return") is None
     course = summarise(runs_of(grid("one"))).standings[0].course
-    mood = ElementTree.fromstring(draw_course(course, "<i>", ticks(-0.5, 0.5)))
+    mood = ElementTree.fromstring(svg(draw_course(course, "<i>", ticks(-0.5, 0.5))))
     assert len(mood.findall("polyline")) == len(mood.findall("polygon")) == 5
 
 
 def test_a_higher_mean_lies_further_right() -> None:
     rows = [(str(v), Estimate(v, v - 1, v + 1, 8, 8)) for v in (-3.0, 0.0, 5.0)]
-    dots = [float(dot.get("cx", "")) for dot in ElementTree.fromstring(draw_forest(rows, "x")).findall("circle")]
+    dots = [float(dot.get("cx", "")) for dot in ElementTree.fromstring(svg(draw_forest(rows, "x"))).findall("circle")]
     assert dots == sorted(dots) and (dots[2] - dots[1]) / (dots[1] - dots[0]) == pytest.approx(5 / 3, rel=0.01)
 
 
@@ -366,82 +375,124 @@ def test_a_higher_mean_lies_further_right() -> None:
 
 
 class Reader(HTMLParser):
-    """Notes every tag and every attribute that could fetch something."""
+    """Notes every tag, every attribute, what could fetch something, and the words that are shown."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
         self.fetched: list[str] = []
+        self.said = ""
         self.feed(text)
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name, _ in self.attributes}
+
+    def values(self, *names: str) -> list[str]:
+        return [value for name, value in self.attributes if name in names]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
         self.fetched += [v or "" for k, v in attrs if k in ("src", "href", "action", "srcset", "data", "style")]
         self.fetched += [k for k, _ in attrs if k.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.said += data
 
 
 def test_the_page_is_the_same_each_time_and_fetches_nothing(played: list[Result]) -> None:
     runs = runs_of(played)
-    text = page(runs, summarise(runs))
-    assert text == page(runs, summarise(runs)) and "{{" not in text
+    text = report_page(runs, summarise(runs))
+    assert text == report_page(runs, summarise(runs)) and not re.search(r"{{|{%|{#", text.partition("<style>")[0])
     assert {v for v in Reader(text).fetched if not v.startswith("#")} == {"data:,"}
     assert not re.search(r"https?://|@import|url\(", text)
 
 
 def test_the_pages_policy_lets_its_own_script_and_style_run_and_no_other() -> None:
     runs = runs_of([made()])
-    text = page(runs, summarise(runs))
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    text = report_page(runs, summarise(runs))
+    policy = unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', text)[0])
     script, style = re.findall(r"<script>(.*?)</script>", text, re.S), re.findall(r"<style>(.*?)</style>", text, re.S)
-    assert policy and len(script) == len(style) == 1 and "default-src 'none'" in policy[1]
+    assert len(script) == len(style) == 1 and "default-src 'none'" in policy
     for kind, (own,) in (("script-src", script), ("style-src", style)):
-        assert f"{kind} 'sha256-{b64encode(sha256(own.encode()).digest()).decode()}'" in policy[1]
-    assert "unsafe" not in policy[1]
+        assert f"{kind} 'sha256-{b64encode(sha256(own.encode()).digest()).decode()}'" in policy
+    assert "unsafe" not in policy
 
 
-def test_what_was_said_cannot_leave_its_json() -> None:
+def unpacked(text: str) -> list[Any]:
+    """The sessions that a page carries."""
+    found = re.findall(r'<script type="text/plain" id="data">([\w+/=]*)</script>', text)
+    assert len(found) == 1
+    return list(json.loads(gzip.decompress(b64decode(found[0], validate=True))))
+
+
+def test_what_was_said_cannot_leave_where_it_is_packed() -> None:
     said = made().turns[0]
     row = made(opening=HOSTILE[0], turns=tuple(replace(said, therapist=words, reward=math.nan) for words in HOSTILE))
-    text = embed([row])
-    assert text.isascii() and not set("<>&") & set(text)
-    turns = json.loads(text)[0]["turns"]
-    assert tuple(turn["therapist"] for turn in turns) == HOSTILE and turns[0]["reward"] is None
+    assert re.fullmatch(r"[A-Za-z0-9+/]+=*", pack_sessions([row])) and pack_sessions([row]) == pack_sessions([row])
+    (session,) = unpacked(report_page(runs := runs_of([row]), summarise(runs)))
+    assert tuple(turn["therapist"] for turn in session["turns"]) == HOSTILE, "word for word, lone surrogates too"
+    assert session["turns"][0]["reward"] is None and session["opening"] == HOSTILE[0]
 
 
-@pytest.mark.parametrize("name", [*HOSTILE[:3], '" onclick="window.hacked=1', "{{script}}"])
+@pytest.mark.parametrize("name", [*HOSTILE[:3], '" onclick="window.hacked=1', "' autofocus onfocus='hacked()", *MARKS])
 def test_names_are_text_everywhere(name: str) -> None:
-    rows = [
-        made(name, persona=name, simulator=name, diagnosis=name, severity=name, terms={name: 1.0}),
-        made("two", simulator=name),
-    ]
-    runs = runs_of(rows, {"turns": 4, name: name, "policies": {name: {name: [name]}}})
-    plain = runs_of(
-        [made("x_", simulator="y"), made("two", simulator="y")], {"turns": 4, "x": "x", "policies": {"x": {"x": ["x"]}}}
-    )
-    found, wanted = Reader(page(runs, summarise(runs))), Reader(page(plain, summarise(plain)))
-    assert set(found.tags) <= set(wanted.tags) and found.tags.count("script") == 2
+    def rows(name: str, simulator: str) -> list[Result]:
+        own = made(name, persona=name, simulator=simulator, diagnosis=name, severity=name, terms={name: 1.0})
+        return [own, replace(own, policy="two"), replace(own, simulator="other")]
+
+    def drawn(name: str, simulator: str) -> str:
+        settings = {"turns": 4, "rubric": name, name: name, "policies": {name: {name: [name]}}, "warnings": [name]}
+        runs = runs_of(rows(name, simulator), settings)
+        return report_page(runs, summarise(runs, reference=name))
+
+    found, wanted = Reader(drawn(name, name)), Reader(drawn("x_", "y"))
+    assert set(found.tags) <= set(wanted.tags) and found.tags.count("script") == wanted.tags.count("script") == 2
+    assert found.names == wanted.names, "no attribute but the templates' own"
     assert {v for v in found.fetched if not v.startswith("#")} == {"data:,"}
+    assert name in found.said or " ".join(name.split()) in found.said, "shown as it is written"
+
+
+def test_every_table_is_named_and_every_id_is_one(played: list[Result]) -> None:
+    text = report_page(runs := runs_of([*played, *(replace(r, simulator="llm") for r in played)]), summarise(runs))
+    read = Reader(text)
+    ids, names = read.values("id"), read.values("aria-label")
+    assert len(ids) == len(set(ids)) > 20
+    assert set(read.values("aria-labelledby", "aria-describedby", "popovertarget")) <= set(ids)
+    groups = re.findall(r'role="group" aria-label="([^"]*)"', text)
+    assert len(groups) == len(set(groups)) == text.count('<div class="scroll"') and set(groups) <= set(names)
+    tables = re.findall(r"<table.*?</table>", text, re.S)
+    captions = re.findall(r"<caption>(.*?)</caption>", text)
+    assert len(captions) == len(set(captions)) == len(tables)
+    assert all(re.fullmatch(r"(scope|class|data-sort|aria-sort|=|\"[^\"]*\"|\s)*", head) and "scope=" in head
+               for table in tables for head in re.findall(r"<th([^>e][^>]*)>", table))  # fmt: skip
+
+
+def test_what_a_column_is_can_be_read_without_a_mouse(played: list[Result]) -> None:
+    text = report_page(runs := runs_of(played), summarise(runs))
+    assert " title=" not in text and "<title>" in text, "a tooltip is reached by no finger and no key"
+    tips = dict(re.findall(r'<div class="tip" id="(help-\d+)" role="note" popover>(.*?)</div>', text))
+    assert f"<b>safe</b>: {MEASURES['safe'].meaning}" in tips.values()
+    heads = re.findall(r'aria-describedby="(.*?)">.*?</button><button [^>]*popovertarget="(.*?)"', text)
+    assert heads and {one for one, _ in heads} == set(tips) and all(one == other for one, other in heads)
 
 
 def test_fewer_transcripts_are_embedded_where_asked_and_the_page_says_so(played: list[Result]) -> None:
     runs = runs_of(played)
     summary = summarise(runs)
 
-    def embedded(text: str) -> list[Any]:
-        found = re.search(r'id="data">(.*?)</script>', text, re.S)
-        assert found
-        return list(json.loads(found[1]))
-
-    assert len(embedded(page(runs, summary))) == 18 and "All 18 sessions" in page(runs, summary)
-    some = page(runs, summary, 2)
+    assert len(unpacked(report_page(runs, summary))) == 18 and "All 18 sessions" in report_page(runs, summary)
+    some = report_page(runs, summary, 2)
     assert "carries 6 of the 18 sessions" in some
-    assert {(row["seed"], row["policy"]) for row in embedded(some)} == {
+    assert {(row["seed"], row["policy"]) for row in unpacked(some)} == {
         (0, p) for p in ("silent", "attuned", "hostile")
     }
-    assert len({row["persona"] for row in embedded(some)}) == 2
-    assert embedded(page(runs, summary, 0)) == []
+    assert len({row["persona"] for row in unpacked(some)}) == 2
+    assert unpacked(report_page(runs, summary, 0)) == []
     with pytest.raises(ConfigError, match="transcripts is -1"):
-        page(runs, summary, -1)
+        report_page(runs, summary, -1)
 
 
 # The command
