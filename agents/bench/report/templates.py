@@ -15,8 +15,8 @@ def own_file(name: str) -> Markup:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may go on in a new line after an underscore or a slash."""
-    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(name))))
+    """A name that may go on in a new line after an underscore, a slash or a dot."""
+    return Markup(re.sub(r"([_/.])", r"\1<wbr>", str(escape(name))))
 
 
 TEMPLATES = Environment(
