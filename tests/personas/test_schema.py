@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
+from therapysim.documents import read_document
 from therapysim.personas import publish
 from therapysim.personas.load import LIBRARY
 
@@ -31,7 +31,7 @@ def test_the_published_schema_is_up_to_date(tmp_path: Path) -> None:
 def test_every_shipped_file_fits_the_schema(checker: Draft202012Validator) -> None:
     assert len(FILES) == 48
     for path in FILES:
-        found = [f"{path.name}: {e.message}" for e in checker.iter_errors(yaml.safe_load(path.read_text("utf-8")))]
+        found = [f"{path.name}: {e.message}" for e in checker.iter_errors(read_document(path))]
         assert found == []
 
 
@@ -43,5 +43,5 @@ SPOILT: dict[str, Any] = {
 
 @pytest.mark.parametrize("field", SPOILT)
 def test_a_spoilt_field_does_not_fit(checker: Draft202012Validator, field: str) -> None:
-    data = yaml.safe_load(FILES[0].read_text("utf-8"))
+    data = read_document(FILES[0])
     assert not checker.is_valid(data | {field: SPOILT[field]})
