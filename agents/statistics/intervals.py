@@ -35,7 +35,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-#: Of fewer patients with skewed effects, fewer than 94 in a hundred intervals hold the truth.
+#: Of fewer patients with skewed effects, fewer than 94 % of intervals hold the truth.
 FEW = 10
 #: Of fewer patients nothing is called a finding: skewed or all alike, they can all lie on one side of the truth.
 LEAST_PATIENTS = 5
@@ -77,11 +77,14 @@ def mean_interval(values: ArrayLike, units: ArrayLike, *, unit: str = "patient")
 
     Student's t on the jackknife that leaves out one patient at a time, with the degrees of freedom that patients of
     unequal numbers of sessions amount to. Beside it stands Hall's transformed t, which follows the patients' skew. Each
-    end is the farther of the two. The interval can leave a measure's range. One patient says nothing of others: -inf
-    to inf. Patients all alike give an interval without width; for rates see ``proportion``.
+    end is the farther of the two: where one patient differs much from all others, the end on its side lies far. The
+    interval can leave a measure's range. One patient says nothing of others: -inf to inf. Patients all alike give an
+    interval without width; for rates see ``proportion``.
 
-    Simulated, COVERAGE
-    (``python -m tests.measures.coverage_simulation``).
+    Simulated with 4 to 24 patients, the truth is held by 95 to 97 % of intervals where patients' effects are normal. With
+    as much noise within patients as between them it is 93 to 96 % where effects are exponential or lognormal. It falls
+    short where skew is all there is: of 8 patients without noise 94 % (exponential) and 92 % (lognormal), of 24 95 and
+    94 %; if they play 1 to 7 sessions each, 92 to 94 and 90 to 92 % (``python -m tests.measures.coverage_simulation``).
 
     Args:
         values: shape (n,), one a session; finite: failed sessions are left out before.
@@ -105,9 +108,8 @@ def mean_interval(values: ArrayLike, units: ArrayLike, *, unit: str = "patient")
 def worst_decile(values: ArrayLike, units: ArrayLike, *, unit: str = "patient") -> Interval:
     """Mean of the lowest tenth of sessions, ceil(n / 10) of them; of a measure where high is bad, pass its negative.
 
-    The tenth is found anew without each patient. The interval is a rough guide: the worst of few sessions lie above the
-    worst of many, and of WORST_COVERAGE
-    (``python -m tests.measures.coverage_simulation``). Else as ``mean_interval``.
+    The tenth is found anew without each patient. The interval is on the safe side: 97 to 98 % of them hold what the
+    worst tenth of very many sessions is (``python -m tests.measures.coverage_simulation``). Else as ``mean_interval``.
     """
     x, rows = grouped(values, units, unit)
     return _interval(leave_out_worst(x, rows)) if len(x) else _nothing()
