@@ -81,7 +81,7 @@ def mean_interval(values: ArrayLike, units: ArrayLike, *, unit: str = "patient")
     interval can leave a measure's range. One patient says nothing of others: -inf to inf. Patients all alike give an
     interval without width; for rates see ``proportion``.
 
-    Simulated with 4 to 24 patients, the truth is held by 95 to 97 % of intervals where patients' effects are normal. With
+    Simulated with 4 to 24 patients, 95 to 97 % of intervals hold the truth where patients' effects are normal. With
     as much noise within patients as between them it is 93 to 96 % where effects are exponential or lognormal. It falls
     short where skew is all there is: of 8 patients without noise 94 % (exponential) and 92 % (lognormal), of 24 95 and
     94 %; if they play 1 to 7 sessions each, 92 to 94 and 90 to 92 % (``python -m tests.measures.coverage_simulation``).
