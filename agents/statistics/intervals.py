@@ -35,7 +35,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-#: Of fewer patients with skewed effects, fewer than 94 in a hundred intervals hold the truth.
+#: Of fewer patients with skewed effects, fewer than 94 % of intervals hold the truth.
 FEW = 10
 #: Of fewer patients nothing is called a finding: skewed or all alike, they can all lie on one side of the truth.
 LEAST_PATIENTS = 5
@@ -76,12 +76,15 @@ def mean_interval(values: ArrayLike, units: ArrayLike, *, unit: str = "patient")
     """A mean over sessions, and its 95 % interval for patients like these.
 
     Student's t on the jackknife that leaves out one patient at a time, with the degrees of freedom that patients of
-    unequal numbers of sessions amount to. Beside it stands Hall's transformed t, which follows the patients' skew. Each
-    end is the farther of the two. The interval can leave a measure's range. One patient says nothing of others: -inf
-    to inf. Patients all alike give an interval without width; for rates see ``proportion``.
+    unequal numbers of sessions amount to. Where patients are skewed, Johnson's correction moves the end on their long
+    side out. The interval can leave a measure's range. One patient says nothing of others: -inf to inf. Patients all
+    alike give an interval without width; for rates see ``proportion``.
 
-    Simulated, COVERAGE
-    (``python -m tests.measures.coverage_simulation``).
+    Simulated with 4 to 24 patients, 95 to 97 % of intervals hold the truth where patients' effects are normal. With as
+    much noise within patients as between them it is 92 to 97 % where effects are exponential or lognormal. It falls
+    short where skew is all there is: of 8 patients without noise 93 % (exponential) and 91 % (lognormal), of 24 95 and
+    93 %; of patients who play 1 to 7 sessions each, 90 to 94 and 89 to 92 % (``python -m
+    tests.measures.coverage_simulation``).
 
     Args:
         values: shape (n,), one a session; finite: failed sessions are left out before.
@@ -94,9 +97,9 @@ def mean_interval(values: ArrayLike, units: ArrayLike, *, unit: str = "patient")
     Raises:
         ConfigError: the shapes differ or a value is not finite.
 
-    Source: Hall 1992, "On the Removal of Skewness by Transformation"; Efron & Stein 1981, "The Jackknife Estimate of
-        Variance"; Carter, Schnepel & Steigerwald 2017, "Asymptotic Behavior of a t-Test Robust to Cluster
-        Heterogeneity" (effective number of clusters).
+    Source: Johnson 1978, "Modified t Tests and Confidence Intervals for Asymmetrical Populations"; Efron & Stein 1981,
+        "The Jackknife Estimate of Variance"; Carter, Schnepel & Steigerwald 2017, "Asymptotic Behavior of a t-Test
+        Robust to Cluster Heterogeneity" (effective number of clusters).
     """
     x, rows = grouped(values, units, unit)
     return _interval(leave_out(x, rows)) if len(x) else _nothing()
@@ -105,9 +108,8 @@ def mean_interval(values: ArrayLike, units: ArrayLike, *, unit: str = "patient")
 def worst_decile(values: ArrayLike, units: ArrayLike, *, unit: str = "patient") -> Interval:
     """Mean of the lowest tenth of sessions, ceil(n / 10) of them; of a measure where high is bad, pass its negative.
 
-    The tenth is found anew without each patient. The interval is a rough guide: the worst of few sessions lie above the
-    worst of many, and of WORST_COVERAGE
-    (``python -m tests.measures.coverage_simulation``). Else as ``mean_interval``.
+    The tenth is found anew without each patient. The worst of few sessions lie above the worst of many: 92 to 95 % of
+    intervals hold the latter (``python -m tests.measures.coverage_simulation``). Else as ``mean_interval``.
     """
     x, rows = grouped(values, units, unit)
     return _interval(leave_out_worst(x, rows)) if len(x) else _nothing()

@@ -30,12 +30,11 @@ class Jackknife:
     n: int
 
     def ends(self) -> tuple[float, float]:
-        """Of the 95 % interval; each is the farther of Student's and Hall's."""
+        """Of the 95 % interval: Student's, with the end on the long side moved out as far as the skew asks for."""
         if len(self.pulls) == 1:
             return -math.inf, math.inf
         reach, error, skew = t_quantile(0.975, self.freedom), self._error(), self._skew()
-        below, above = (max(reach, _untransformed(reach, side * skew)) for side in (1, -1))
-        return self.mean - below * error, self.mean + above * error
+        return self.mean - _stretched(reach, -skew) * error, self.mean + _stretched(reach, skew) * error
 
     def p(self) -> float:
         """Two-sided, of a truth of zero: where the nearer of ``ends`` would touch it."""
@@ -44,29 +43,32 @@ class Jackknife:
             return 1.0
         if error <= 1e-12 * abs(self.mean):
             return 2.0 ** (1 - len(self.pulls))
-        far, skew = abs(self.mean) / error, math.copysign(1.0, self.mean) * self._skew()
-        return min(1.0, 2 * t_cdf(-min(far, _transformed(far, skew)), self.freedom))
+        reach = _unstretched(abs(self.mean) / error, -math.copysign(1.0, self.mean) * self._skew())
+        return min(1.0, 2 * t_cdf(-reach, self.freedom))
 
     def _error(self) -> float:
         """The standard error."""
         return math.sqrt((len(self.pulls) - 1) / len(self.pulls) * float(self.pulls @ self.pulls))
 
     def _skew(self) -> float:
-        """Of the mean of the units: theirs over the root of their number."""
-        most = float(np.abs(self.pulls).max())
-        own = self.pulls / most if most else np.ones(1)  # alike: no skew is told of it
-        return float((own**3).mean()) / float((own**2).mean()) ** 1.5 / math.sqrt(len(own)) if most else 0.0
+        """Of the mean of the units: theirs, freed of its bias, over the root of their number; 1 is one against all."""
+        k, most = len(self.pulls), float(np.abs(self.pulls).max())
+        if k < 3 or not most:
+            return 0.0
+        own = self.pulls / most
+        skewness = float((own**3).mean()) / math.pow(float((own**2).mean()), 1.5)
+        return min(1.0, max(-1.0, skewness * math.sqrt(k - 1) / (k - 2)))
 
 
-def _transformed(t: float, skew: float) -> float:
-    """Hall's cubic: a t of a skewed mean made even."""
-    return t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 6
+def _stretched(t: float, skew: float) -> float:
+    """How many standard errors an end lies away, with this much skew on its side."""
+    return t + max(0.0, skew) * (1 + 2 * t**2) / 6
 
 
-def _untransformed(t: float, skew: float) -> float:
-    """The inverse of ``_transformed``, in a form that a skew of zero does not upset."""
-    root = float(np.cbrt(1 + skew * (t - skew / 6)))
-    return 3 * (t - skew / 6) / (root**2 + root + 1)
+def _unstretched(far: float, skew: float) -> float:
+    """The inverse of ``_stretched``."""
+    rest = far - max(0.0, skew) / 6
+    return 2 * rest / (1 + math.sqrt(1 + max(0.0, skew) * rest * 4 / 3))
 
 
 def leave_out(x: Floats, rows: NDArray[np.int64]) -> Jackknife:

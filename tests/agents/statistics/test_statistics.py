@@ -54,26 +54,40 @@ def test_patients_of_no_skew_get_scipys_t_interval_of_their_means(patients: int)
     assert found.n == 3 * patients
 
 
-def test_skewed_patients_push_the_end_on_their_long_side_to_halls() -> None:
-    """By hand: pulls -1/3, 0, 1/3 and 2/3 less their mean, of four patients with 0, 0, 0 and 4."""
-    low, high = ends([0.0, 0.0, 0.0, 4.0], list("abcd"))
-    error, skew, t = 1.0, (2 / math.sqrt(3)) / 2, scipy.stats.t.ppf(0.975, 3)  # skewness 2 / sqrt 3, over root of 4
-    transformed = 3 / skew * (np.cbrt(1 + skew * (-t - skew / 6)) - 1)  # Hall 1992, the inverse at -t
-    assert (low, high) == pytest.approx((1 - t * error, 1 - transformed * error))
-    assert ends([0.0, 0.0, 0.0, -4.0], list("abcd")) == pytest.approx((-high, -low))
+def test_skewed_patients_push_the_end_on_their_long_side_out() -> None:
+    """By hand: mean 1, standard error 1, skewness 2 over the root of 4; Johnson 1978 adds a sixth of 1 + 2 t^2."""
+    assert scipy.stats.skew([0, 0, 0, 4], bias=False) == pytest.approx(2)
+    t = scipy.stats.t.ppf(0.975, 3)
+    assert ends([0.0, 0.0, 0.0, 4.0], list("abcd")) == pytest.approx((1 - t, 1 + t + (1 + 2 * t**2) / 6))
+    assert ends([0.0, 0.0, 0.0, -4.0], list("abcd")) == pytest.approx((-1 - t - (1 + 2 * t**2) / 6, -1 + t))
+
+
+def test_the_skew_is_scipys_over_the_root_of_the_patients() -> None:
+    values = np.exp(drawn(9, 1)[:, 0])
+    t, error = scipy.stats.t.ppf(0.975, 8), scipy.stats.sem(values)
+    skew = scipy.stats.skew(values, bias=False) / 3
+    low, high = ends(list(values), names(9, 1))
+    assert low == pytest.approx(values.mean() - t * error)
+    assert high == pytest.approx(values.mean() + (t + skew * (1 + 2 * t**2) / 6) * error)
 
 
 def test_patients_of_unequal_numbers_of_sessions_are_left_out_one_by_one() -> None:
-    """By hand: a with 0 and 0, b with 3, c with 6 and 6 and 6; their effective number is 36 / 14, so of one degree."""
+    """By hand: a with 0 and 0, b with 3, c with 6 three times amount to 36 / 14 patients, of two degrees of freedom."""
     found = mean_interval([0.0, 0.0, 3.0, 6.0, 6.0, 6.0], list("aabccc"))
-    without = np.array([21 / 4, 18 / 5, 3 / 3])
-    pulls = 21 / 6 - without
-    error = math.sqrt(2 / 3 * float(pulls @ pulls))
-    skew = float((pulls**3).mean() / (pulls**2).mean() ** 1.5) / math.sqrt(3)
-    t = scipy.stats.t.ppf(0.975, 2)  # 36 / 14 is nearer 3 than 2
-    ends_ = [3 / skew * (np.cbrt(1 + skew * (side * t - skew / 6)) - 1) for side in (1, -1)]
-    assert found.low == pytest.approx(3.5 - max(t, ends_[0]) * error)
-    assert found.high == pytest.approx(3.5 + max(t, -ends_[1]) * error)
+    pulls = 21 / 6 - np.array([21 / 4, 18 / 5, 3 / 3])
+    error, t = math.sqrt(2 / 3 * float(pulls @ pulls)), scipy.stats.t.ppf(0.975, 2)
+    skew = float((pulls**3).mean() / (pulls**2).mean() ** 1.5) * math.sqrt(2)
+    assert 0 < skew < 1
+    assert (found.low, found.high) == pytest.approx((3.5 - t * error, 3.5 + (t + skew * (1 + 2 * t**2) / 6) * error))
+
+
+def test_one_patient_against_all_is_the_most_skew_there_is() -> None:
+    """Unequal numbers of sessions could give 2.4, and then no p."""
+    who, values = ["a", "b"] + ["c"] * 30, np.array([0.0] * 2 + [9.0] * 30) - 8.45
+    shifted = {(name, seed): value for seed, (name, value) in enumerate(zip(who, values, strict=True))}
+    assert paired_difference(dict.fromkeys(shifted, 0.0), shifted).p == 1
+    found, t = mean_interval(values, who), scipy.stats.t.ppf(0.975, 1)
+    assert (found.high - found.mean) / (found.mean - found.low) == pytest.approx(1 + (1 + 2 * t**2) / 6 / t)
 
 
 def ends(values: list[float], who: list[str]) -> tuple[float, float]:
@@ -177,14 +191,13 @@ def test_a_difference_turned_around_has_the_other_sign_and_the_same_p() -> None:
     assert there.p == pytest.approx(back.p) and 0 < there.p < 1
 
 
-def test_p_is_scipys_where_patients_are_not_skewed_and_halls_where_they_are() -> None:
+def test_p_is_scipys_where_patients_are_not_skewed_and_larger_where_they_are() -> None:
     even = np.array([-0.3, -0.1, 0.1, 0.3]) + 0.2
     assert paired_difference(played(np.zeros((4, 1))), played(even[:, None])).p == pytest.approx(
         scipy.stats.ttest_1samp(even, 0).pvalue
     )
-    skewed = np.array([0.0, 0.0, 0.0, -4.0]) + 3  # mean 2, standard error 1, skewness -2 / sqrt 3 over the root of 4
-    skew = -1 / math.sqrt(3)
-    t = 2 + skew * 4 / 3 + skew**2 * 8 / 27 + skew / 6
+    skewed = np.array([0.0, 0.0, 0.0, -4.0]) + 3  # mean 2, standard error 1, skewness -2 over the root of 4
+    t = (-1 + math.sqrt(1 + 4 / 3 * 11 / 6)) * 3 / 2  # t + (1 + 2 t^2) / 6 = 2
     found = [paired_difference(played(np.zeros((4, 1))), played(side * skewed[:, None])) for side in (1, -1)]
     assert [own.p for own in found] == pytest.approx([2 * scipy.stats.t.sf(t, 3)] * 2)
     assert found[0].p > scipy.stats.ttest_1samp(skewed, 0).pvalue
