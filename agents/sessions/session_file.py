@@ -45,7 +45,8 @@ __all__ = [
 ]
 
 #: What every session file says it is, and the one version that this module reads and writes.
-FORMAT, VERSION = "therapysim-session", 2
+FORMAT: Literal["therapysim-session"] = "therapysim-session"
+VERSION: Literal[2] = 2
 
 
 def _or_nan(value: Any, number: ValidatorFunctionWrapHandler) -> float:
@@ -53,9 +54,7 @@ def _or_nan(value: Any, number: ValidatorFunctionWrapHandler) -> float:
 
 
 #: A finite number, or nan where there is none, which a file writes as null.
-OrNan = Annotated[
-    float, WrapValidator(_or_nan), WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})
-]
+OrNan = Annotated[float, WrapValidator(_or_nan), WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 

@@ -176,7 +176,10 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (put("states", to=[]), r"states is a list of 0, expected a list of at least 1"),
         (put("states", to={}), r"states is \{\}, expected a list"),
         (put("messages", 1, "speaker", to="patient"), r"messages\[1\]\.speaker is 'patient', expected the two to take"),
-        (put("messages", 1, "speaker", to="nurse"), r"messages\[1\]\.speaker is 'nurse', expected one of patient, therapist"),
+        (
+            put("messages", 1, "speaker", to="nurse"),
+            r"messages\[1\]\.speaker is 'nurse', expected one of patient, therapist",
+        ),
         (put("messages", 3, "text", to=None), r"messages\[3\]\.text is empty, expected a text"),
         (put("messages", to=[]), "number of messages is 0, expected 17 for 8 turns"),
         (put("turns", to=[]), "number of turns is 0, expected 8, one fewer than the states"),

@@ -22,7 +22,7 @@ from therapysim.agents.bench.report.runs import Runs, flat
 from therapysim.agents.bench.report.sections import SECTIONS
 from therapysim.agents.bench.report.summary import Summary
 from therapysim.agents.bench.report.tables import number
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.errors import require_count
 
 __all__ = ["embed", "page"]
@@ -73,7 +73,7 @@ def _digest(text: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _chosen(results: Sequence[Result], most: int | None) -> list[Result]:
+def _chosen(results: Sequence[SessionResult], most: int | None) -> list[SessionResult]:
     """All, or so many of each policy and simulator: the first seed of every patient before the second of any."""
     if most is None:
         return list(results)
@@ -93,7 +93,7 @@ def _shown(shown: int, all_: int) -> str:
     return f"This file carries {shown:,} of the {all_:,} sessions; the numbers above are of all of them."
 
 
-def embed(results: Sequence[Result]) -> str:
+def embed(results: Sequence[SessionResult]) -> str:
     """Sessions as JSON in ASCII that holds no <, > or &; a number that is not finite is null."""
     text = json.dumps([_finite(asdict(result)) for result in results], separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

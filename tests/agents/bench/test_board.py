@@ -9,7 +9,7 @@ import pytest
 
 from therapysim.agents.bench.report.runs import read_runs
 from therapysim.agents.bench.report.summary import Estimate, Summary, summarise
-from therapysim.agents.bench.results import Result, read_results
+from therapysim.agents.bench.results import SessionResult, read_results
 from therapysim.agents.therapists.baselines import BASELINES
 from therapysim.personas.load import library_hash, personas
 
@@ -19,7 +19,7 @@ PAGES = ("README.md", "agents/BENCHMARK.md")
 
 
 @cache
-def board() -> list[Result]:
+def board() -> list[SessionResult]:
     return read_results(BOARD / "results.jsonl.gz")
 
 

@@ -100,5 +100,7 @@ def test_floors_are_seen_and_reports_are_not(tmp_path: Path) -> None:
 def test_a_room_without_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "envs").write_text("../envs")
     monkeypatch.setattr(code_hash, "files", lambda package: tmp_path)
-    with pytest.raises(ConfigError, match=r"room 'therapysim' of the installed package holds no code, expected some of"):
+    with pytest.raises(
+        ConfigError, match=r"room 'therapysim' of the installed package holds no code, expected some of"
+    ):
         code_hashes()
