@@ -5,16 +5,17 @@ What is expected comes from the record's JSON schema, so that what is published 
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import filterfalse
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-__all__ = ["first_fault", "hint", "shown", "wrong"]
+__all__ = ["first_fault", "hint", "printable", "shown", "wrong"]
 
 Schema = Mapping[str, Any]
 
-_LONGEST = 60
+_LONGEST, _MOST_NAMES = 60, 8
 _MOST_DIGITS = 4_000
 # What pydantic calls a field that a model, or a dataclass, does not have.
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -29,7 +30,7 @@ def first_fault(fault: ValidationError, schema: Schema) -> str:
         fault: as pydantic raised it.
         schema: the record's JSON schema; {} where it has none.
     """
-    details = sorted(fault.errors(include_url=False), key=_rank)
+    details = sorted(filterfalse(_echoes, fault.errors(include_url=False)), key=_rank)
     places = {
         _find(schema, detail["loc"])[0] + _name(detail) for detail in details
     }  # each once, whatever a union tried
@@ -61,10 +62,20 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
+def printable(name: str) -> str:
+    """A name as a message shows it: as it is, unless it is long or could act on a terminal."""
+    return name if name.isprintable() and len(name) <= _LONGEST else shown(name)
+
+
 def _rank(detail: ErrorDetails) -> int:
     if detail["loc"] in (("format",), ("version",)):
         return 0
     return 1 if detail["type"] in _UNKNOWN else 2
+
+
+def _echoes(detail: ErrorDetails) -> bool:
+    """A list that is long enough is called too short as well where one of its items is wrong."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
 def _name(detail: ErrorDetails) -> str:
@@ -87,10 +98,10 @@ def _tell(detail: ErrorDetails, schema: Schema) -> str:
     if kind == "value_error":  # settings that check themselves
         return f"{place}: {context['error']}" if place else str(context["error"])
     if kind == "json_invalid":
-        return f"it holds what no text may hold: {context['error']}; write it again"
+        return f"the content holds what no text may hold: {context['error']}; write it again"
     found = f"a list of {len(detail['input'])}" if kind in ("too_short", "too_long") else _shown_of(detail, node)
     expected = _expected(schema, node) or detail["msg"]
-    return f"{place or 'it'} is {found}, expected {expected}" + _next_step(loc)
+    return f"{place or 'the content'} is {found}, expected {expected}" + _next_step(loc)
 
 
 def _shown_of(detail: ErrorDetails, node: Schema) -> str:
@@ -103,7 +114,7 @@ def _next_step(loc: tuple[int | str, ...]) -> str:
 
 def _unknown(name: str, place: str, known: Sequence[str]) -> str:
     meant = hint(name, known) or f"; known are {', '.join(known)}"
-    return f"{_joined(place, _plain(name))} is an unknown field{meant}"
+    return f"{_joined(place, printable(name))} is an unknown field{meant}"
 
 
 def _joined(place: str, name: str) -> str:
@@ -116,12 +127,8 @@ def _find(schema: Schema, loc: Sequence[int | str]) -> tuple[str, Schema]:
     for step in loc:
         inner = _step(schema, node, step)
         if inner is not None:  # else it names a member of a union, not a place
-            place, node = _joined(place, f"[{step}]" if isinstance(step, int) else _plain(step)), inner
+            place, node = _joined(place, f"[{step}]" if isinstance(step, int) else printable(step)), inner
     return place, node
-
-
-def _plain(name: str) -> str:
-    return name if name.isprintable() and len(name) <= _LONGEST else shown(name)
 
 
 def _step(schema: Schema, node: Schema, step: int | str) -> Schema | None:
@@ -170,8 +177,13 @@ def _said(schema: Schema, node: Schema) -> str:
     if kind == "array":
         return _list(schema, node)
     if kind == "object":
-        return f"a mapping of {', '.join(node['properties'])}" if node.get("properties") else "a mapping"
+        return f"a mapping{_of(list(node.get('properties', ())))}"
     return {"boolean": "true or false", "null": "nothing"}.get(str(kind), "")
+
+
+def _of(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f" of {', '.join(names[:_MOST_NAMES])}{rest}" if names else ""
 
 
 def _number(node: Schema, noun: str) -> str:
