@@ -516,7 +516,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
 def test_half_a_character_in_a_file_is_refused_by_its_line(tmp_path: Path) -> None:
     line = json.dumps({**json.loads(as_line(made())), "policy": "one\ud800"})
     (tmp_path / "results.jsonl").write_text(line + "\n", encoding="ascii")
-    with pytest.raises(ConfigError, match=r"results\.jsonl: line 1: it holds what no text may hold"):
+    with pytest.raises(ConfigError, match=r"results\.jsonl: line 1: .* holds what no text may hold"):
         read_runs([tmp_path])
 
 

@@ -85,7 +85,7 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{}\n", "line 1: policy is missing"),
-        ("[1]\n", "line 1: it is .1., expected a mapping of policy"),
+        ("[1]\n", "line 1: the content is .1., expected a mapping of policy"),
         ('{"policy"', "line 1 is cut off"),
     ],
 )
