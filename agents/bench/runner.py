@@ -16,7 +16,7 @@ from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
 from therapysim.agents.bench.benchmark import play_policy
 from therapysim.agents.bench.folder import Book, locked
 from therapysim.agents.bench.progress import Progress, Watched
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.sessions.episode import Episode
 from therapysim.agents.therapists.policies import Policy
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
@@ -35,7 +35,7 @@ def run(
     command: str = "",
     stream: TextIO | None = None,
     sessions: bool = False,
-) -> list[Result]:
+) -> list[SessionResult]:
     """Plays what is missing of policies × simulators × patients × seeds; sessions whose patient failed, again.
 
     Args:
@@ -93,7 +93,7 @@ def _play_block(
 ) -> None:
     watched, began = Watched(policy.open(), progress), time.perf_counter()
 
-    def take(result: Result, episode: Episode) -> None:
+    def take(result: SessionResult, episode: Episode) -> None:
         progress.drop(book.settings.turns - len(result.turns))
         book.add(result, episode)
 

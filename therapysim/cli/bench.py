@@ -11,7 +11,7 @@ from therapysim.errors import ConfigError
 
 if TYPE_CHECKING:
     from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
-    from therapysim.agents.bench.results import Result
+    from therapysim.agents.bench.results import SessionResult
     from therapysim.agents.therapists.policies import Policy
 
 __all__ = ["add_bench_command"]
@@ -76,7 +76,7 @@ def run_bench(chosen: argparse.Namespace) -> None:
     print(f"\nresults in {chosen.out}; for a page: therapysim report {shlex.quote(chosen.out)} --out report.html")
 
 
-def _show(settings: "BenchSettings", rows: "list[Result]", simulator: str) -> None:
+def _show(settings: "BenchSettings", rows: "list[SessionResult]", simulator: str) -> None:
     from therapysim.agents.bench.bench_settings import whom
     from therapysim.agents.bench.benchmark import results_table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from therapysim.agents.bench.report.runs import Runs, flat, read_runs
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.statistics.intervals import FEW
 from therapysim.agents.therapists.policies import run_of
 from therapysim.errors import ConfigError
@@ -74,7 +74,7 @@ class Study:
     base: str
     simulator: str
     runs: tuple[Run, ...]
-    sessions: Mapping[str, Mapping[Key, Result]]
+    sessions: Mapping[str, Mapping[Key, SessionResult]]
     settings: Mapping[str, Any]
     digest: str
     notes: tuple[str, ...]
@@ -146,8 +146,8 @@ def _simulator(held: Runs, asked: str) -> str:
     return there[0]
 
 
-def _played(held: Runs, simulator: str) -> dict[str, dict[Key, Result]]:
-    found: dict[str, dict[Key, Result]] = {}
+def _played(held: Runs, simulator: str) -> dict[str, dict[Key, SessionResult]]:
+    found: dict[str, dict[Key, SessionResult]] = {}
     for result in held.results:
         if result.simulator == simulator:
             found.setdefault(result.policy, {})[result.persona, result.seed] = result
@@ -228,7 +228,7 @@ def _require_alike(runs: Sequence[Run]) -> None:
             )
 
 
-def _require_same_sessions(chosen: Mapping[str, Mapping[Key, Result]], base: str, bench: str | Path) -> None:
+def _require_same_sessions(chosen: Mapping[str, Mapping[Key, SessionResult]], base: str, bench: str | Path) -> None:
     for policy, own in chosen.items():
         if apart := sorted(own.keys() ^ chosen[base].keys()):
             persona, seed = apart[0]
@@ -258,11 +258,11 @@ def _unlike_steps(runs: Sequence[Run]) -> list[str]:
     return [f"the runs made different numbers of updates: {told}"] if len(set(steps.values())) > 1 else []
 
 
-def _failed(chosen: Mapping[str, Mapping[Key, Result]]) -> list[str]:
+def _failed(chosen: Mapping[str, Mapping[Key, SessionResult]]) -> list[str]:
     counts = {policy: sum(r.failed for r in own.values()) for policy, own in chosen.items()}
     return [f"{n} sessions of {policy} failed and are left out" for policy, n in counts.items() if n]
 
 
-def _few(own: Mapping[Key, Result]) -> list[str]:
+def _few(own: Mapping[Key, SessionResult]) -> list[str]:
     people = len({persona for persona, _ in own})
     return [f"{people} patients are few: intervals are rough below {FEW}"] if people < FEW else []

@@ -21,7 +21,7 @@ from therapysim.agents.bench.report.sections import SECTIONS, Section
 from therapysim.agents.bench.report.summary import Summary
 from therapysim.agents.bench.report.tables import number
 from therapysim.agents.bench.report.templates import TEMPLATES, own_file
-from therapysim.agents.bench.results import Result, as_line
+from therapysim.agents.bench.results import SessionResult, as_line
 from therapysim.errors import require_count
 
 __all__ = ["pack_sessions", "report_page"]
@@ -84,7 +84,7 @@ def _digest(text: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _chosen(results: Sequence[Result], most: int | None) -> list[Result]:
+def _chosen(results: Sequence[SessionResult], most: int | None) -> list[SessionResult]:
     """All, or so many of each policy and simulator: the first seed of every patient before the second of any."""
     if most is None:
         return list(results)
@@ -98,7 +98,7 @@ def _chosen(results: Sequence[Result], most: int | None) -> list[Result]:
     return kept
 
 
-def pack_sessions(results: Sequence[Result]) -> str:
+def pack_sessions(results: Sequence[SessionResult]) -> str:
     """Sessions as JSON, gzipped, in base64."""
     rows = f"[{','.join(map(as_line, results))}]"
     # The handler writes a lone surrogate as JSON does.

@@ -231,7 +231,9 @@ def test_rows_that_the_settings_do_not_know_are_refused(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / SETTINGS).read_text())
     del kept["policies"]["neutral"]
     (tmp_path / SETTINGS).write_text(json.dumps(kept))
-    with pytest.raises(ConfigError, match=r"settings.json says nothing of neutral"):
+    with pytest.raises(
+        ConfigError, match=r"results\.jsonl: line 5: policy is 'neutral', expected one of cbt; the settings"
+    ):
         play_small(tmp_path, "cbt")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from therapysim.agents.bench.report.page import report_page
 from therapysim.agents.bench.report.runs import read_runs
 from therapysim.agents.bench.report.summary import Estimate, Summary, summarise
-from therapysim.agents.bench.results import Result, read_results
+from therapysim.agents.bench.results import SessionResult, read_results
 from therapysim.agents.therapists.baselines import BASELINES
 from therapysim.personas.load import library_hash, personas
 
@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "benchmark.md"
 
 
 @cache
-def board() -> list[Result]:
+def board() -> list[SessionResult]:
     return read_results(BOARD / "results.jsonl.gz")
 
 

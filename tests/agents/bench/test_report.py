@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.parts.made import settings_of
 from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.gaps import kendall_tau
 from therapysim.agents.bench.report.page import pack_sessions, report_page
@@ -28,7 +29,7 @@ from therapysim.agents.bench.report.runs import Runs, Source, Timing, read_runs
 from therapysim.agents.bench.report.summary import Estimate, summarise
 from therapysim.agents.bench.report.tables import csv_table, markdown_tables, number
 from therapysim.agents.bench.report.templates import TEMPLATES
-from therapysim.agents.bench.results import Result, Said, as_line, result_of, write_results
+from therapysim.agents.bench.results import SessionResult, TurnResult, as_line, result_of, write_results
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.statistics.intervals import FEW
 from therapysim.agents.therapists.baselines import baseline
@@ -47,22 +48,22 @@ HOSTILE = (
 MARKS = ("{{ script }}", "{{ 7 * 191 }}{% raw %}", "{% include 'page.js' %}{# gone #}", "{reference} {0} %s %(x)s")
 
 
-def made(policy: str = "one", persona: str = "ann", seed: int = 0, total: float = 1.0, **changes: Any) -> Result:
+def made(policy: str = "one", persona: str = "ann", seed: int = 0, total: float = 1.0, **changes: Any) -> SessionResult:
     """A session by hand; changes are of its measures, or else of its fields."""
     held = {**dict.fromkeys(MEASURES, 0.0), "safe": 1.0, "total": total}
     measures = {name: changes.pop(name) for name in list(changes) if name in MEASURES and name != "turns"}
-    said = Said("Hello?", "Hm.", "", total, (-0.1, 0.0, 0.1, 0.2), 0.5, "express", (), (), (), (), "scripted", ())
-    own = Result(policy, "scripted", persona, "dev", "Panic disorder", "mild", 0, seed, "", False, {**held, **measures},
-                 {"safety": total}, "", "Hi.", (-0.2, 0.0, 0.0, 0.0), (said,))  # fmt: skip
+    said = TurnResult("Hello?", "Hm.", "", total, (-0.1, 0.0, 0.1, 0.2), 0.5, "express", (), (), (), (), "scripted", ())
+    own = SessionResult(policy, "scripted", persona, "dev", "Panic disorder", "mild", 0, seed, "", False,
+                 {**held, **measures}, {"safety": total}, "", "Hi.", (-0.2, 0.0, 0.0, 0.0), (said,))  # fmt: skip
     return replace(own, **changes)
 
 
-def runs_of(results: Sequence[Result], settings: dict[str, Any] | None = None, **timing: Timing) -> Runs:
+def runs_of(results: Sequence[SessionResult], settings: dict[str, Any] | None = None, **timing: Timing) -> Runs:
     source = Source("run/results.jsonl", "0" * 64, len(results), {"turns": 4} if settings is None else settings)
     return Runs(tuple(results), (source,), {(policy, "scripted"): own for policy, own in timing.items()})
 
 
-def grid(policy: str, rise: float = 0.0, patients: int = 8, seeds: int = 2, **changes: Any) -> list[Result]:
+def grid(policy: str, rise: float = 0.0, patients: int = 8, seeds: int = 2, **changes: Any) -> list[SessionResult]:
     """A policy's sessions; patients differ by 1, seeds by a little noise of the policy's own."""
     noise = random.Random(policy)
     return [made(policy, f"p{i}", seed, i + rise + noise.gauss(0, 0.1), **changes)
@@ -70,7 +71,7 @@ def grid(policy: str, rise: float = 0.0, patients: int = 8, seeds: int = 2, **ch
 
 
 @pytest.fixture(scope="module")
-def played() -> list[Result]:
+def played() -> list[SessionResult]:
     batch, who = SessionBatch(SessionConfig(max_turns=4)), [p.id for p in personas("dev")[:3]]
     starts = [Start(seed, persona) for persona in who for seed in range(2)]
     return [
@@ -83,7 +84,7 @@ def played() -> list[Result]:
 # Numbers
 
 
-def test_the_numbers_are_the_sessions_own(played: list[Result]) -> None:
+def test_the_numbers_are_the_sessions_own(played: list[SessionResult]) -> None:
     summary = summarise(runs_of(played))
     assert [own.policy for own in summary.standings] == ["silent", "attuned", "hostile"]
     assert (summary.k, len(summary.patients), summary.seeds, summary.reference) == (2, 3, (0, 1), "silent")
@@ -230,14 +231,16 @@ def test_what_a_reader_must_know_is_said() -> None:
 # What is read
 
 
-def write(folder: Path, results: Sequence[Result], settings: Any = None, name: str = "results.jsonl") -> Path:
+def write(
+    folder: Path, results: Sequence[SessionResult], settings: dict[str, Any] | None = None, name: str = "results.jsonl"
+) -> Path:
     write_results(folder / name, results)
     if settings is not None:
-        (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        (folder / "settings.json").write_text(json.dumps(settings_of(results, **settings)), encoding="utf-8")
     return folder
 
 
-def test_folders_and_files_are_read_the_same(tmp_path: Path, played: list[Result]) -> None:
+def test_folders_and_files_are_read_the_same(tmp_path: Path, played: list[SessionResult]) -> None:
     settings = {"turns": 4, "rubric": {"preset": "grpo", "affect": 6}}
     plain = write(tmp_path / "plain", played, settings)
     packed = write(tmp_path / "packed", played, settings, "results.jsonl.gz")
@@ -259,14 +262,14 @@ def test_timing_of_a_run_that_went_on_is_added_up(tmp_path: Path) -> None:
     head, untimed = ">policy s</button>", runs_of([made()])
     assert head in report_page(runs, summarise(runs)) and head not in report_page(untimed, summarise(untimed))
     (folder / "timing.jsonl").write_text('{"policy": "one"}\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"timing\.jsonl: line 1 is no timing"):
+    with pytest.raises(ConfigError, match=r"timing\.jsonl: line 1: .* is missing"):
         read_runs([folder])
 
 
 def test_what_is_no_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no results, expected at least one"):
         read_runs([])
-    with pytest.raises(ConfigError, match=r"nowhere\.jsonl cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.jsonl: the file cannot be read"):
         read_runs([tmp_path / "nowhere.jsonl"])
     with pytest.raises(ConfigError, match=r"holds neither of results\.jsonl and results\.jsonl\.gz"):
         read_runs([tmp_path])
@@ -276,7 +279,7 @@ def test_what_is_no_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds both of"):
         read_runs([tmp_path])
     (tmp_path / "settings.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"settings\.json hold list"):
+    with pytest.raises(ConfigError, match=r"settings\.json hold something else than a benchmark"):
         read_runs([tmp_path / "results.jsonl.gz"])
 
 
@@ -313,7 +316,7 @@ def test_the_markdown_table_holds_together_whatever_a_policy_is_called() -> None
     assert "<script>" not in text and "a\\|b &lt;script> c" in text and "**" not in text
 
 
-def test_the_csv_is_tidy_and_says_what_the_summary_says(played: list[Result]) -> None:
+def test_the_csv_is_tidy_and_says_what_the_summary_says(played: list[SessionResult]) -> None:
     summary = summarise(runs_of(played), prices={"attuned": (1.0, 1.0)})
     rows = list(csv.DictReader(io.StringIO(csv_table(summary))))
     keys = [(r["policy"], r["simulator"], r["kind"], r["group"], r["measure"]) for r in rows]
@@ -402,7 +405,7 @@ class Reader(HTMLParser):
         self.said += data
 
 
-def test_the_page_is_the_same_each_time_and_fetches_nothing(played: list[Result]) -> None:
+def test_the_page_is_the_same_each_time_and_fetches_nothing(played: list[SessionResult]) -> None:
     runs = runs_of(played)
     text = report_page(runs, summarise(runs))
     assert text == report_page(runs, summarise(runs)) and not re.search(r"{{|{%|{#", text.partition("<style>")[0])
@@ -439,7 +442,7 @@ def test_what_was_said_cannot_leave_where_it_is_packed() -> None:
 
 @pytest.mark.parametrize("name", [*HOSTILE[:3], '" onclick="window.hacked=1', "' autofocus onfocus='hacked()", *MARKS])
 def test_names_are_text_everywhere(name: str) -> None:
-    def rows(name: str, simulator: str) -> list[Result]:
+    def rows(name: str, simulator: str) -> list[SessionResult]:
         own = made(name, persona=name, simulator=simulator, diagnosis=name, severity=name, terms={name: 1.0})
         return [own, replace(own, policy="two"), replace(own, simulator="other")]
 
@@ -455,7 +458,7 @@ def test_names_are_text_everywhere(name: str) -> None:
     assert name in found.said or " ".join(name.split()) in found.said, "shown as it is written"
 
 
-def test_every_table_is_named_and_every_id_is_one(played: list[Result]) -> None:
+def test_every_table_is_named_and_every_id_is_one(played: list[SessionResult]) -> None:
     text = report_page(runs := runs_of([*played, *(replace(r, simulator="llm") for r in played)]), summarise(runs))
     read = Reader(text)
     ids, names = read.values("id"), read.values("aria-label")
@@ -470,7 +473,7 @@ def test_every_table_is_named_and_every_id_is_one(played: list[Result]) -> None:
                for table in tables for head in re.findall(r"<th([^>e][^>]*)>", table))  # fmt: skip
 
 
-def test_what_a_column_is_can_be_read_without_a_mouse(played: list[Result]) -> None:
+def test_what_a_column_is_can_be_read_without_a_mouse(played: list[SessionResult]) -> None:
     text = report_page(runs := runs_of(played), summarise(runs))
     assert " title=" not in text and "<title>" in text, "a tooltip is reached by no finger and no key"
     tips = dict(re.findall(r'<div class="tip" id="(help-\d+)" role="note" popover>(.*?)</div>', text))
@@ -479,7 +482,7 @@ def test_what_a_column_is_can_be_read_without_a_mouse(played: list[Result]) -> N
     assert heads and {one for one, _ in heads} == set(tips) and all(one == other for one, other in heads)
 
 
-def test_fewer_transcripts_are_embedded_where_asked_and_the_page_says_so(played: list[Result]) -> None:
+def test_fewer_transcripts_are_embedded_where_asked_and_the_page_says_so(played: list[SessionResult]) -> None:
     runs = runs_of(played)
     summary = summarise(runs)
 
@@ -505,7 +508,9 @@ def report(*arguments: object) -> None:
     chosen.run(chosen)
 
 
-def test_the_command_writes_all_three(tmp_path: Path, played: list[Result], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_all_three(
+    tmp_path: Path, played: list[SessionResult], capsys: pytest.CaptureFixture[str]
+) -> None:
     run = write(tmp_path / "run", played, {"turns": 4, "rubric": {"preset": "default"}})
     out, table, numbers = tmp_path / "new" / "report.html", tmp_path / "table.md", tmp_path / "numbers.csv"
     asked = (
@@ -559,8 +564,53 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         report(run, "--out", tmp_path / "file" / "x.html")
 
 
-def test_a_broken_character_in_a_name_does_not_stop_the_files(tmp_path: Path) -> None:
+def test_half_a_character_in_a_file_is_refused_by_its_line(tmp_path: Path) -> None:
     line = json.dumps({**json.loads(as_line(made())), "policy": "one\ud800"})
     (tmp_path / "results.jsonl").write_text(line + "\n", encoding="ascii")
-    report(tmp_path, "--out", tmp_path / "x.html", "--csv", tmp_path / "x.csv")
-    assert "one?" in (tmp_path / "x.csv").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"results\.jsonl: line 1: .* holds what no text may hold"):
+        read_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"commands": None}, "commands is empty, expected a list of texts"),
+        ({"seeds": 10**400}, "seeds is 10+.*, expected 1–1000000, a whole number"),
+        ({"policies": {"one": None}}, r"policies\.one is empty, expected a mapping"),
+        ({"version": 1}, "version is 1, expected 2: its results say `heard` for `shown`; play the benchmark again"),
+        ({"version": 3}, "version is 3, expected 2; update"),
+    ],
+)
+def test_settings_with_a_wrong_entry_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    write(tmp_path, [made()], {})
+    (tmp_path / "settings.json").write_text(json.dumps(settings_of([made()], **change)), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"settings .*settings\.json: .*{message}"):
+        read_runs([tmp_path])
+
+
+def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, [made()])
+    (tmp_path / "settings.json").write_bytes(b'{"format": "\xff"}')
+    with pytest.raises(ConfigError, match=r"settings\.json: the file cannot be read as text: byte 13 is no UTF-8"):
+        read_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"persona": "bob"}, "persona is 'bob', expected one of ann"),
+        ({"seed": 7}, "seed is 7, expected one from 0 to 1"),
+        ({"turns": made().turns * 5}, "turns are 5, expected at most 4"),
+        ({"policy": "two"}, "policy is 'two', expected one of one"),
+        ({"simulator": "llm"}, "simulator is 'llm', expected one of scripted"),
+    ],
+)
+def test_a_session_that_the_settings_never_had_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    own, foreign = made(), replace(made(seed=1), **change)
+    write(tmp_path, [own, foreign])
+    settings = settings_of([own], seeds=2, turns=4)
+    (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    data = (tmp_path / "results.jsonl").read_bytes()
+    (tmp_path / "results.jsonl").write_bytes(b"\n" + data)  # a blank line is no row, and counts as a line
+    with pytest.raises(ConfigError, match=rf"results\.jsonl: line 3: {message}; the settings beside it"):
+        read_runs([tmp_path])

@@ -15,7 +15,7 @@ from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.page import report_page
 from therapysim.agents.bench.report.runs import read_runs
 from therapysim.agents.bench.report.summary import summarise
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 
 NEEDED = "the page's tests need Debian's chromium and chromium-driver (apt-get install), and selenium (pip install)"
 ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
@@ -45,12 +45,12 @@ def browser() -> Iterator[Any]:
     opened.quit()
 
 
-def results() -> list[Result]:
+def results() -> list[SessionResult]:
     """Two simulators, three policies; one session's therapist is hostile, one session failed."""
     said = made().turns[0]
     rows = [*grid("one", 2.0), *grid("two", -10.0), *grid("three", 100.0)]
     rows += [replace(row, simulator="llm", measures={**row.measures, "total": row["total"] - 7}) for row in rows]
-    attack = [replace(said, therapist=words, heard=words, flags=("injection",), violations=("injection",),
+    attack = [replace(said, therapist=words, shown=words, flags=("injection",), violations=("injection",),
                       acts=(words[:60],)) for words in WHOLE]  # fmt: skip
     rows[0] = replace(rows[0], persona="p0", opening=WHOLE[1], diagnosis=WHOLE[0], turns=tuple(attack))
     failed = replace(made("two", "p0", 9), failed=True, measures=dict.fromkeys(rows[0].measures, math.nan), turns=())

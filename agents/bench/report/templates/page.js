@@ -166,7 +166,7 @@
   function turnOf(turn, i) {
     const item = make("li", "turn");
     item.append(said("therapist", turn.therapist, `turn ${i + 1}`));
-    if (turn.heard) item.append(said("therapist", turn.heard, "as the patient was shown it"));
+    if (turn.shown) item.append(said("therapist", turn.shown, "as the patient was shown it"));
     item.append(said("patient", turn.patient), facts([
       ["reward", number(turn.reward)], ["mood", mood(turn.affect)], ["alliance", number(turn.alliance)], ["move", turn.move],
       ["acts", turn.acts.join(", ")], ["told", turn.disclosed.join(", ")], ["worded by", turn.source], ["refused draws", turn.rejected.join(", ")],
