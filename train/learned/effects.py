@@ -65,6 +65,11 @@ class Effect:
         """Whether the interval leaves zero out."""
         return self.low > 0 or self.high < 0
 
+    def __str__(self) -> str:
+        p = "< 0.001" if self.p_adjusted < 0.001 else f"{self.p_adjusted:.3f}"  # no p is 0
+        gap = f"{self.difference:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+        return f"{self.level} {self.who}: {self.name} {gap}, p {p}"
+
     def as_dict(self) -> dict[str, Any]:
         """For a file: numbers to five digits, null for what is not finite."""
         told = {name: rounded(v, 5) if isinstance(v, float) else v for name, v in asdict(self).items()}

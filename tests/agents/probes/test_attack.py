@@ -4,7 +4,6 @@
 prints the share of each half that the screen neutralises, with Wilson intervals, and every such turn.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -18,7 +17,7 @@ import yaml
 
 from therapysim.agents.probes.attack.attack_run import MODES, NEUTRAL, AttackTrial, Mode, attack_all, attack_table, says
 from therapysim.agents.probes.attack.suite import CODES, Attack, attacks, families, render
-from therapysim.cli.attack import add_attack_command
+from therapysim.cli.main import build_parser
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.envs.screen import screen
 from therapysim.errors import ConfigError, PatientError
@@ -217,9 +216,7 @@ def test_few_patients_tell_no_gain_in_however_many_sessions() -> None:
 
 def command(*options: str) -> int:
     """Runs ``therapysim attack``; the exit code."""
-    parser = argparse.ArgumentParser()
-    add_attack_command(parser.add_subparsers())
-    chosen = parser.parse_args(["attack", "--patients", "3", "--seeds", "1", "--turns", "3", *options])
+    chosen = build_parser().parse_args(["attack", "--patients", "3", "--seeds", "1", "--turns", "3", *options])
     try:
         chosen.run(chosen)
     except SystemExit as stop:

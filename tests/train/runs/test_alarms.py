@@ -16,7 +16,7 @@ from therapysim.train.grpo.grpo_settings import FREE, GRPOSettings
 from therapysim.train.grpo.run import TrainResult, train
 from therapysim.train.runs import alarms
 from therapysim.train.runs.alarms import HOLD, Alarm, standing
-from therapysim.train.runs.run_folder import read_rows
+from therapysim.train.runs.rows import read_rows
 
 MakeBatch = Callable[..., SessionBatch]
 SETTINGS = GRPOSettings(alarm_reward_std=0.1, alarm_kl=2.0, alarm_repetition=0.4)
