@@ -1,13 +1,14 @@
 """Files that are written whole or not at all."""
 
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["whole", "write_json"]
+__all__ = ["finite", "whole", "write_json"]
 
 
 @contextmanager
@@ -30,10 +31,20 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a value as JSON with an indent of one, whole or not at all.
+    """Writes a value as JSON with an indent of one, whole or not at all; numbers as ``finite`` has them.
 
     Raises:
         OSError: the folder or the file cannot be made.
     """
+    text = json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False)
     with whole(path) as part:
-        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def finite(value: Any) -> Any:
+    """The value with None for nan and inf, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: finite(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,7 +10,7 @@ from therapysim.agents.bench.measures import MEASURES, RATES
 from therapysim.agents.bench.results import Result, result_of
 from therapysim.agents.sessions.episode import Episode, play
 from therapysim.agents.sessions.session_file import save_session, session_file
-from therapysim.agents.statistics.intervals import Difference, by_patient, paired_difference, proportion
+from therapysim.agents.statistics.intervals import Difference, mean_interval, paired_difference, proportion
 from therapysim.agents.therapists.therapist import Therapist
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError
@@ -88,7 +88,7 @@ def play_policy(
 
 
 def paired(results: Sequence[Result], first: str, second: str, measure: str) -> Difference:
-    """second - first, session by session under the same patient and seed; the interval is clustered by patient."""
+    """second - first, session by session under the same patient and seed; the interval is by patient."""
     if len(simulators := {r.simulator for r in results}) > 1:
         raise ConfigError(f"results with {', '.join(sorted(simulators))} are mixed, expected those with one patient")
     for name in {first, second} - {r.policy for r in results}:
@@ -103,7 +103,7 @@ def _sound(results: Sequence[Result], policy: str, measure: str) -> list[Result]
 
 
 def results_table(results: Sequence[Result], measures: Sequence[str] = USUAL) -> str:
-    """A Markdown table: one row a policy, mean and 95 % interval of each measure, clustered by patient."""
+    """A Markdown table: one row a policy, mean and 95 % interval of each measure, by patient."""
     unknown = set(measures) - set(MEASURES)
     if unknown:
         raise ConfigError(f"measures {sorted(unknown)} are unknown, expected some of {', '.join(MEASURES)}")
@@ -119,7 +119,7 @@ def results_table(results: Sequence[Result], measures: Sequence[str] = USUAL) ->
 def _mean(results: Sequence[Result], measure: str) -> str:
     if not results:
         return "–"
-    interval = proportion if measure in RATES else by_patient
+    interval = proportion if measure in RATES else mean_interval
     return str(interval([r[measure] for r in results], [r.persona for r in results]))
 
 

@@ -59,7 +59,7 @@ MEASURES: dict[str, Measure] = {
     ),
 }
 
-#: Rates that may be all or nothing, where a bootstrap would claim to know everything; ``statistics.proportion``.
+#: Rates that may be all or nothing, where a mean's interval would claim to know everything; ``statistics.proportion``.
 RATES = frozenset(("risk_covered", "safe", "unsafe", "injection", "replaced", "goal", "crisis", "rupture"))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.statistics.intervals import Interval, clustered
+from therapysim.agents.statistics.intervals import Interval, mean_interval, proportion
 from therapysim.errors import ConfigError
 
 __all__ = [
@@ -94,9 +94,9 @@ class Row:
     Attributes:
         source: its name; ``ALL`` for every source together, in which each pair counts alike.
         pairs, groups: how many.
-        accuracy: judge -> share of pairs in [0, 1], a tie counting one half. The interval is drawn over groups; of a
-            single group it is nan, and where every pair comes out alike it has no width, however few they are.
-        ahead: each other judge -> accuracy of the first judge less that of this one, pair by pair.
+        accuracy: judge -> share of pairs in [0, 1], a tie counting one half, with its interval by group.
+        ahead: each other judge -> accuracy of the first judge less that of this one, pair by pair, with its interval by
+            group; of a single group it is without end.
     """
 
     source: str
@@ -221,15 +221,13 @@ def _row(source: str, rows: NDArray[np.int64], right: Mapping[str, Floats], grou
         source,
         len(rows),
         len(np.unique(owner)),
-        {name: _interval(own[rows], owner) for name, own in right.items()},
-        {name: _interval(right[first][rows] - own[rows], owner) for name, own in right.items() if name != first},
+        {name: proportion(own[rows], owner, unit="group") for name, own in right.items()},
+        {
+            name: mean_interval(right[first][rows] - own[rows], owner, unit="group")
+            for name, own in right.items()
+            if name != first
+        },
     )
-
-
-def _interval(values: Floats, owner: NDArray[np.int64]) -> Interval:
-    """``clustered``; a single group says nothing of how groups differ."""
-    found = clustered(values, owner)
-    return found if found.n > 1 else Interval(found.mean, float("nan"), float("nan"), found.n)
 
 
 def _lines(path: str | Path) -> list[bytes]:

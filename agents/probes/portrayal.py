@@ -8,7 +8,7 @@ import numpy as np
 
 from therapysim.agents.probes.talk_counts import distinct
 from therapysim.agents.sessions.episode import play
-from therapysim.agents.statistics.intervals import Interval, clustered
+from therapysim.agents.statistics.intervals import Interval, mean_interval, proportion
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
@@ -60,7 +60,7 @@ class Portrayal:
 
     Attributes:
         cues: how many.
-        passed: first draws that the guard accepted, with a 95 % interval from a bootstrap over patients.
+        passed: first draws that the guard accepted, with a 95 % interval by patient.
         replaced: cues that ended with the scripted line.
         faults: share of all draws refused, by fault.
         contradicted: first draws that contradict the patient's file.
@@ -159,22 +159,21 @@ def as_row(p: Portrayed) -> dict[str, object]:
     }  # fmt: skip
 
 
-def summarise(done: Sequence[Portrayed], seed: int = 0) -> Portrayal:
+def summarise(done: Sequence[Portrayed]) -> Portrayal:
     """The figures of what was worded."""
     draws, lines = [p.draw for p in done], [p.line for p in done]
     names = [p.cue.persona.id for p in done]
-    who = np.unique(names, return_inverse=True)[1]
     faults = Counter(fault for line in lines for fault in line.rejected)
     drawn = sum(len(line.rejected) + (line.source != "replaced") for line in lines)
     words = [draw.lower().split() for draw in draws]
     return Portrayal(
         cues=len(done),
-        passed=clustered(np.array([not line.rejected for line in lines], dtype=float), who, draws=2_000, seed=seed),
+        passed=proportion([not line.rejected for line in lines], names),
         replaced=_share(line.source == "replaced" for line in lines),
         faults={fault: count / drawn for fault, count in sorted(faults.items())},
         contradicted=_share(bool(contradictions(p.draw, p.cue.persona)) for p in done),
         spoken_contradicted=_share(bool(contradictions(p.line.text, p.cue.persona)) for p in done),
-        distance=clustered(np.array([p.distance for p in done]), who, draws=2_000, seed=seed),
+        distance=mean_interval([p.distance for p in done], names),
         spoken_distance=float(np.mean([p.spoken_distance for p in done])),
         distinct={str(n): distinct(words, n) for n in (1, 2)},
         unique=sum(n == 1 for n in Counter(draws).values()) / len(draws),

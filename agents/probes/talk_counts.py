@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.agents.sessions.episode import play
-from therapysim.agents.statistics.intervals import Interval, clustered
+from therapysim.agents.statistics.intervals import Interval, mean_interval, proportion
 from therapysim.agents.therapists.therapist import Therapist
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError, require_count
@@ -56,11 +56,13 @@ LEVELS = (5, 10, 25, 50, 75, 90, 95, 99)
 #: Figures whose word lists are our own, so that they compare only roughly.
 ROUGH = frozenset({"backchannel", "hedge_rate", "first_person_rate", "thanks_rate", "emotion_word_rate"})
 
-#: Means over turns; those of 0 and 1 are shares.
+#: Means over turns; all but _SCALES are shares.
 MEANS = (
     "words_mean", "le3", "ge50", "backchannel", "question_rate", "hedge_rate", "first_person_rate", "thanks_rate",
     "emotion_word_rate", "vader_mean",
 )  # fmt: skip
+
+_SCALES = ("words_mean", "vader_mean")
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _ACKNOWLEDGED = frozenset(
@@ -87,6 +89,7 @@ _EMOTION = re.compile(
 class Talk:
     """What one patient said in one session, oldest turn first; the opening counts."""
 
+    persona: str
     style: str
     policy: str
     turns: tuple[str, ...]
@@ -98,7 +101,7 @@ class Figures:
 
     Attributes:
         sessions, turns: how many.
-        means: of MEANS, with 95 % intervals, bootstrapped by session: turns of one session are not independent.
+        means: of MEANS, with 95 % intervals by patient: what one patient says is not independent.
         words: length in words at each of LEVELS.
         sentiment: share of turns that VADER calls "neg", "neu" and "pos".
         vader_thirds, words_thirds: means over the first, second and last third of each session.
@@ -140,12 +143,12 @@ def play_talks(
     names, talks = list(policies), []
     starts = [(names[i % len(names)], Start(seed + i, who[i // len(names) % len(who)].id)) for i in range(sessions)]
     for name in names:
-        own = [start for policy, start in starts if policy == name]
-        for first in range(0, len(own), chunk):
-            for episode in play(batch, policies[name], own[first : first + chunk]):
-                session = episode.session
+        begun = [start for policy, start in starts if policy == name]
+        for first in range(0, len(begun), chunk):
+            for episode in play(batch, policies[name], begun[first : first + chunk]):
+                session, own = episode.session, episode.session.persona
                 if not session.failed:
-                    talks.append(Talk(session.persona.style, name, tuple(session.transcript.said_by("patient"))))
+                    talks.append(Talk(own.id, own.style, name, tuple(session.transcript.said_by("patient"))))
     return talks
 
 
@@ -159,13 +162,12 @@ def grouped(talks: Sequence[Talk]) -> dict[str, list[Talk]]:
     return {name: own for name, own in groups.items() if own}
 
 
-def measure(talks: Sequence[Talk], sentiment: Callable[[str], float] | None = None, *, seed: int = 0) -> Figures:
+def measure(talks: Sequence[Talk], sentiment: Callable[[str], float] | None = None) -> Figures:
     """The figures of these talks.
 
     Args:
         talks: at least one, each of at least one turn.
         sentiment: a turn's score in [-1, 1]; VADER's compound score by default.
-        seed: of the bootstrap.
 
     Raises:
         ConfigError: there is no turn to count.
@@ -174,20 +176,18 @@ def measure(talks: Sequence[Talk], sentiment: Callable[[str], float] | None = No
     if not talks:
         raise ConfigError("realism of no turn, expected at least one session")
     scores = _scores(talks, sentiment or _vader())
-    owner = np.repeat(np.arange(len(talks)), [len(talk.turns) for talk in talks])
+    who = np.repeat([talk.persona for talk in talks], [len(talk.turns) for talk in talks])
     third = np.concatenate([np.arange(len(t.turns)) * 3 // len(t.turns) for t in talks])
     words, vader = scores["words_mean"], scores["vader_mean"]
     cuts = {"neg": vader <= -0.05, "neu": np.abs(vader) < 0.05, "pos": vader >= 0.05}
 
     def thirds(values: NDArray[np.float64]) -> tuple[Interval, ...]:
-        return tuple(
-            clustered(values[third == k], owner[third == k], seed=seed) for k in range(3) if (third == k).any()
-        )
+        return tuple(mean_interval(values[third == k], who[third == k]) for k in range(3) if (third == k).any())
 
     return Figures(
         sessions=len(talks),
         turns=len(words),
-        means={name: clustered(values, owner, seed=seed) for name, values in scores.items()},
+        means={name: (mean_interval if name in _SCALES else proportion)(own, who) for name, own in scores.items()},
         words={str(level): float(np.percentile(words, level)) for level in LEVELS},
         sentiment={name: float(hit.mean()) for name, hit in cuts.items()},
         vader_thirds=thirds(vader),

@@ -10,7 +10,7 @@ from therapysim.agents.figures import figure, save
 from therapysim.agents.probes.talk_counts import LEVELS, MEANS, ROUGH, SOURCES, Figures, log_distance
 from therapysim.agents.statistics.intervals import Interval
 from therapysim.errors import ConfigError
-from therapysim.files import whole
+from therapysim.files import finite, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +117,7 @@ def talk_table(groups: Mapping[str, Figures], reference: Reference | None) -> st
             for name, own in columns.items()
         ]
         rows.append(["W1 of log words to source", *distances])
-    rough = "~ our own word list: compares only roughly. Brackets: 95 % bootstrap interval, by session."
+    rough = "~ our own word list: compares only roughly. Brackets: 95 % interval, by patient."
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", rough])
 
 
@@ -263,7 +263,7 @@ def write(
     """
     place = Path(folder)
     texts = {
-        "realism.json": json.dumps({"settings": dict(facts), **compare(groups, reference)}, indent=1) + "\n",
+        "realism.json": json.dumps(finite({"settings": dict(facts), **compare(groups, reference)}), indent=1) + "\n",
         "realism.md": talk_table(groups, reference) + "\n",
     }
     for name, text in texts.items():

@@ -8,17 +8,17 @@ markers and hatches say the same in grey.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING, Any
 
 from therapysim.agents.figures import figure
 from therapysim.agents.sessions.session_file import SessionRecord
-from therapysim.agents.statistics.intervals import Interval, bootstrap
+from therapysim.agents.statistics.intervals import Interval, mean_interval
 from therapysim.errors import ConfigError
 from therapysim.rewards.matrix import DIMENSIONS
-from therapysim.rewards.risk import CATEGORIES, RiskCategory, RiskThresholds
+from therapysim.rewards.risk import CATEGORIES, Risk, RiskCategory, RiskThresholds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ _GREY, _ALARM = "#666666", "#B00020"
 _ENDINGS = {"goal": "goal met", "rupture": "rupture", "crisis": "crisis, handed over"}
 #: A band of a smaller share of the width has no room for its name; the legend has it.
 _ROOM = 0.16
-# One or two sessions drawn again and again give only themselves back: fewer get no interval.
+#: Of fewer patients an interval leaves the page: none is drawn or told.
 _SPREAD = 3
 
 
@@ -58,12 +58,14 @@ class Moment:
 
     Attributes:
         turn: 0 is the patient's opening.
-        series: mean and 95 % bootstrap interval over the sessions, by the names of SERIES.
+        series: mean and 95 % interval, by the names of SERIES.
+        patients: how many the sessions are with.
         named: how many of the sessions name which risk; their sum is the number of sessions.
     """
 
     turn: int
     series: dict[str, Interval]
+    patients: int
     named: dict[RiskCategory, int]
 
     @property
@@ -72,7 +74,7 @@ class Moment:
         return sum(self.named.values())
 
 
-def mean_course(records: Sequence[SessionRecord], seed: int = 0) -> tuple[Moment, ...]:
+def mean_course(records: Sequence[SessionRecord]) -> tuple[Moment, ...]:
     """Mean and interval at each turn, over the sessions that have got so far.
 
     The sessions left at a late turn are not a fair sample of all: those that went well, or badly, have ended. Sessions
@@ -80,7 +82,6 @@ def mean_course(records: Sequence[SessionRecord], seed: int = 0) -> tuple[Moment
 
     Args:
         records: at least one that did not fail.
-        seed: of the bootstrap.
 
     Raises:
         ConfigError: there is none.
@@ -88,19 +89,16 @@ def mean_course(records: Sequence[SessionRecord], seed: int = 0) -> tuple[Moment
     sound = [record for record in records if not record.failed]
     if not sound:
         raise ConfigError(f"a mean over {len(records)} sessions, none of which has a patient that lasted: give others")
-    lines, risks = [_series(record) for record in sound], [record.risks for record in sound]
-    last = max(len(found) for found in risks)
-    return tuple(
-        Moment(
-            turn,
-            {
-                name: bootstrap([own[name][turn] for own in lines if turn < len(own[name])], seed=seed)
-                for name in SERIES
-            },
-            dict(Counter(found[turn].category for found in risks if turn < len(found))),
-        )
-        for turn in range(last)
-    )
+    courses = [(record.persona, _series(record), record.risks) for record in sound]
+    last = max(len(risks) for _, _, risks in courses)
+    return tuple(_moment(turn, [own for own in courses if turn < len(own[2])]) for turn in range(last))
+
+
+def _moment(turn: int, courses: Sequence[tuple[str, Mapping[str, Sequence[float]], Sequence[Risk]]]) -> Moment:
+    """Of who the patient is, the series and the risks of each session that has got so far."""
+    who = [persona for persona, _, _ in courses]
+    series = {name: mean_interval([lines[name][turn] for _, lines, _ in courses], who) for name in SERIES}
+    return Moment(turn, series, len(set(who)), dict(Counter(risks[turn].category for _, _, risks in courses)))
 
 
 def bands(record: SessionRecord) -> list[tuple[int, int, RiskCategory]]:
@@ -123,19 +121,18 @@ def outcome(record: SessionRecord) -> str:
     return _ENDINGS.get(record.ending, "turn limit" if record.done else "broken off")
 
 
-def draw_profile(records: Sequence[SessionRecord], seed: int = 0) -> "Figure":
+def draw_profile(records: Sequence[SessionRecord]) -> "Figure":
     """One session turn by turn, or the means of several with their intervals.
 
     Args:
         records: at least one; of any patients and policies.
-        seed: of the bootstrap.
 
     Raises:
         ConfigError: there is none to draw.
     """
     if not records:
         raise ConfigError("a mood profile of no session, expected at least one")
-    return _draw_session(records[0]) if len(records) == 1 else _draw_mean(records, mean_course(records, seed))
+    return _draw_session(records[0]) if len(records) == 1 else _draw_mean(records, mean_course(records))
 
 
 def _series(record: SessionRecord) -> dict[str, list[float]]:
@@ -178,12 +175,13 @@ def _draw_mean(records: Sequence[SessionRecord], course: Sequence[Moment]) -> "F
     for name in SERIES:
         found = [moment.series[name] for moment in course]
         _draw_line(mood, name, [i.mean for i in found])
-        low, high = ([getattr(i, end) if i.n >= _SPREAD else nan for i in found] for end in ("low", "high"))
+        known = [moment.series[name] if moment.patients >= _SPREAD else None for moment in course]
+        low, high = ([getattr(i, end) if i else nan for i in known] for end in ("low", "high"))
         mood.fill_between(turns, low, high, color=_LINES[name][0], alpha=0.15, linewidth=0, gid=name)
     _frame(mood, [record.thresholds for record in records], turns[-1])
     mood.set_title(_title(records), pad=8, fontsize=10, parse_math=False)
     _draw_counts(count, course)
-    count.set_xlabel("turn (lines: means with 95 % bootstrap intervals, over the sessions that reach it)")
+    count.set_xlabel("turn (lines: means with 95 % intervals by patient, over the sessions that reach it)")
     _add_legend(drawn, [record.thresholds for record in records])
     return drawn
 
@@ -302,11 +300,11 @@ def _listed(names: Sequence[str], kind: str) -> str:
     return ", ".join(names) if len(names) <= 2 else f"{len(names)} {kind}"
 
 
-def profile_table(records: Sequence[SessionRecord], seed: int = 0) -> str:
+def profile_table(records: Sequence[SessionRecord]) -> str:
     """The same as text: a row a message of one session, or a row a turn of several."""
     if len(records) == 1:
         return "\n".join([f"{records[0].persona}, end: {outcome(records[0])}", *_session_rows(records[0])])
-    return "\n".join([_title(records), *_mean_rows(mean_course(records, seed))])
+    return "\n".join([_title(records), *_mean_rows(mean_course(records))])
 
 
 def _session_rows(record: SessionRecord) -> Iterable[str]:
@@ -328,5 +326,6 @@ def _mean_rows(course: Sequence[Moment]) -> Iterable[str]:
     for moment in course:
         named = moment.n - moment.named.get(RiskCategory.NONE, 0)
         means = (moment.series[name] for name in SERIES)
-        cells = "".join(f"{str(i) if i.n >= _SPREAD else format(i.mean, '+.2f'):>22}" for i in means)
+        wide = moment.patients >= _SPREAD
+        cells = "".join(f"{str(i) if wide else format(i.mean, '+.2f'):>22}" for i in means)
         yield f"{moment.turn:>4}  {moment.n:>4}{cells}  {named}"

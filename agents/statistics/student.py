@@ -1,6 +1,7 @@
 """Student's t without scipy: its distribution and its quantiles."""
 
 import math
+from functools import lru_cache
 
 from therapysim.errors import require_count, require_number
 
@@ -20,6 +21,7 @@ def t_cdf(t: float, freedom: int) -> float:
     return min(1.0, max(0.0, 0.5 + inner / 2))
 
 
+@lru_cache(maxsize=4_096)
 def t_quantile(p: float, freedom: int) -> float:
     """Where ``t_cdf`` reaches p, by bisection; p in (0, 1), freedom at least 1.
 

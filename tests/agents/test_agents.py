@@ -9,7 +9,6 @@ from tests.parts.made import made
 from therapysim.agents.bench.benchmark import benchmark, paired, results_table
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.sessions.text_profile import mood_profile
-from therapysim.agents.statistics.intervals import bootstrap
 from therapysim.agents.therapists.baselines import BASELINES, NEUTRAL, WARM, baseline
 from therapysim.agents.therapists.therapist import ChatTherapist, conversation, state_header
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
@@ -77,16 +76,6 @@ def test_a_chat_model_takes_the_chair_with_seeds_of_its_own() -> None:
     play(SessionBatch(SHORT), ChatTherapist(model), [Start(1), Start(2)])
     assert len(model.asked) == 6 and len(set(model.seeds)) == 6
     assert all(chat[-1]["role"] == "user" for chat in model.asked)
-
-
-def test_bootstrap_covers_the_mean() -> None:
-    rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(200):
-        interval = bootstrap(list(rng.normal(1.0, 1.0, 30)), draws=500)
-        hits += interval.low <= 1.0 <= interval.high
-    assert 0.88 <= hits / 200 <= 0.99
-    assert bootstrap([]).n == 0 and bootstrap([2.0]).low == 2.0
 
 
 def test_differences_are_paired_by_patient_and_seed() -> None:

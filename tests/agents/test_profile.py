@@ -23,6 +23,7 @@ from therapysim.agents.sessions.session_file import (
     save_session,
     session_file,
 )
+from therapysim.agents.statistics.intervals import mean_interval
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.cli import main as cli
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
@@ -386,21 +387,24 @@ def test_the_mean_and_its_interval_by_hand(record: SessionRecord) -> None:
     """Three sessions of one, two and three states; temper alone differs from 0."""
     moods: list[Vector] = [(0.0, t, 0.0, 0.0) for t in (-0.9, 0.5, 0.25)]
     sessions = [made(record, *moods[:n]) for n in (1, 2, 3)]
-    sessions[2] = made(record, (0.0, 0.3, 0.0, 0.0), (0.0, 0.1, 0.0, 0.0), moods[2])
+    sessions[2] = made(replace(record, persona="nora"), (0.0, 0.3, 0.0, 0.0), (0.0, 0.1, 0.0, 0.0), moods[2])
     course = mean_course(sessions)
     assert [moment.n for moment in course] == [3, 2, 1] and [moment.turn for moment in course] == [0, 1, 2]
     temper = [moment.series["temper"] for moment in course]
     assert [i.mean for i in temper] == pytest.approx([(-0.9 - 0.9 + 0.3) / 3, (0.5 + 0.1) / 2, 0.25])
-    # Resampling -0.9, -0.9, 0.3 gives three times 0.3 once in 27, more often than in 2.5 %: the ends are the extremes.
-    # Of 0.5 and 0.1 both extremes come up in a quarter of the draws; one value alone has no spread.
-    assert [(i.low, i.high) for i in temper] == [pytest.approx(x) for x in ((-0.9, 0.3), (0.1, 0.5), (0.25, 0.25))]
+    # By patient: two of owen's sessions and one of nora's; then one of each, 0.2 to either side of 0.3 at t = 12.7.
+    assert temper[0] == mean_interval([-0.9, -0.9, 0.3], ["owen", "owen", "nora"])
+    assert (temper[1].low, temper[1].high) == pytest.approx((0.3 - 0.2 * 12.7062, 0.3 + 0.2 * 12.7062))
+    assert (temper[2].low, temper[2].high) == (-math.inf, math.inf)
+    assert [moment.patients for moment in course] == [2, 2, 1]
     assert course[0].named == {RiskCategory.AGGRESSION: 2, RiskCategory.NONE: 1}
     assert course[1].series["polarity"].mean == pytest.approx(0.3) and course[1].series["attitude"].high == 0
     assert mean_course(sessions) == course
 
 
 def test_the_mean_is_drawn_with_its_interval_and_the_sessions_left(record: SessionRecord) -> None:
-    sessions = [kept(name, turns=20) for name in ("attuned", "advice", "toxic_positivity")]
+    played = zip(("attuned", "advice", "toxic_positivity"), ("owen", "nora", "ida"), strict=True)
+    sessions = [replace(kept(name, turns=20), persona=who) for name, who in played]
     course = mean_course(sessions)
     assert course[0].n == 3 and course[-1].n < 3
     mood, count = draw_profile(sessions).axes
@@ -408,7 +412,7 @@ def test_the_mean_is_drawn_with_its_interval_and_the_sessions_left(record: Sessi
         assert line.get_ydata().tolist() == [moment.series[name].mean for moment in course]
         (area,) = [c for c in mood.collections if c.get_gid() == name]
         corners = {(x, y) for x, y in area.get_paths()[0].vertices.tolist()}
-        wide = [m for m in course if m.n >= 3]  # one or two sessions have no interval
+        wide = [m for m in course if m.patients >= 3]  # one or two patients have no interval
         assert {(m.turn, side) for m in wide for side in (m.series[name].low, m.series[name].high)} <= corners
         assert {x for x, _ in corners} == {m.turn for m in wide}
     heights = np.array([[bar.get_height() for bar in bars] for bars in count.containers])
@@ -420,9 +424,11 @@ def test_the_mean_is_drawn_with_its_interval_and_the_sessions_left(record: Sessi
     assert "1 goal met, 1 rupture, 1 turn limit" in mood.get_title()
 
 
-def test_the_bootstraps_seed_counts() -> None:
+def test_many_sessions_with_one_patient_have_no_interval_to_draw() -> None:
     sessions = [kept("advice", seed=seed, turns=3) for seed in range(4)]
-    assert mean_course(sessions, seed=1) == mean_course(sessions, seed=1) != mean_course(sessions, seed=2)
+    areas = [c for c in draw_profile(sessions).axes[0].collections if c.get_gid() == "temper"]
+    assert all(np.isnan(path.vertices).all() for area in areas for path in area.get_paths())
+    assert "[" not in profile_table(sessions).split("\n", 1)[1]
 
 
 def test_failed_sessions_stay_out_of_the_mean(record: SessionRecord) -> None:
@@ -541,7 +547,6 @@ def test_the_command_explains_mistakes(tmp_path: Path, file: Path, capsys: pytes
     for arguments, message in (
         ([str(file), "--out", str(tmp_path / "mood.pdf")], "expected .png or .svg"),
         ([str(tmp_path / "none.json"), "--out", "mood.png"], "check the path"),
-        ([str(file), "--seed", "-1", "--out", "mood.png"], "seed is -1"),
     ):
         assert cli.main(["profile", *arguments]) == 2
         assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The dynamics, by what they make of therapists: on dev patients, several seeds, paired, clustered by patient."""
+"""The dynamics, by what they make of therapists: on dev patients, several seeds, paired, by patient."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.measures.orderings import MEASURES, ORDER, Course, Floats, at, clustered, courses, follow, gap
+from tests.measures.orderings import MEASURES, ORDER, Course, Floats, at, by_patient, courses, follow, gap
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.therapists.baselines import BASELINES, NEUTRAL, TEMPLATE, Baseline, baseline
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
@@ -100,7 +100,7 @@ def test_no_other_baseline_reaches_what_the_attuned_one_does(name: str) -> None:
 @pytest.mark.parametrize("of", ["alliances", "moods"])
 def test_warmth_alone_helps_at_first_and_then_no_more(of: str) -> None:
     early, late = (
-        clustered(over(rows("warm"), lambda c, a=a, b=b: at(getattr(c, of), b) - at(getattr(c, of), a)))  # type: ignore[misc]
+        by_patient(over(rows("warm"), lambda c, a=a, b=b: at(getattr(c, of), b) - at(getattr(c, of), a)))  # type: ignore[misc]
         for a, b in ((0, 6), (12, 20))
     )
     assert early.low > 0 and late.high < early.mean / 10
@@ -112,7 +112,7 @@ def test_one_sentence_stops_working_after_its_second_use(lines: tuple[str, ...])
     played = follow(opened(ids("dev"), 2, noise=0.0), says(*lines), 12)
     alliance, mood = (np.diff([getattr(c, of) for c in played], axis=1) for of in ("alliances", "moods"))
     for gained in (alliance, mood):
-        assert clustered(shaped(list(gained[:, 0] - gained[:, 1]), 2)).low > 0
+        assert by_patient(shaped(list(gained[:, 0] - gained[:, 1]), 2)).low > 0
     assert (alliance[:, 1] > 0.0).all()
     # Without chance, what is left is the way back to the baseline; the mood lies above it.
     assert (alliance[:, 2:] <= 0.0).all() and (mood[:, 2:] < 0.0).all()
@@ -154,7 +154,7 @@ def grouped(sessions: Sequence[Session], values: Sequence[float]) -> float:
     by: dict[str, list[float]] = {}
     for session, value in zip(sessions, values, strict=True):
         by.setdefault(session.persona.id, []).append(float(value))
-    return clustered(np.array([[np.mean(own)] for own in by.values()])).low
+    return by_patient(np.array([[np.mean(own)] for own in by.values()])).low
 
 
 def test_a_patient_at_grave_risk_never_leaves_for_a_better_mood_alone() -> None:
@@ -182,7 +182,7 @@ def test_a_resistant_patient_needs_longer() -> None:
         bonds.append(shaped([turns_to(c.alliances, 0.6) for c in played]))
         moods.append(shaped([turns_to(c.moods, c.moods[0] + 0.2) for c in played]))
     for turns in (bonds, moods):
-        assert clustered(turns[1] - turns[0]).low > 0 and clustered(turns[2] - turns[1]).low > 0
+        assert by_patient(turns[1] - turns[0]).low > 0 and by_patient(turns[2] - turns[1]).low > 0
 
 
 def test_resistance_shows_across_the_patients_as_written() -> None:
@@ -231,21 +231,21 @@ def went_on(therapist: Baseline, turns: int = 6, bonus: float = 0.1) -> list[Cou
 def test_a_rupture_can_be_repaired() -> None:
     before, after, moves = ruptured()
     pre = shaped([s.latent.alliance for s in before])
-    assert clustered(pre - shaped([s.latent.alliance for s in after])).low > 0.05
+    assert by_patient(pre - shaped([s.latent.alliance for s in after])).low > 0.05
     assert moves.count(Move.RUPTURE) > len(moves) / 2
     repaired, ignored = (went_on(t, 8) for t in (Baseline("repair", repairs), baseline("attuned")))
     regained = {i: shaped([at(c.alliances, i) for c in repaired]) for i in (3, 6)}
-    assert clustered(regained[3] - pre).low > -0.05 and clustered(regained[6] - pre).low > 0
+    assert by_patient(regained[3] - pre).low > -0.05 and by_patient(regained[6] - pre).low > 0
     for turn in (3, 6):
-        assert clustered(regained[turn] - shaped([at(c.alliances, turn) for c in ignored])).low > 0
+        assert by_patient(regained[turn] - shaped([at(c.alliances, turn) for c in ignored])).low > 0
     # Speaking of it costs turns that would have lifted the mood; it is worth them.
     moods = shaped([at(a.moods, 8) - at(b.moods, 8) for a, b in zip(repaired, ignored, strict=True)])
-    assert clustered(moods).low > 0
+    assert by_patient(moods).low > 0
 
 
 def test_a_repair_gives_back_a_little_more_than_was_lost() -> None:
     with_, without = (went_on(Baseline("repair", repairs), 3, bonus) for bonus in (0.1, 0.0))
-    gained = clustered(shaped([a.alliances[-1] - b.alliances[-1] for a, b in zip(with_, without, strict=True)]))
+    gained = by_patient(shaped([a.alliances[-1] - b.alliances[-1] for a, b in zip(with_, without, strict=True)]))
     assert gained.low > 0 and gained.high < 0.05
 
 
@@ -277,7 +277,7 @@ def test_an_inert_mood_rises_slowly_and_falls_back_slowly() -> None:
         # Lifted by something outside the room.
         batch.restore([replace(s, latent=replace(s.latent, mood=(0.2, 0.2, 0.2, 0.2))) for s in batch.sessions])
         kept.append(shaped([c.moods[-1] for c in follow(batch, says(*NEUTRAL), 6)]))
-    assert clustered(rise[0] - rise[1]).low > 0 and clustered(kept[1] - kept[0]).low > 0
+    assert by_patient(rise[0] - rise[1]).low > 0 and by_patient(kept[1] - kept[0]).low > 0
 
 
 def test_a_reactive_patient_is_hurt_by_more_and_helped_by_as_much() -> None:
@@ -287,7 +287,7 @@ def test_a_reactive_patient_is_hurt_by_more_and_helped_by_as_much() -> None:
         lost.append([shaped([v[0] - v[1] for c in hostile for v in [getattr(c, name)]]) for name in _BOTH])
         kind = follow(altered(opened(ids("dev")), tempered(reactivity=reactivity)), baseline("attuned"), 1)
         gained.append([c.moods[1] for c in kind])
-    assert all(clustered(more - less).low > 0 for less, more in zip(*lost, strict=True))
+    assert all(by_patient(more - less).low > 0 for less, more in zip(*lost, strict=True))
     assert gained[0] == gained[1]
 
 

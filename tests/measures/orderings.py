@@ -4,7 +4,7 @@ dev]``.
 Every policy plays the same sessions: the same patients, seeds and chance. A session that ends early keeps its last
 value (last observation carried forward): nothing more is done to that patient. As that spares a patient who breaks off
 whatever would have followed, the values after turn 2, the first at which anyone can leave, stand beside it. Intervals
-are 95 % bootstraps that draw patients first and then their seeds, as sessions with one patient are not independent.
+are 95 %, by patient, as sessions with one patient are not independent.
 Nothing here passes or fails; ``tests/envs/test_dynamics.py`` does.
 """
 
@@ -16,13 +16,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.statistics.intervals import Interval
+from therapysim.agents.statistics.intervals import Interval, mean_interval
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.agents.therapists.therapist import Therapist
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.personas.load import personas
 
-__all__ = ["MEASURES", "ORDER", "Course", "Floats", "at", "clustered", "courses", "follow", "gap", "main"]
+__all__ = ["MEASURES", "ORDER", "Course", "Floats", "at", "by_patient", "courses", "follow", "gap", "main"]
 
 Floats = NDArray[np.float64]
 
@@ -117,17 +117,9 @@ class _Log:
         return Course(last.persona.id, moods, states, alliances, self.total, last.ending)
 
 
-def clustered(values: Floats, *, draws: int = 2_000, seed: int = 0) -> Interval:
-    """Mean and 95 % interval of values of shape (patients, seeds): patients are drawn, then seeds within each.
-
-    Source: Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 3.8 (two-stage resampling).
-    """
-    rng = np.random.default_rng(seed)
-    people, seeds = values.shape
-    who = rng.integers(people, size=(draws, people, 1))
-    which = rng.integers(seeds, size=(draws, people, seeds))
-    low, high = np.percentile(values[who, which].mean(axis=(1, 2)), [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high), values.size)
+def by_patient(values: Floats) -> Interval:
+    """Mean and 95 % interval of values of shape (patients, seeds)."""
+    return mean_interval(values.ravel(), np.repeat(np.arange(len(values)), values.shape[1]))
 
 
 def measured(rows: Sequence[Sequence[Course]], measure: str) -> Floats:
@@ -137,14 +129,14 @@ def measured(rows: Sequence[Sequence[Course]], measure: str) -> Floats:
 
 def gap(better: Sequence[Sequence[Course]], worse: Sequence[Sequence[Course]], measure: str) -> Interval:
     """better - worse, paired by patient and seed."""
-    return clustered(measured(better, measure) - measured(worse, measure))
+    return by_patient(measured(better, measure) - measured(worse, measure))
 
 
 def levels(played: Mapping[str, list[list[Course]]]) -> str:
     """A Markdown table: one row a policy."""
     rows = [f"| policy | {' | '.join(MEASURES)} | goal | crisis | rupture |", "|---" * (len(MEASURES) + 4) + "|"]
     for name, own in played.items():
-        cells = [str(clustered(measured(own, measure))) for measure in MEASURES]
+        cells = [str(by_patient(measured(own, measure))) for measure in MEASURES]
         endings = [course.ending for row in own for course in row]
         shares = [f"{endings.count(e) / len(endings):.0%}" for e in ("goal", "crisis", "rupture")]
         rows.append(f"| {name} | {' | '.join([*cells, *shares])} |")
@@ -171,7 +163,7 @@ def main() -> None:
     args = parser.parse_args()
     people = [p.id for p in personas(args.split)]
     played = {name: courses(baseline(name), people, args.seeds) for name in (*ORDER, *OTHERS)}
-    print(f"{len(people)} {args.split} patients x {args.seeds} seeds, mean and 95 % interval, clustered by patient\n")
+    print(f"{len(people)} {args.split} patients x {args.seeds} seeds, mean and 95 % interval, by patient\n")
     print(levels(played), gaps(played), sep="\n\n")
 
 

@@ -38,8 +38,9 @@ def run_attack(chosen: argparse.Namespace) -> None:
     Raises:
         SystemExit: with code 1, where an attack succeeded.
     """
-    from therapysim.agents.probes.attack.attack_run import LEAST_SESSIONS, MODES, attack_all, attack_table
+    from therapysim.agents.probes.attack.attack_run import MODES, attack_all, attack_table
     from therapysim.agents.probes.attack.suite import attacks
+    from therapysim.agents.statistics.intervals import LEAST_PATIENTS
     from therapysim.envs.batch import SessionBatch, SessionConfig
     from therapysim.personas.load import library_hash, personas
 
@@ -56,8 +57,8 @@ def run_attack(chosen: argparse.Namespace) -> None:
     print(attack_table(trials))
     won = [trial for trial in trials if trial.successes]
     print("\n".join(_told(trial) for trial in won) or f"no success: {len(suite)} attacks, {len(who)} patients")
-    if len(who) * len(seeds) < LEAST_SESSIONS:
-        print(f"{len(who) * len(seeds)} sessions are too few to tell a gain, expected {LEAST_SESSIONS} or more")
+    if len(who) < LEAST_PATIENTS:
+        print(f"{len(who)} patients are too few to tell a gain, expected {LEAST_PATIENTS} or more")
     settings = {name: getattr(chosen, name) for name in ("patient", "split", "patients", "seeds", "turns")}
     keep(chosen.out, {"library": library, **settings, "trials": [trial.as_dict() for trial in trials]})
     _refuse_unplayed(trials)

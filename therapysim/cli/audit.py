@@ -45,7 +45,6 @@ def run_audit(chosen: argparse.Namespace) -> None:
         SystemExit: with code 1, where an exploit was found.
     """
     from therapysim.agents.probes.audit.audit_run import (
-        LEAST_PATIENTS,
         audit,
         audit_table,
         judge_odds,
@@ -53,6 +52,7 @@ def run_audit(chosen: argparse.Namespace) -> None:
         openings,
     )
     from therapysim.agents.probes.audit.turns import load_bank
+    from therapysim.agents.statistics.intervals import LEAST_PATIENTS
     from therapysim.envs.batch import SessionBatch, SessionConfig
     from therapysim.personas.load import library_hash, personas
     from therapysim.rewards.judge import Judge

@@ -150,7 +150,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _told(value: "Interval", form: str = ".3f") -> str:
-    bounds = "-" if math.isnan(value.low) else f"{value.low:{form}}, {value.high:{form}}"
+    bounds = "-" if math.isinf(value.low) else f"{value.low:{form}}, {value.high:{form}}"
     return f"{value.mean:{form}} [{bounds}]"
 
 
@@ -177,8 +177,8 @@ def _figures(row: "Row") -> dict[str, Any]:
 
 
 def _plain(value: "Interval") -> dict[str, float | None]:
-    """JSON has no nan."""
-    return {part: None if math.isnan(own) else own
+    """JSON has no inf."""
+    return {part: None if math.isinf(own) else own
             for part, own in (("mean", value.mean), ("low", value.low), ("high", value.high))}  # fmt: skip
 
 

@@ -164,7 +164,6 @@ def add_profile(commands: Any) -> None:
         "sessions", nargs="+", metavar="SESSION", help="session files of bench --sessions, or folders of them"
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the figure, .png or .svg")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap over several sessions, default 0")
     parser.add_argument("--force", action="store_true", help="replace a figure that exists")
     parser.set_defaults(run=run_profile)
 
@@ -174,12 +173,11 @@ def run_profile(chosen: argparse.Namespace) -> None:
     from therapysim.agents.figures import save
     from therapysim.agents.sessions.mood_profile import draw_profile, profile_table
     from therapysim.agents.sessions.session_file import load_sessions
-    from therapysim.errors import require_count
 
     _refuse_existing([Path(chosen.out)], chosen.force)
-    records, seed = load_sessions(chosen.sessions), require_count("seed", chosen.seed, 0)
-    written = save(draw_profile(records, seed), chosen.out)
-    print(f"{profile_table(records, seed)}\n{written}")
+    records = load_sessions(chosen.sessions)
+    written = save(draw_profile(records), chosen.out)
+    print(f"{profile_table(records)}\n{written}")
 
 
 def add_train(commands: Any) -> None:

@@ -21,7 +21,7 @@ def add_realism_command(commands: Any) -> None:
         "--policy", nargs="+", default=list(_POLICIES), metavar="NAME", help=f"baselines, default {' '.join(_POLICIES)}"
     )
     add_patient(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the sessions and the bootstrap, default 0")
+    parser.add_argument("--seed", type=int, default=0, help="of the sessions, default 0")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="realism.json, realism.md and three figures")
     parser.set_defaults(run=run_realism)
 
@@ -44,7 +44,7 @@ def run_realism(chosen: argparse.Namespace) -> None:
     batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=open_chosen(chosen.patient, chosen))
     who = personas(None if chosen.split == "all" else chosen.split)
     talks = play_talks(batch, policies, who, chosen.sessions, seed=chosen.seed)
-    groups = {name: measure(own, seed=chosen.seed) for name, own in grouped(talks).items()}
+    groups = {name: measure(own) for name, own in grouped(talks).items()}
     facts = {name: getattr(chosen, name) for name in ("sessions", "turns", "split", "policy", "patient", "seed")}
     write(chosen.out, groups, reference, facts)
     print(

@@ -7,6 +7,7 @@ in the run: with validation and without, it learns the same.
 Source: Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models" (distinct-1 and -2).
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from therapysim.agents.probes.detectors import words_of
 from therapysim.agents.probes.talk_counts import distinct
 from therapysim.agents.sessions.mood_profile import draw_profile
 from therapysim.agents.sessions.session_file import SessionRecord, TurnRecord
-from therapysim.agents.statistics.intervals import bootstrap
+from therapysim.agents.statistics.intervals import mean_interval
 from therapysim.envs.batch import Session, Start
 from therapysim.envs.latent import begin
 from therapysim.errors import ConfigError
@@ -190,7 +191,8 @@ def dev_starts(settings: GRPOSettings) -> list[Start]:
 def scores(episodes: Sequence[Trajectory], sensor: Sensor) -> dict[str, float]:
     """What became of the sessions whose patient did not fail, at least one.
 
-    return, return_low, return_high   mean of the rewards' sum, and its 95 % bootstrap interval over the sessions
+    return                            mean of the rewards' sum over sessions
+    return_low, return_high           its 95 % interval for patients like these; left out where one patient is all
     polarity, polarity_gain           of the patient's last words by the matrix, in [-1, 1]; less that of the first
     introspection ... sensitivity     the four dimensions of e_t at the end, in [-1, 1]
     alliance, alliance_gain           at the end, in [0, 1]; less that at the start
@@ -204,9 +206,14 @@ def scores(episodes: Sequence[Trajectory], sensor: Sensor) -> dict[str, float]:
     sound = [e for e in episodes if not e.failed]
     shared = {name.removeprefix("session/"): value for name, value in summary(sound).items()}
     shared["cut"] = shared.pop("turns/cut")
-    returns = bootstrap([sum(e.turn_rewards) for e in sound])
-    earned = {"return": returns.mean, "return_low": returns.low, "return_high": returns.high}
-    return {**earned, **shared, **_moods(sound), **_wording(sound, sensor)}
+    return {**_returns(sound), **shared, **_moods(sound), **_wording(sound, sensor)}
+
+
+def _returns(episodes: Sequence[Trajectory]) -> dict[str, float]:
+    earned = [(sum(e.turn_rewards), e.session.persona.id) for e in episodes if e.session]
+    own = mean_interval(*zip(*earned, strict=True))
+    ends = {"return_low": own.low, "return_high": own.high} if math.isfinite(own.low) else {}
+    return {"return": own.mean, **ends}
 
 
 def _moods(episodes: Sequence[Trajectory]) -> dict[str, float]:
@@ -266,7 +273,7 @@ def _record(episode: Trajectory, session: Session, policy: str) -> SessionRecord
 
 
 def _line(step: int, found: dict[str, float], standing: Standing) -> str:
-    ends = f"[{found['return_low']:.2f}, {found['return_high']:.2f}]"
+    ends = f"[{found['return_low']:.2f}, {found['return_high']:.2f}]" if "return_low" in found else "(one patient)"
     rank = "the best so far" if standing.since == 0 else f"the best was {standing.best:.2f} at update {standing.step}"
     return (
         f"update {step}: validation return {found['return']:.2f} {ends}, polarity {found['polarity']:+.2f}, "

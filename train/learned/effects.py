@@ -1,4 +1,4 @@
-"""Trained less base: paired differences of every measure and reward term, with intervals clustered by patient.
+"""Trained less base: paired differences of every measure and reward term, with intervals by patient.
 
 A mode's runs are pooled session by session: the mean of its seeds' sessions with a patient under a seed, less the
 base's. Its interval is over patients, for these trainings; how the trainings scatter is shown beside it.

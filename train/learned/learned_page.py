@@ -29,7 +29,7 @@ _KEY = (
     "where no session has a value."
 )
 _HOW = (
-    "Differences are trained less base, paired by patient and seed; intervals are 95 %, by a bootstrap over patients. "
+    "Differences are trained less base, paired by patient and seed; intervals are 95 %, by patient. "
     "A mode's runs are pooled: the mean of its seeds' sessions with a patient under a seed. Its interval is for other "
     "patients and these trainings, not for other trainings: how those scatter stands beside it. p is two-sided, after "
     "Holm over the modes, or the runs, of one measure; of terms and acts, after Benjamini-Hochberg over all of them. "

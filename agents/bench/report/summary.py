@@ -17,7 +17,7 @@ from therapysim.agents.statistics.intervals import (
     FEW,
     Difference,
     Interval,
-    by_patient,
+    mean_interval,
     pass_k,
     proportion,
     worst_decile,
@@ -197,7 +197,7 @@ def _standing(own: Sequence[Result], k: int, timing: Timing | None, price: tuple
 
 
 def _measures(sound: Sequence[Result]) -> dict[str, Estimate]:
-    return {name: _estimate(sound, _measure(name), proportion if name in RATES else by_patient) for name in MEASURES}
+    return {name: _estimate(sound, _measure(name), proportion if name in RATES else mean_interval) for name in MEASURES}
 
 
 def _measure(name: str) -> Callable[[Result], float]:
@@ -215,7 +215,7 @@ def _cost(price: tuple[float, float]) -> Callable[[Result], float]:
 def _estimate(
     sound: Sequence[Result],
     value: Callable[[Result], float],
-    interval: Callable[[list[float], list[str]], Interval] = by_patient,
+    interval: Callable[[list[float], list[str]], Interval] = mean_interval,
 ) -> Estimate:
     """Of the sessions that have such a value."""
     pairs = [(found, r.persona) for r in sound if not math.isnan(found := value(r))]

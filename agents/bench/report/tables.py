@@ -32,7 +32,7 @@ def caption(summary: Summary, simulator: str, told: Mapping[str, str]) -> str:
     ran += [f"{name} {value}" for name, value in told.items()]
     return (
         f"Mean [95 % interval] over {len(summary.patients)} patients × {summary.k} seeds ({'; '.join(ran)}). Intervals "
-        "by a bootstrap over patients, for rates Wilson's at the effective number of sessions. "
+        "by patient (a jackknife, corrected for skew), for rates Wilson's at the effective number of sessions. "
         f"Δ return: paired difference to {summary.reference} on common patients and seeds, p after Holm over the "
         f"policies. pass^{summary.k}: all {summary.k} sessions with a patient safe. Worst tenth: mean return of the "
         f"worst tenth of sessions. {failed} of {sum(s.played for s in own)} sessions failed and are "

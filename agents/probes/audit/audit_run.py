@@ -18,7 +18,7 @@ import numpy as np
 
 from therapysim.agents.probes.audit.turns import GOOD, Bank, Exploiter
 from therapysim.agents.sessions.episode import Episode, play
-from therapysim.agents.statistics.intervals import Interval, clustered
+from therapysim.agents.statistics.intervals import LEAST_PATIENTS, Interval, mean_interval
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import Session, SessionBatch, Start
 from therapysim.errors import ConfigError
@@ -27,7 +27,6 @@ from therapysim.rewards.rubric import Score
 
 __all__ = [
     "GAPS",
-    "LEAST_PATIENTS",
     "Odds",
     "Pay",
     "PolicyTrial",
@@ -38,8 +37,6 @@ __all__ = [
     "openings",
 ]
 
-#: Of fewer patients an interval says nothing: with one it has no width.
-LEAST_PATIENTS = 5
 _BEST_TERMS = 3
 #: How many of the patients' first lines the judge is tried on.
 _OPENINGS = 40
@@ -73,12 +70,14 @@ class PolicyTrial:
         exploiter: what was played.
         gaps: of each of GAPS, the exploiter's less the attuned therapist's, session by session; interval over patients.
         pays: every term, the one that pays most over attuned's first; their gaps add up to the reward's.
+        patients: how many they come from.
         failed: sessions whose patient failed; they stay out of all else.
     """
 
     exploiter: Exploiter
     gaps: dict[str, Interval]
     pays: tuple[Pay, ...]
+    patients: int
     failed: int
 
     @property
@@ -87,14 +86,13 @@ class PolicyTrial:
         gap = self.gaps["reward"]
         if not gap.mean > 0:
             return "no"
-        return "clearly" if gap.low > 0 and gap.n >= LEAST_PATIENTS else "yes"
+        return "clearly" if gap.low > 0 and self.patients >= LEAST_PATIENTS else "yes"
 
     @property
     def harms(self) -> tuple[str, ...]:
         """Which of mood and alliance are significantly lower, if there are patients enough to tell."""
-        return tuple(
-            name for name, gap in self.gaps.items() if name != "reward" and gap.high < 0 and gap.n >= LEAST_PATIENTS
-        )
+        told = self.patients >= LEAST_PATIENTS
+        return tuple(name for name, gap in self.gaps.items() if told and name != "reward" and gap.high < 0)
 
     @property
     def exploit(self) -> bool:
@@ -124,6 +122,7 @@ class PolicyTrial:
             "exploit": self.exploit,
             "gaps": {name: asdict(gap) for name, gap in self.gaps.items()},
             "pays": [asdict(pay) for pay in self.pays],
+            "patients": self.patients,
             "failed": self.failed,
         }
 
@@ -167,11 +166,10 @@ def _judge(exploiter: Exploiter, episodes: Sequence[Episode], good: Sequence[Epi
         raise ConfigError(
             f"the patient failed in every session of {exploiter.name!r} or of attuned: mend it and play again"
         )
-    owner = np.unique([a.session.persona.id for a, _ in pairs], return_inverse=True)[1].astype(np.int64)
-    gaps = {
-        name: clustered(np.array([measure(a) - measure(b) for a, b in pairs]), owner) for name, measure in GAPS.items()
-    }
-    return PolicyTrial(exploiter, gaps, _pays(*zip(*pairs, strict=True)), len(episodes) - len(pairs))
+    who = [a.session.persona.id for a, _ in pairs]
+    gaps = {name: mean_interval([measure(a) - measure(b) for a, b in pairs], who) for name, measure in GAPS.items()}
+    pays = _pays(*zip(*pairs, strict=True))
+    return PolicyTrial(exploiter, gaps, pays, len(set(who)), len(episodes) - len(pairs))
 
 
 def _pays(episodes: Sequence[Episode], good: Sequence[Episode]) -> tuple[Pay, ...]:

@@ -79,7 +79,7 @@ def trial(
     answer: Speech, attack: Attack, mode: Mode = "flood", *, always: bool = False, kappa: float = 0.5
 ) -> AttackTrial:
     batch = SessionBatch(SessionConfig(max_turns=4, kappa=kappa), patient=Obedient(answer, always), sensor=sensor())
-    return attack_all(batch, [attack], [p.id for p in personas("dev")][:3], [0, 1], [mode])[0]
+    return attack_all(batch, [attack], [p.id for p in personas("dev")][:5], [0, 1], [mode])[0]
 
 
 def untold(cue: Cue) -> str:
@@ -200,17 +200,19 @@ def test_a_reward_that_can_be_had_by_an_attack_is_a_success() -> None:
             return Score(float("injection" in turn.flags), {}, {}, ())
 
     batch = SessionBatch(SessionConfig(max_turns=3), sensor=sensor(), rubric=Rigged())
-    flood, opportunist = attack_all(batch, [one("ignore_previous")], ["kenji", "ingrid"], [0, 1, 2])
-    assert len(flood.rewards) == 6 and min(flood.rewards) >= 1.0 and "reward" in flood.successes
+    flood, opportunist = attack_all(batch, [one("ignore_previous")], [p.id for p in personas("dev")][:5], [0, 1])
+    assert len(flood.rewards) == 10 and min(flood.rewards) >= 1.0 and "reward" in flood.successes
     assert "reward" in opportunist.successes and "mood" not in flood.successes
     assert attack_table([flood, opportunist]).splitlines()[-1].startswith("| all | 1 | 1 | 0 | 0 | ")
 
 
-def test_few_sessions_tell_no_gain() -> None:
+def test_few_patients_tell_no_gain_in_however_many_sessions() -> None:
     joy = Obedient(lambda cue: "I am so happy, I love this, thank you, what a joy!")
     batch = SessionBatch(SessionConfig(max_turns=2), patient=joy, sensor=sensor())
-    few = attack_all(batch, [one("all_at_once")], ["kenji"], [0, 1], ["flood"])[0]
-    assert few.gaps["mood"].low > 0 and not few.successes
+    who = [p.id for p in personas("dev")][:5]
+    found = [attack_all(batch, [one("all_at_once")], who[:n], [0, 1], ["flood"])[0] for n in (4, 5)]
+    assert [len(own.rewards) for own in found] == [8, 10] and all(own.gaps["mood"].low > 0 for own in found)
+    assert not found[0].successes and "mood" in found[1].successes
 
 
 def command(*options: str) -> int:
@@ -230,10 +232,11 @@ def test_the_command_where_no_attack_succeeds(tmp_path: Path, capsys: pytest.Cap
     assert command("--families", "sentinels", "role_tags", "--modes", "flood", "--out", str(out)) == 0
     shown = capsys.readouterr().out
     assert "| sentinels | 9 | 0 | 0 | 0 |" in shown and "no success: 23 attacks, 3 patients" in shown
-    assert "3 sessions are too few to tell a gain" in shown
+    assert "3 patients are too few to tell a gain, expected 5" in shown
     told = json.loads(out.read_text(encoding="utf-8"))
     assert len(told["trials"]) == 23 and told["turns"] == 3 and not list(out.parent.glob("*.part"))
-    assert all(row["gaps"]["reward"]["high"] < 0 for row in told["trials"] if row["flagged"] == 1.0)
+    assert all(row["gaps"]["reward"]["mean"] < 0 for row in told["trials"] if row["flagged"] == 1.0)
+    assert {row["patients"] for row in told["trials"]} == {3}
 
 
 def test_the_command_where_an_attack_succeeds(

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,6 @@ import pytest
 import yaml
 
 from therapysim.agents.probes.audit.audit_run import (
-    LEAST_PATIENTS,
     Pay,
     PolicyTrial,
     audit,
@@ -34,7 +34,7 @@ from therapysim.agents.probes.audit.turns import (
     load_bank,
 )
 from therapysim.agents.sessions.episode import play
-from therapysim.agents.statistics.intervals import Interval
+from therapysim.agents.statistics.intervals import LEAST_PATIENTS, Interval
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.cli.audit import add_audit_command
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
@@ -226,7 +226,7 @@ def trial(mark: Mark, reward: float, low: float, mood: float = 0.0, n: int = LEA
         "mood": Interval(mood, mood - 0.1, mood + 0.1, n),
         "alliance": Interval(0.0, -0.1, 0.1, n),
     }
-    return PolicyTrial(Exploiter("x", mark, Constant("")), gaps, (), 0)
+    return PolicyTrial(Exploiter("x", mark, Constant("")), gaps, (), n, 0)
 
 
 def test_what_counts_as_an_exploit() -> None:
@@ -288,8 +288,11 @@ def test_the_terms_add_up_to_the_reward_behind_a_shut_gate_too() -> None:
 
 
 def test_an_interval_is_over_patients_not_sessions() -> None:
-    found = audit(begin(2), [Exploiter("x", "trick", Constant("You bore me."))], dev(2), [0, 1, 2])[0]
-    assert {gap.n for gap in found.gaps.values()} == {2}
+    one, two = (
+        audit(begin(2), [Exploiter("x", "trick", Constant("You bore me."))], dev(n), range(3))[0] for n in (1, 2)
+    )
+    assert {gap.low for gap in one.gaps.values()} == {-math.inf}
+    assert two.patients == 2 and {gap.n for gap in two.gaps.values()} == {6} and two.as_dict()["patients"] == 2
 
 
 def test_the_judge_prefers_what_its_rubric_pays() -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.parts.made import made
 from therapysim.agents.bench.results import Result
 from therapysim.agents.probes import agreement, portrayal
+from therapysim.agents.statistics.intervals import mean_interval, proportion
 from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, Sampling
@@ -61,9 +62,12 @@ def test_a_helpdesk_passes_no_cue_and_contradicts_its_file(cues: list[Cue], batc
 
 
 def test_the_scripted_patient_scores_as_itself(cues: list[Cue], batch: SessionBatch) -> None:
-    own = portrayal.summarise(portrayal.portray_scripted(batch.patient, cues, batch.sensor.affect))
+    done = portrayal.portray_scripted(batch.patient, cues, batch.sensor.affect)
+    own = portrayal.summarise(done)
     flat = portrayal.summarise(portrayal.portray(patient_of(lambda i: f"It is a table, {i}.", batch), cues))
-    assert own.distance.high < flat.distance.mean
+    assert own.distance.mean < flat.distance.mean
+    assert own.distance == mean_interval([p.distance for p in done], [p.cue.persona.id for p in done])
+    assert own.passed == proportion([True] * len(done), [p.cue.persona.id for p in done])
     assert own.distance.mean == pytest.approx(own.spoken_distance) and own.replaced == 0.0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from therapysim.agents.probes.talk_counts import Figures, Talk, backchannel, grouped, log_distance, measure, play_talks
 from therapysim.agents.probes.talk_figures import compare, read_reference, talk_table, write
-from therapysim.agents.statistics.intervals import clustered
+from therapysim.agents.statistics.intervals import mean_interval, proportion
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.cli.realism import add_realism_command
 from therapysim.envs.batch import SessionBatch, SessionConfig
@@ -18,8 +18,8 @@ from therapysim.errors import ConfigError
 from therapysim.personas.load import personas
 
 HAND = [
-    Talk("terse", "attuned", ("Yeah.", "I am so sad about it all.", "Yeah.", "Is that normal?")),
-    Talk("plain", "cbt", ("Yeah.", "Maybe it was my fault.", "Thank you.", "word " * 50)),
+    Talk("a", "terse", "attuned", ("Yeah.", "I am so sad about it all.", "Yeah.", "Is that normal?")),
+    Talk("b", "plain", "cbt", ("Yeah.", "Maybe it was my fault.", "Thank you.", "word " * 50)),
 ]
 
 #: What the sources' own files say, in short: enough for the bands below (lengths at 5, 10, 25, 50, 75, 90, 95, 99 %).
@@ -80,17 +80,20 @@ def test_repeats_across_and_within_sessions() -> None:
     assert found["within"] == 1 / 8
     assert found["across"] == 3 / 8  # "Yeah." twice and once
     assert found["across_long"] == 0.0
-    talks = [Talk("plain", "cbt", ("I am sad. It hurts.",)), Talk("plain", "cbt", ("It hurts.", "It is Monday again."))]
+    talks = [
+        Talk("a", "plain", "cbt", ("I am sad. It hurts.",)),
+        Talk("b", "plain", "cbt", ("It hurts.", "It is Monday again.")),
+    ]
     assert measure(talks, by_length).repeats == {"across": 0, "across_long": 0, "within": 0, "sentences": 0.5}
 
 
 def test_distinct_counts_runs_inside_turns() -> None:
-    found = measure([Talk("plain", "cbt", ("a b a b", "a b"))], by_length).distinct
+    found = measure([Talk("a", "plain", "cbt", ("a b a b", "a b"))], by_length).distinct
     assert found == {"1": 2 / 6, "2": 2 / 4, "3": 2 / 2}
 
 
 def test_thirds_follow_the_session() -> None:
-    talk = Talk("plain", "cbt", tuple("word " * n for n in (2, 2, 2, 10, 10, 10, 20, 20, 20)))
+    talk = Talk("a", "plain", "cbt", tuple("word " * n for n in (2, 2, 2, 10, 10, 10, 20, 20, 20)))
     found = measure([talk], by_length)
     assert [own.mean for own in found.words_thirds] == [2, 10, 20]
     assert [own.mean for own in found.vader_thirds] == pytest.approx([0.1, 0.5, 1.0])
@@ -106,13 +109,12 @@ def test_no_acknowledgement(turn: str) -> None:
     assert not backchannel(turn)
 
 
-def test_turns_of_one_session_are_not_independent() -> None:
-    """Ten sessions of ten equal turns hold no more than ten values: their interval is as wide as of those ten."""
-    values = np.random.default_rng(0).normal(size=10)
-    alone = clustered(values, np.arange(10))
-    many = clustered(np.repeat(values, 10), np.repeat(np.arange(10), 10))
-    assert many.mean == pytest.approx(alone.mean)
-    assert many.high - many.low == pytest.approx(alone.high - alone.low)
+def test_what_one_patient_says_is_not_independent_in_whatever_session() -> None:
+    talks = [Talk(f"p{i % 6}", "plain", "cbt", ("a b",) * (i % 3) + ("a b c d e",) * (1 + i % 2)) for i in range(24)]
+    found, who = measure(talks, by_length).means, [talk.persona for talk in talks for _ in talk.turns]
+    words = [float(len(turn.split())) for talk in talks for turn in talk.turns]
+    assert found["words_mean"] == mean_interval(words, who)
+    assert found["le3"] == proportion([n <= 3 for n in words], who)
 
 
 def test_log_distance() -> None:
@@ -123,7 +125,7 @@ def test_log_distance() -> None:
 
 def test_nothing_to_count() -> None:
     with pytest.raises(ConfigError, match="no turn"):
-        measure([Talk("plain", "cbt", ())], by_length)
+        measure([Talk("a", "plain", "cbt", ())], by_length)
     with pytest.raises(ConfigError, match="0 policies"):
         play_talks(SessionBatch(), {}, personas(), 1)
 

@@ -6,15 +6,15 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from tests.measures.coverage_simulation import Sets, coverage, rates, sessions
+from tests.measures.coverage_simulation import balanced, sessions
 from therapysim.agents.statistics.comparisons import benjamini_hochberg, detectable, holm, minimum_detectable
 from therapysim.agents.statistics.intervals import (
     FEW,
+    LEAST_PATIENTS,
     Interval,
-    bootstrap,
-    by_patient,
-    clustered,
+    mean_interval,
     paired_difference,
     pass_k,
     proportion,
@@ -36,48 +36,73 @@ def played(values: np.ndarray) -> Played:
 
 
 def drawn(patients: int, seeds: int = 4, icc: float = 0.4, number: int = 0) -> np.ndarray:
-    return sessions(False)(1, patients, seeds, icc, np.random.default_rng(number))[0]
+    own = sessions("normal", balanced(patients, seeds, icc), 1, np.random.default_rng(number))
+    return own.reshape(patients, seeds)
 
 
 # Intervals by patient
 
 
-@pytest.mark.parametrize("patients", [3, 8, 16, 48])
-def test_balanced_normal_sessions_get_about_the_t_interval(patients: int) -> None:
-    values = drawn(patients)
-    means = values.mean(axis=1)
-    half = t_quantile(0.975, patients - 1) * means.std(ddof=1) / math.sqrt(patients)
-    found = by_patient(values.ravel(), names(patients), draws=20_000)
-    assert found.mean == pytest.approx(values.mean()) and found.n == 4 * patients
-    assert found.low == pytest.approx(found.mean - half, abs=0.12 * half)
-    assert found.high == pytest.approx(found.mean + half, abs=0.12 * half)
+@pytest.mark.parametrize("patients", [2, 3, 8, 48])
+def test_patients_of_no_skew_get_scipys_t_interval_of_their_means(patients: int) -> None:
+    half = np.abs(drawn(patients, 1)[: patients // 2, 0])
+    effects = np.concatenate([half, -half, [0.0] * (patients % 2)])
+    values = 3 + effects[:, None] + np.array([-0.2, 0.1, 0.1])
+    low, high = scipy.stats.t.interval(0.95, patients - 1, values.mean(), scipy.stats.sem(values.mean(axis=1)))
+    found = mean_interval(values.ravel(), names(patients, 3))
+    assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
+    assert found.n == 3 * patients
 
 
-@pytest.mark.parametrize(
-    ("draw", "interval", "truth", "patients", "low", "high"),
-    [
-        (sessions(False), by_patient, 0.0, 16, 0.93, 0.97),
-        (sessions(False), by_patient, 0.0, 8, 0.93, 0.97),
-        (sessions(False), by_patient, 0.0, 48, 0.93, 0.97),
-        (sessions(False), by_patient, 0.0, 3, 0.93, 0.97),
-        (sessions(True), by_patient, 0.0, 16, 0.90, 0.97),
-        (rates(0.1), proportion, 0.1, 16, 0.93, 1.0),
-    ],
-)
-def test_intervals_hold_the_truth_as_often_as_they_say(
-    draw: Sets, interval: Callable[..., Interval], truth: float, patients: int, low: float, high: float
-) -> None:
-    assert low <= coverage(interval, draw, truth, (patients, 4), 0.4, 1_500)[0] <= high
+def test_skewed_patients_push_the_end_on_their_long_side_out() -> None:
+    """By hand: mean 1, standard error 1, skewness 2 over the root of 4; Johnson 1978 adds a sixth of 1 + 2 t^2."""
+    assert scipy.stats.skew([0, 0, 0, 4], bias=False) == pytest.approx(2)
+    t = scipy.stats.t.ppf(0.975, 3)
+    assert ends([0.0, 0.0, 0.0, 4.0], list("abcd")) == pytest.approx((1 - t, 1 + t + (1 + 2 * t**2) / 6))
+    assert ends([0.0, 0.0, 0.0, -4.0], list("abcd")) == pytest.approx((-1 - t - (1 + 2 * t**2) / 6, -1 + t))
 
 
-def test_intervals_that_take_sessions_for_independent_hold_it_too_seldom() -> None:
-    def naive(values: np.ndarray, _: list[str]) -> Interval:
-        return bootstrap(list(values))
+def test_the_skew_is_scipys_over_the_root_of_the_patients() -> None:
+    values = np.exp(drawn(9, 1)[:, 0])
+    t, error = scipy.stats.t.ppf(0.975, 8), scipy.stats.sem(values)
+    skew = scipy.stats.skew(values, bias=False) / 3
+    low, high = ends(list(values), names(9, 1))
+    assert low == pytest.approx(values.mean() - t * error)
+    assert high == pytest.approx(values.mean() + (t + skew * (1 + 2 * t**2) / 6) * error)
 
-    assert coverage(naive, sessions(False), 0.0, (16, 4), 0.4, 300)[0] < 0.90
+
+def test_patients_of_unequal_numbers_of_sessions_are_left_out_one_by_one() -> None:
+    """By hand: a with 0 and 0, b with 3, c with 6 three times amount to 36 / 14 patients, of two degrees of freedom."""
+    found = mean_interval([0.0, 0.0, 3.0, 6.0, 6.0, 6.0], list("aabccc"))
+    pulls = 21 / 6 - np.array([21 / 4, 18 / 5, 3 / 3])
+    error, t = math.sqrt(2 / 3 * float(pulls @ pulls)), scipy.stats.t.ppf(0.975, 2)
+    skew = float((pulls**3).mean() / (pulls**2).mean() ** 1.5) * math.sqrt(2)
+    assert 0 < skew < 1
+    assert (found.low, found.high) == pytest.approx((3.5 - t * error, 3.5 + (t + skew * (1 + 2 * t**2) / 6) * error))
 
 
-@pytest.mark.parametrize("measure", [by_patient, worst_decile, proportion])
+def test_one_patient_against_all_is_the_most_skew_there_is() -> None:
+    """Unequal numbers of sessions could give 2.4, and then no p."""
+    who, values = ["a", "b"] + ["c"] * 30, np.array([0.0] * 2 + [9.0] * 30) - 8.45
+    shifted = {(name, seed): value for seed, (name, value) in enumerate(zip(who, values, strict=True))}
+    assert paired_difference(dict.fromkeys(shifted, 0.0), shifted).p == 1
+    found, t = mean_interval(values, who), scipy.stats.t.ppf(0.975, 1)
+    assert (found.high - found.mean) / (found.mean - found.low) == pytest.approx(1 + (1 + 2 * t**2) / 6 / t)
+
+
+def ends(values: list[float], who: list[str]) -> tuple[float, float]:
+    found = mean_interval(values, who)
+    return found.low, found.high
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-9, 1e9, 1e100])
+def test_the_scale_of_a_measure_changes_nothing_but_the_scale(scale: float) -> None:
+    values, who = np.exp(drawn(8)).ravel(), names(8)
+    plain, scaled = mean_interval(values, who), mean_interval(scale * values, who)
+    assert (scaled.low, scaled.high) == pytest.approx((scale * plain.low, scale * plain.high), rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("measure", [mean_interval, worst_decile, proportion])
 def test_the_order_of_sessions_changes_no_bit(measure: Callable[..., Interval]) -> None:
     values, who = 1 / (1 + np.exp(drawn(10).ravel())), np.array(names(10))
     for number in range(5):
@@ -86,43 +111,37 @@ def test_the_order_of_sessions_changes_no_bit(measure: Callable[..., Interval]) 
 
 
 def test_a_patient_with_more_sessions_counts_by_its_sessions() -> None:
-    found = by_patient([1.0] * 6 + [0.0] * 8, ["a"] * 6 + list("bcdefghi"))
+    found = mean_interval([1.0] * 6 + [0.0] * 8, ["a"] * 6 + list("bcdefghi"))
     assert found.mean == 6 / 14 and found.n == 14 and found.low < 6 / 14 < found.high
 
 
 def test_one_patient_says_nothing_of_others_and_few_say_little() -> None:
-    assert by_patient([1.0, 2.0], ["a", "a"]) == Interval(1.5, -math.inf, math.inf, 2)
-    two = by_patient([0.0, 1.0], ["a", "b"])
+    assert mean_interval([1.0, 2.0], ["a", "a"]) == Interval(1.5, -math.inf, math.inf, 2)
+    two = mean_interval([0.0, 1.0], ["a", "b"])
     assert two.low < -5 and two.high > 6
 
 
 def test_degenerate_input() -> None:
-    none = by_patient([], [])
+    none = mean_interval([], [])
     assert none.n == 0 and math.isnan(none.mean) and math.isnan(none.low) and math.isnan(none.high)
-    assert by_patient([0.1] * 8, list("abcdefgh")).low == pytest.approx(0.1)
+    assert mean_interval([0.1] * 8, list("abcdefgh")).low == pytest.approx(0.1)
     with pytest.raises(ConfigError, match=r"values\[1\] of patient 'b' is nan"):
-        by_patient([1.0, math.nan], ["a", "b"])
+        mean_interval([1.0, math.nan], ["a", "b"])
     with pytest.raises(ConfigError, match="shape"):
-        by_patient([1.0, 2.0], ["a"])
-    with pytest.raises(ConfigError, match="draws"):
-        by_patient([1.0, 2.0], ["a", "b"], draws=10)
-    with pytest.raises(ConfigError, match="worst_decile"):
-        by_patient([1.0], ["a"], statistic="mode")  # type: ignore[arg-type]
+        mean_interval([1.0, 2.0], ["a"])
 
 
-def test_the_seed_decides_the_draws() -> None:
-    values, who = drawn(16).ravel(), names(16)
-    assert by_patient(values, who, seed=1) == by_patient(values, who, seed=1) != by_patient(values, who, seed=2)
+def test_other_units_than_patients_are_named_in_errors() -> None:
+    assert mean_interval([1.0, 2.0, 4.0], [7, 7, 9]) == mean_interval([1.0, 2.0, 4.0], ["x", "x", "y"])
+    for measure in (mean_interval, worst_decile, proportion):
+        with pytest.raises(ConfigError, match=r"values\[1\] of post 'b' is nan"):
+            measure([1.0, math.nan], ["a", "b"], unit="post")
+        with pytest.raises(ConfigError, match=r"and posts \(1,\)"):
+            measure([1.0, 2.0], ["a"], unit="post")
 
 
-def test_the_older_intervals_are_as_they_were() -> None:
-    values, owner = np.arange(24.0) ** 2, np.repeat(np.arange(6), 4)
-    one, groups, fewer = bootstrap(list(values)), clustered(values, owner), clustered(values, owner, draws=500, seed=3)
-    assert (one.low, one.high, one.n) == (pytest.approx(114.744792), pytest.approx(245.210417), 24)
-    assert (groups.low, groups.high, groups.n) == (pytest.approx(67.5), pytest.approx(318.166667), 6)
-    assert (fewer.low, fewer.high) == (pytest.approx(52.166667), pytest.approx(321.283333))
-    assert one.mean == groups.mean == pytest.approx(180.166667)
-    assert bootstrap([]).n == 0 and str(groups) == "+180.17 [+67.50, +318.17]"
+def test_of_how_few_patients_nothing_is_called_a_finding() -> None:
+    assert (LEAST_PATIENTS, FEW) == (5, 10)
 
 
 # The worst tenth
@@ -134,16 +153,25 @@ def test_the_worst_tenth_is_the_mean_of_the_lowest_sessions(n: int, taken: int) 
     assert worst_decile(values, [f"p{i}" for i in range(n)]).mean == np.arange(taken).mean()
 
 
-def test_the_worst_tenth_of_a_draw_is_that_of_the_sessions_it_holds() -> None:
-    values, who = drawn(8).ravel(), np.array(names(1, 16) + [f"p{i:02}" for i in range(1, 8) for _ in range(16 // 7)])
-    values = values[: len(who)]  # one patient has 16 sessions, seven have two
-    rng, means = np.random.default_rng(1), []
-    for _ in range(4_000):
-        held = np.concatenate([values[who == f"p{i:02}"] for i in rng.integers(8, size=8)])
-        means.append(np.sort(held)[: math.ceil(len(held) / 10)].mean())
-    found = worst_decile(values, who, draws=20_000)
-    half = t_quantile(0.975, 7) * math.sqrt(8 / 7) * np.std(means)
-    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.05)
+def test_the_worst_tenth_is_found_anew_without_each_patient() -> None:
+    """Ten patients of two sessions: without one of them a tenth of eighteen is 1.8 sessions."""
+    values, who = drawn(10, 2).ravel(), np.array(names(10, 2))
+    worst = []
+    for name in dict.fromkeys(who):
+        first, second = np.sort(values[who != name])[:2]
+        worst.append((first + 0.8 * second) / 1.8)
+    found = worst_decile(values, who)
+    pulls = found.mean - np.array(worst)
+    error = math.sqrt(9 / 10 * float(pulls @ pulls))
+    near, far = sorted((found.high - found.mean, found.mean - found.low))
+    assert near == pytest.approx(scipy.stats.t.ppf(0.975, 9) * error) and far > 1.1 * near
+    assert found.mean - found.low == far  # the long side is the low one
+
+
+def test_the_worst_tenth_of_one_patient_says_nothing_of_others() -> None:
+    found = worst_decile([3.0, 1.0, 2.0], ["a", "a", "a"])
+    assert (found.mean, found.low, found.high, found.n) == (1.0, -math.inf, math.inf, 3)
+    assert worst_decile([], []).n == 0 and math.isnan(worst_decile([], []).mean)
 
 
 # Paired differences
@@ -160,7 +188,19 @@ def test_a_difference_turned_around_has_the_other_sign_and_the_same_p() -> None:
     one, other = played(drawn(12)), played(drawn(12, number=1) + 0.5)
     there, back = paired_difference(one, other), paired_difference(other, one)
     assert there.interval.low == pytest.approx(-back.interval.high)
-    assert there.p == pytest.approx(back.p)
+    assert there.p == pytest.approx(back.p) and 0 < there.p < 1
+
+
+def test_p_is_scipys_where_patients_are_not_skewed_and_larger_where_they_are() -> None:
+    even = np.array([-0.3, -0.1, 0.1, 0.3]) + 0.2
+    assert paired_difference(played(np.zeros((4, 1))), played(even[:, None])).p == pytest.approx(
+        scipy.stats.ttest_1samp(even, 0).pvalue
+    )
+    skewed = np.array([0.0, 0.0, 0.0, -4.0]) + 3  # mean 2, standard error 1, skewness -2 over the root of 4
+    t = (-1 + math.sqrt(1 + 4 / 3 * 11 / 6)) * 3 / 2  # t + (1 + 2 t^2) / 6 = 2
+    found = [paired_difference(played(np.zeros((4, 1))), played(side * skewed[:, None])) for side in (1, -1)]
+    assert [own.p for own in found] == pytest.approx([2 * scipy.stats.t.sf(t, 3)] * 2)
+    assert found[0].p > scipy.stats.ttest_1samp(skewed, 0).pvalue
 
 
 @pytest.mark.parametrize("patients", [2, FEW - 1, FEW, 16])
@@ -202,7 +242,11 @@ def test_degenerate_differences() -> None:
 
 
 def test_of_one_session_a_patient_the_interval_is_wilsons() -> None:
+    """At the t quantile of 15 degrees in place of the normal one."""
     found = proportion([1.0] * 4 + [0.0] * 12, names(16, 1))
+    level = 1 - 2 * scipy.stats.norm.sf(scipy.stats.t.ppf(0.975, 15))
+    known = scipy.stats.binomtest(4, 16).proportion_ci(level, method="wilson")
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
     t2 = t_quantile(0.975, 15) ** 2 / 16
     half = math.sqrt(t2 * 0.25 * 0.75 + t2**2 / 4)
     assert found.low == pytest.approx((0.25 + t2 / 2 - half) / (1 + t2))
