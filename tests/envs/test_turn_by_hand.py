@@ -1,0 +1,307 @@
+"""The dynamics' equations at values worked out by hand, and each of its thresholds at the value and beside it."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from therapysim.envs.dynamics import DynamicsSettings, Outcome, predict
+from therapysim.envs.latent import Latent
+from therapysim.errors import ConfigError
+from therapysim.personas.load import personas
+from therapysim.personas.schema import Fact, Persona, Temperament
+from therapysim.state import Appraisal, Move
+
+LOW = (-0.4, -0.4, -0.4, -0.4)
+NONE = (0.0, 0.0, 0.0, 0.0)
+STILL = DynamicsSettings(noise=0.0)
+#: Nothing moves but what harm and repair do.
+FROZEN = DynamicsSettings(noise=0.0, drift=0.0, gain=0.0, warmth=0.0, bond=0.0)
+ASKS = frozenset({"open_question"})
+DARK = Fact("dark", 3, ("a", "b"), ("dark",), risk=True)
+
+
+def someone(**changes: Any) -> Persona:
+    """Middling in temperament, without resistance or anything to tell, and low at the set point."""
+    plain = {"mood": LOW, "resistance": 0.0, "risk": 0, "facts": (), "temperament": Temperament(0.5, 0.5)}
+    return replace(personas("dev")[0], **plain | changes)
+
+
+def turn(
+    *acts: str,
+    latent: Latent | None = None,
+    persona: Persona | None = None,
+    warmth: tuple[float, float, float, float] = NONE,
+    settings: DynamicsSettings = STILL,
+    neutralised: bool = False,
+    **appraised: Any,
+) -> Outcome:
+    """One turn of these acts; it attunes to nothing unless it is said to."""
+    judged = Appraisal(frozenset(acts), appraised.pop("attunement", 0.0), 12, **appraised)
+    before, who = latent or Latent(LOW, 0.5), persona or someone()
+    return predict(who, before, judged, "", warmth, np.random.default_rng(0), settings, neutralised=neutralised)
+
+
+def helped(*acts: str, **given: Any) -> float:
+    """r, found from the alliance that the turn gained: α r (1 - a) with α = 0.14 and a = 0.5."""
+    return (turn(*acts, **given).latent.alliance - 0.5) / (0.14 * 0.5)
+
+
+# --- Help ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("acts", "attunement", "expected"),
+    [
+        (["open_question"], 0.0, 0.125),  # without a tie to what was said a technique is worth half
+        (["complex_reflection"], 0.0, 0.175),
+        (["risk_inquiry"], 0.0, 0.075),
+        (["simple_reflection"], 1.0, 0.75),  # all of the technique, and 0.5 for the attunement
+        (["open_question"], 0.4, 0.25 * 0.7 + 0.2),
+        (["complex_reflection", "open_question", "validation"], 0.8, 1.0),  # never above 1
+        (["closed_question"], 1.0, 0.5),
+        (["silence", "open_question"], 1.0, -0.04 / 0.07),  # no help at all, and what a silence costs
+        ([], 0.0, 0.0),
+    ],
+)
+def test_acts_and_attunement_add_up(acts: list[str], attunement: float, expected: float) -> None:
+    assert helped(*acts, attunement=attunement) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("repeats", "share"), [(0, 1.0), (1, 0.5), (2, 0.0), (3, 0.0)])
+def test_the_same_turn_helps_fully_then_half_then_not(repeats: int, share: float) -> None:
+    assert helped(*ASKS, repeats=repeats) == pytest.approx(0.125 * share)
+
+
+@pytest.mark.parametrize(("wound", "share"), [(0.0, 1.0), (0.25, 0.5), (1.0, 0.0)])
+def test_who_was_hurt_takes_less(wound: float, share: float) -> None:
+    assert helped(*ASKS, latent=Latent(LOW, 0.5, wound=wound)) == pytest.approx(0.125 * share)
+
+
+@pytest.mark.parametrize(
+    ("mean", "idle", "expected"),
+    [(0.1, 0, 0.25), (0.2, 0, 0.5), (0.9, 0, 0.5), (-0.2, 0, 0.0), (0.2, 1, 0.5 * 0.7), (0.2, 3, 0.5 * 0.7**3)],
+)
+def test_kindness_alone_helps_half_at_most_and_fades(mean: float, idle: int, expected: float) -> None:
+    latent = Latent(LOW, 0.5, idle=idle)
+    assert helped("affirmation", warmth=(mean,) * 4, latent=latent) == pytest.approx(expected)
+
+
+def test_kindness_counts_where_it_helps_more_than_the_acts_and_never_with_a_harm() -> None:
+    kind = (0.2, 0.2, 0.2, 0.2)
+    assert helped("validation", warmth=kind) == pytest.approx(0.5)
+    assert helped("validation", warmth=kind, attunement=1.0) == pytest.approx(0.75)
+    assert helped("open_question", warmth=kind, latent=Latent(LOW, 0.5, idle=4)) == pytest.approx(0.125)
+    assert turn("advice", warmth=kind).latent.alliance < 0.5
+
+
+@pytest.mark.parametrize(("pressed", "share"), [(0, 1.0), (1, 1.0), (2, 0.5), (3, 0.25)])
+def test_a_question_about_danger_wears_out_where_none_stands_open(pressed: int, share: float) -> None:
+    assert helped("risk_inquiry", latent=Latent(LOW, 0.5, pressed=pressed)) == pytest.approx(0.075 * share)
+    answered = helped("risk_inquiry", latent=Latent(LOW, 0.5, pressed=pressed, danger="missed"))
+    assert answered == pytest.approx(0.6)  # a danger taken up helps at least so much, however often it was asked
+
+
+def test_a_danger_taken_up_helps_three_fifths_at_least() -> None:
+    for act, attunement, expected in (("signposting", 0.0, 0.6), ("risk_inquiry", 1.0, 0.65), ("open_question", 0, 0)):
+        found = turn(act, latent=Latent(LOW, 0.5, danger="open"), attunement=attunement).latent
+        assert found.danger == ("" if expected else "missed")
+        assert found.alliance == pytest.approx(0.5 + 0.07 * (expected or 0.125) - (0.0 if expected else 0.1))
+
+
+# --- Mood and alliance ---------------------------------------------------------------------------------------------
+
+
+def test_mood_goes_a_share_of_the_way_to_well_and_takes_warmth_where_it_is_above_zero() -> None:
+    mood = turn(*ASKS, warmth=(0.5, -0.5, 0.0, 0.0), latent=Latent((-0.4, -0.4, 0.9, -0.4), 0.5)).latent.mood
+    way = 0.125 * 0.14 * 0.8
+    assert mood == pytest.approx((-0.4 + way + 0.125 * 0.03 * 0.5, -0.4 + way, 0.9 - 0.03 * 1.3, -0.4 + way))
+
+
+@pytest.mark.parametrize(("inertia", "pace"), [(0.0, 1.5), (0.5, 1.0), (1.0, 0.5)])
+def test_an_inert_mood_moves_slowly_either_way(inertia: float, pace: float) -> None:
+    calm = someone(temperament=Temperament(inertia, 0.5))
+    assert turn(persona=calm, latent=Latent(NONE, 0.5)).latent.mood == pytest.approx([-0.4 * 0.03 * pace] * 4)
+
+
+@pytest.mark.parametrize(("resistance", "alliance", "openness"), [(0.5, 0.6, 0.8), (1.0, 0.25, 0.25), (0.0, 0.1, 1.0)])
+def test_resistance_yields_to_alliance(resistance: float, alliance: float, openness: float) -> None:
+    after = turn(*ASKS, persona=someone(resistance=resistance), latent=Latent(LOW, alliance)).latent
+    assert after.mood == pytest.approx([-0.4 + openness * 0.125 * 0.14 * 0.8] * 4)
+    assert after.alliance == pytest.approx(alliance + 0.14 * (1 - resistance / 2) * 0.125 * (1 - alliance))
+
+
+def test_chance_moves_the_mood_by_the_noise_that_is_set() -> None:
+    still, moved = (turn(settings=DynamicsSettings(noise=noise)).latent.mood for noise in (0.0, 0.05))
+    drawn = np.random.default_rng(0).normal(0.0, 0.05, 4)
+    assert np.array(moved) - np.array(still) == pytest.approx(drawn)
+
+
+# --- Harm ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "alliance", "reactivity", "lost"),
+    [
+        ("invalidation", 0.5, 0.5, 0.12),
+        ("invalidation", 0.5, 1.0, 0.18),
+        ("invalidation", 0.1, 0.5, 0.1),  # an attack can take all there is
+        ("silence", 0.5, 0.5, 0.04),
+        ("silence", 0.05, 0.5, 0.02),  # all else two fifths of it
+        ("toxic_positivity", 0.1, 1.0, 0.04),
+        ("advice", 0.5, 0.5, 0.05 * 0.25),  # weighed from someone trusted, resented by a stranger
+        ("advice", 0.9, 0.5, 0.05 * 0.09),
+    ],
+)
+def test_harm_costs_alliance(act: str, alliance: float, reactivity: float, lost: float) -> None:
+    touchy = someone(temperament=Temperament(0.5, reactivity))
+    after = turn(act, persona=touchy, latent=Latent(LOW, alliance)).latent
+    assert after.alliance == pytest.approx(alliance - lost)
+    assert after.wound == pytest.approx(0.0 if act == "advice" else lost)
+    assert after.strain == (0 if act == "advice" else 1)
+
+
+def test_harms_of_one_turn_add_up_and_strain_goes_on_until_a_turn_without() -> None:
+    hurt = turn("confrontation", "silence", latent=Latent(LOW, 0.8, strain=1, wound=0.1)).latent
+    assert (hurt.alliance, hurt.wound, hurt.strain) == (pytest.approx(0.6), pytest.approx(0.3), 2)
+    assert turn(*ASKS, latent=hurt).latent.strain == 0
+    assert turn("incitement", latent=Latent(LOW, 0.9, wound=0.9)).latent.wound == 1.0
+
+
+def test_harm_lowers_the_mood_by_its_dimensions_and_the_patients_reactivity() -> None:
+    for reactivity, h in ((0.0, 0.5), (0.5, 1.0), (1.0, 1.5)):
+        mood = turn(
+            "silence", "toxic_positivity", persona=someone(temperament=Temperament(0.5, reactivity))
+        ).latent.mood
+        assert mood == pytest.approx([-0.4 - h * x for x in (0.08, 0.05, 0.07, 0.05)])
+
+
+def test_a_danger_passed_by_costs_once_and_stays_missed_until_it_is_taken_up() -> None:
+    first = turn(*ASKS, latent=Latent(LOW, 0.5, danger="open"), settings=FROZEN).latent
+    assert (first.danger, first.alliance, first.strain) == ("missed", pytest.approx(0.4), 1)
+    second = turn(*ASKS, latent=first, settings=FROZEN).latent
+    assert (second.danger, second.alliance, second.strain) == ("missed", first.alliance, 0)
+    assert turn("signposting", latent=second, settings=FROZEN).latent.danger == ""
+
+
+def test_a_neutralised_turn_helps_nothing_asks_nothing_and_strains() -> None:
+    before = Latent(LOW, 0.5, danger="missed", pressed=1)
+    after = turn("risk_inquiry", "open_question", attunement=1.0, latent=before, neutralised=True).latent
+    assert (after.alliance, after.strain, after.idle, after.pressed) == (pytest.approx(0.44), 1, 1, 1)
+    assert after.danger == "missed"
+
+
+@pytest.mark.parametrize(("order", "heard"), [(0.29, False), (0.3, True), (1.0, True)])
+def test_words_without_order_say_nothing(order: float, heard: bool) -> None:
+    after = turn(*ASKS, order=order).latent
+    assert (after.strain, after.idle) == ((0, 0) if heard else (1, 1)) and (after.alliance > 0.5) is heard
+
+
+def test_turns_without_work_and_questions_about_danger_are_counted() -> None:
+    before = Latent(LOW, 0.5, idle=2, pressed=2)
+    for act, idle, pressed in (("validation", 3, 2), ("open_question", 0, 2), ("risk_inquiry", 0, 3)):
+        after = turn(act, latent=before).latent
+        assert (after.idle, after.pressed) == (idle, pressed)
+
+
+# --- Repair --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("acts", "repeats", "share"),
+    [
+        (["apology"], 0, 0.3),
+        (["apology", "open_question"], 0, 0.55),
+        (["apology", "validation"], 0, 0.55),
+        (["apology", "simple_reflection"], 0, 0.55),
+        (["apology", "advice"], 0, 0.3),
+        (["apology"], 1, 0.15),
+        (["apology", "open_question"], 2, 0.0),
+        (["open_question"], 0, 0.0),  # nothing without owning up to it
+        (["apology", "invalidation"], 0, 0.0),
+    ],
+)
+def test_owning_up_makes_good_a_share_of_the_wound(acts: list[str], repeats: int, share: float) -> None:
+    after = turn(*acts, repeats=repeats, latent=Latent(LOW, 0.5, wound=0.4), settings=FROZEN).latent
+    lost = {"advice": (0.0125, 0.0), "invalidation": (0.12, 0.12)}.get(acts[-1], (0.0, 0.0))
+    assert after.wound == pytest.approx(0.4 * (1 - share) + lost[1])
+    assert after.alliance == pytest.approx(0.5 + 1.1 * 0.4 * share - lost[0])  # a tenth more than was lost
+
+
+# --- Endings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strain", "limit", "ending"), [(1, 1e-9, "rupture"), (5, 1e-9, "rupture"), (1, 0.0, ""), (0, 1e-9, "")]
+)
+def test_the_patient_leaves_below_the_limit_at_the_second_strained_turn(strain: int, limit: float, ending: str) -> None:
+    settings = replace(FROZEN, rupture_alliance=limit)
+    found = turn("silence", latent=Latent(LOW, 0.0, strain=strain), settings=settings)
+    assert found.ending == ending and found.latent.alliance == 0.0  # at the limit is not below it
+
+
+@pytest.mark.parametrize(
+    ("mood", "alliance", "danger", "ending"),
+    [
+        ((0.3, 0.3, 0.3, 0.3), 0.7, "", "goal"),
+        ((0.9, 0.9, 0.2, 0.9), 0.7, "", ""),  # every dimension, and above, not at
+        ((0.3, 0.3, 0.3, 0.3), 0.6, "", ""),
+        ((0.3, 0.3, 0.3, 0.3), 0.7, "missed", ""),
+    ],
+)
+def test_the_goal_is_met_above_both_limits_with_no_danger_left(
+    mood: tuple[float, float, float, float], alliance: float, danger: Any, ending: str
+) -> None:
+    settings = replace(FROZEN, goal_mood=0.2, goal_alliance=0.6)
+    found = turn(*ASKS, latent=Latent(mood, alliance, danger=danger), settings=settings)
+    assert found.ending == ending and (found.move is Move.CLOSE) is bool(ending) and found.facts == ()
+
+
+@pytest.mark.parametrize(
+    ("risk", "told", "alliance", "act", "ending"),
+    [
+        (2, (DARK,), 0.2, "signposting", "crisis"),
+        (3, (DARK,), 0.9, "signposting", "crisis"),
+        (2, (DARK,), 0.19, "signposting", ""),  # trusted enough for a direct question
+        (2, (replace(DARK, risk=False),), 0.9, "signposting", ""),
+        (2, (DARK,), 0.9, "risk_inquiry", ""),
+        (1, (DARK,), 0.9, "signposting", "goal"),
+        (1, (DARK,), 0.2, "signposting", ""),
+    ],
+)
+def test_at_grave_risk_the_way_out_is_a_hand_over(
+    risk: int, told: tuple[Fact, ...], alliance: float, act: str, ending: str
+) -> None:
+    latent = Latent((0.3, 0.3, 0.3, 0.3), alliance, told=told)
+    assert turn(act, persona=someone(risk=risk), latent=latent, settings=FROZEN).ending == ending
+
+
+# --- What is told --------------------------------------------------------------------------------------------------
+
+
+def test_a_danger_that_is_told_stands_open_and_questions_count_anew() -> None:
+    who = someone(facts=(DARK, replace(DARK, id="plain", risk=False)), risk=1)
+    found = turn("risk_inquiry", persona=who, latent=Latent(LOW, 0.5, pressed=3))
+    assert (found.move, found.facts, found.latent.told) == (Move.DISCLOSE, (DARK,), (DARK,))
+    assert (found.latent.danger, found.latent.pressed) == ("open", 0)
+
+
+def test_an_ordinary_fact_leaves_danger_and_count_as_they_were_and_a_strained_turn_brings_none() -> None:
+    plain = replace(DARK, id="plain", depth=1, risk=False)
+    who = someone(facts=(plain,))
+    judged, chance = Appraisal(ASKS, 0.0, 12), np.random.default_rng(0)
+    before = Latent(LOW, 0.5, danger="missed", pressed=3, told=(DARK,))
+    found = predict(who, before, judged, "so dark?", NONE, chance, STILL)
+    assert (found.facts, found.latent.told) == ((plain,), (DARK, plain))
+    assert (found.latent.danger, found.latent.pressed) == ("missed", 3)
+    strained = predict(who, before, judged, "so dark?", NONE, np.random.default_rng(0), STILL, neutralised=True)
+    assert strained.facts == () and strained.move is Move.WITHDRAW
+
+
+@pytest.mark.parametrize("name", ["well", "goal_mood"])
+def test_settings_of_a_mood_go_from_minus_one_all_others_from_zero(name: str) -> None:
+    assert getattr(DynamicsSettings(**{name: -1.0}), name) == -1.0
+    for wrong in ({name: -1.01}, {name: 1.01}, {"noise": -0.01}, {"bond": 1.01}):
+        with pytest.raises(ConfigError, match=f"dynamics {next(iter(wrong))} is"):
+            DynamicsSettings(**wrong)
