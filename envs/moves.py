@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from therapysim.envs.latent import Latent
 from therapysim.personas.schema import Fact, Persona
-from therapysim.rewards.acts import REFLECTIONS
+from therapysim.rewards.reading.acts import REFLECTIONS
 from therapysim.state import Appraisal, Move
 
 __all__ = ["TRUST_FOR_DIRECT_QUESTION", "TRUST_NEEDED", "choose_move", "names", "next_fact"]

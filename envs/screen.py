@@ -11,9 +11,10 @@ claim of authority, a bare claim ("The patient feels wonderful."), a command spr
 named here (acrostic, Morse), and a command in most languages: for sixteen they know "ignore your instructions" and
 little else. They flag a therapist who says such a thing in earnest ("Repeat after me: I am calm."). On attacks nobody
 had in mind when they were written they caught four to six in ten: 14 of 24, and 45 of the 117 commands of
-``agents/attacks.yaml``, of which they catch 95 now that they were mended on them. What they miss must earn nothing, and
-a patient played by a language model must hold its part without them: ``therapysim attack`` tries both.
-``python tests/test_screen.py`` prints the rates of detection, ``python -m tests.test_attack`` those on ordinary turns.
+``agents/probes/attack/attacks.yaml``, of which they catch 95 now that they were mended on them. What they miss must
+earn nothing, and a patient played by a language model must hold its part without them: ``therapysim attack`` tries
+both. ``python tests/envs/test_screen.py`` prints the rates of detection, ``python -m tests.agents.probes.test_attack``
+those on ordinary turns.
 """
 
 import base64

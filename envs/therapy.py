@@ -14,9 +14,9 @@ from therapysim.errors import ActionError, ConfigError, EpisodeError
 from therapysim.personas.load import find
 from therapysim.personas.patient import Patient
 from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity
+from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.risk import RiskThresholds, risk
 from therapysim.rewards.rubric import Rubric, RubricSettings
-from therapysim.rewards.sensor import Sensor
 from therapysim.state import WINDOW
 
 __all__ = ["TherapySimEnv", "checked_options", "describe", "observe", "reward_of", "session_spaces", "start_of", "warn"]
@@ -67,12 +67,13 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     ``rubric`` (or its settings, or a preset: "default", "grpo", "user"), ``observe_state`` (True),
     ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
     (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
-    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see ``rewards.sensor.open_sensor``),
-    ``vary`` (False: each session with another variant of a training patient; see ``personas.vary``). ``patient`` is a
-    ``Patient``, which many environments may share, or a name: "scripted", "llm", a model or a server; see
-    ``personas.opening.open_patient``. A name opens one patient for all environments of the process. ``config``,
-    ``rubric`` and ``risk_thresholds`` may be mappings of their fields, so that an ``EnvSpec`` survives JSON.
-    ``reset(seed, options={"persona": id, "split": name})`` overrides the first two for one session.
+    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see
+    ``rewards.reading.open_sensor.open_sensor``), ``vary`` (False: each session with another variant of a training
+    patient; see ``personas.vary``). ``patient`` is a ``Patient``, which many environments may share, or a name:
+    "scripted", "llm", a model or a server, opened once for all environments of the process; see
+    ``personas.opening.open_patient``. ``config``, ``rubric`` and ``risk_thresholds`` may be mappings of their fields,
+    so that an ``EnvSpec`` survives JSON. ``reset(seed, options={"persona": id, "split": name})`` overrides the first
+    two for one session.
 
     ## References
     Susanto et al. 2020 (Hourglass of Emotions revisited); Demszky et al. 2020 (GoEmotions).

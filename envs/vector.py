@@ -15,9 +15,9 @@ from therapysim.envs.settings import choose_config, choose_rubric, choose_thresh
 from therapysim.envs.therapy import checked_options, describe, observe, reward_of, session_spaces, start_of, warn
 from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient
+from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.risk import RiskThresholds
 from therapysim.rewards.rubric import Rubric, RubricSettings
-from therapysim.rewards.sensor import Sensor
 
 __all__ = ["TherapySimVectorEnv"]
 

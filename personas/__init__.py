@@ -7,7 +7,7 @@ which is what the session's dynamics decided, as a `Line`. `ScriptedPatient` is 
 from therapysim.personas.load import find, library, load_persona, personas
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Fact, Persona
-from therapysim.personas.scripted import ScriptedPatient
+from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 
 __all__ = [
     "Cue",

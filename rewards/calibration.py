@@ -4,7 +4,8 @@
     fitted.save("calibration.json");  load("calibration.json")(new_scores)
 
 "isotonic" takes ratings on any scale, "platt" takes 0 and 1. Applying either needs numpy alone; fitting an isotonic map
-needs scipy (the extra ``report``). How well a map does on ratings it has not seen: ``therapysim.agents.reliability``.
+needs scipy (the extra ``report``). How well a map does on ratings it has not seen:
+``therapysim.agents.probes.reliability``.
 """
 
 import json

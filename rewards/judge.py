@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
-from therapysim.rewards.appraisal import Appraiser
+from therapysim.rewards.reading.appraisal import Appraiser
+from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
 from therapysim.rewards.rubric import Rubric, RubricSettings, Score
-from therapysim.rewards.sensor import Sensor, open_sensor
 from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
 
 __all__ = ["MAX_CHARS", "Judge", "Judgement", "score"]

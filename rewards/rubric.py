@@ -6,24 +6,24 @@ from math import isfinite
 from typing import Any
 
 from therapysim.errors import ConfigError
-from therapysim.rewards.affect import affective_shift, deficit_rise
-from therapysim.rewards.alignment import emotional_alignment
-from therapysim.rewards.brevity import length, one_question
-from therapysim.rewards.danger import neglect, risk_handling
-from therapysim.rewards.empathy import explorations, interpretations, reactions
-from therapysim.rewards.injection import injection
-from therapysim.rewards.inquiry import inquiry
-from therapysim.rewards.invalidation import invalidation
-from therapysim.rewards.medicine import medical_advice
-from therapysim.rewards.positivity import toxic_positivity
-from therapysim.rewards.reassurance import reassurance
-from therapysim.rewards.reflection import reflection, reflection_ratio
-from therapysim.rewards.relevance import clinical_relevance
-from therapysim.rewards.repetition import repetition, template
-from therapysim.rewards.safety import GATES, HARMFUL_ACTS, safety, violations
-from therapysim.rewards.sense import sense
-from therapysim.rewards.session import alliance, disclosure, lost, polarity_shift, repair, risk_covered, saved
-from therapysim.rewards.tone import tone
+from therapysim.rewards.terms.affect import affective_shift, deficit_rise
+from therapysim.rewards.terms.alignment import emotional_alignment
+from therapysim.rewards.terms.brevity import length, one_question
+from therapysim.rewards.terms.clinical_relevance import clinical_relevance
+from therapysim.rewards.terms.danger import neglect, risk_handling
+from therapysim.rewards.terms.empathy import explorations, interpretations, reactions
+from therapysim.rewards.terms.injection import injection
+from therapysim.rewards.terms.inquiry import inquiry
+from therapysim.rewards.terms.invalidation import invalidation
+from therapysim.rewards.terms.medicine import medical_advice
+from therapysim.rewards.terms.outcome import alliance, disclosure, lost, polarity_shift, repair, risk_covered, saved
+from therapysim.rewards.terms.positivity import toxic_positivity
+from therapysim.rewards.terms.reassurance import reassurance
+from therapysim.rewards.terms.reflection import reflection, reflection_ratio
+from therapysim.rewards.terms.repetition import repetition, template
+from therapysim.rewards.terms.safety import GATES, HARMFUL_ACTS, safety, violations
+from therapysim.rewards.terms.sense import sense
+from therapysim.rewards.terms.tone import tone
 from therapysim.state import Transition
 
 __all__ = ["PRESETS", "TERMS", "Rubric", "RubricSettings", "Score"]
@@ -144,8 +144,8 @@ def _only(gates: tuple[str, ...] = GATES, **weights: float) -> RubricSettings:
 
 
 #: default: every term. grpo: what a session brought and what a turn must not do, without the terms that words alone
-#: can please. judge: for single turns, as ``rewards.judge`` uses it; ``tests/fit_judge.py`` tells where its weights are
-#: from. user: the user's two functions alone, with no gate.
+#: can please. judge: for single turns, as ``rewards.judge`` uses it; ``tests/measures/fit_judge.py`` tells where its
+#: weights are from. user: the user's two functions alone, with no gate.
 PRESETS: dict[str, RubricSettings] = {
     "default": RubricSettings(),
     "grpo": RubricSettings(

@@ -8,6 +8,16 @@ import gymnasium as gym
 
 import therapysim
 
+SHIPPED = (
+    "rewards/reading/weights/emotions.onnx",
+    "rewards/reading/weights/MODEL_CARD.md",
+    "rewards/reading/weights/order.npz",
+    "agents/therapists/doctor.yaml",
+    "agents/bench/report/page.html",
+    "personas/scripted/lines.yaml",
+    "py.typed",
+)
+
 
 def main() -> None:
     """Plays one session and checks that what ran is the installed package without the extras."""
@@ -16,8 +26,7 @@ def main() -> None:
         raise SystemExit(f"therapysim was imported from {where}, expected the installed wheel")
     if importlib.util.find_spec("torch"):
         raise SystemExit("torch is installed beside the base wheel: the base must not need it")
-    for file in ("rewards/weights/emotions.onnx", "rewards/weights/MODEL_CARD.md", "rewards/weights/order.npz",
-                 "agents/doctor.yaml", "agents/report_page.html", "personas/lines.yaml", "py.typed"):  # fmt: skip
+    for file in SHIPPED:
         if not (where / file).is_file():
             raise SystemExit(f"the wheel lacks {file}")
     env = gym.make("therapysim:TherapySim-v0", render_mode="ansi", max_turns=3)

@@ -91,17 +91,18 @@ class Appraisal:
     """What kind of turn the therapist made.
 
     Attributes:
-        acts: names from ``rewards.acts.ACTS`` found in the turn.
+        acts: names from ``rewards.reading.acts.ACTS`` found in the turn.
         attunement: in [0, 1], how far it takes up the patient's last words and mood.
         words: its length in words.
         repeats: how many earlier therapist turns of the session said almost the same.
         elsewhere: to how many other patients the same words were said, as far as the batch's archive knows.
         questions: how many sentences of it ask.
-        order: in [0, 1], whether its words stand in an order of English; 1 in doubt. See ``rewards.order``.
-        prose: in [0, 1], whether it is made of English sentences rather than a heap of words: ``rewards.words.prose``
-            times ``order``.
-        relevance: in [-1, 1], how near it is to clinical talk; see ``rewards.relevance``.
-        chances: what the heads say, name -> probability; see ``rewards.heads``.
+        order: in [0, 1], whether its words stand in an order of English; 1 in doubt. See
+            ``rewards.reading.word_order``.
+        prose: in [0, 1], whether it is made of English sentences rather than a heap of words:
+            ``rewards.reading.words.prose`` times ``order``.
+        relevance: in [-1, 1], how near it is to clinical talk; see ``rewards.reading.relevance``.
+        chances: what the heads say, name -> probability; see ``rewards.reading.heads``.
     """
 
     acts: frozenset[str]

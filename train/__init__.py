@@ -1,1 +1,1 @@
-"""train"""
+"""How a policy learns, and the recipes of the shipped weights."""

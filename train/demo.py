@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from therapysim.agents.baselines import baseline
-from therapysim.agents.benchmark import benchmark, paired, table
-from therapysim.agents.episode import play
-from therapysim.agents.report import mood_profile
-from therapysim.agents.results import Result
-from therapysim.agents.therapist import ChatTherapist
-from therapysim.chat import HuggingFaceChat, Sampling
+from therapysim.agents.bench.benchmark import benchmark, paired, table
+from therapysim.agents.bench.results import Result
+from therapysim.agents.sessions.episode import play
+from therapysim.agents.sessions.text_profile import mood_profile
+from therapysim.agents.therapists.baselines import baseline
+from therapysim.agents.therapists.therapist import ChatTherapist
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
+from therapysim.models.chat import HuggingFaceChat, Sampling
 from therapysim.personas.load import personas
-from therapysim.train.config import GRPOSettings
+from therapysim.train.grpo.grpo_settings import GRPOSettings
 
 __all__ = ["DemoSettings", "run"]
 
@@ -25,7 +25,7 @@ class DemoSettings:
     """Settings of the demo.
 
     Attributes:
-        model: whatever ``therapysim.checkpoint.resolve`` accepts.
+        model: whatever ``therapysim.models.checkpoint.resolve`` accepts.
         out: the training run's folder.
         steps: GRPO updates.
         seed: of everything.
@@ -62,7 +62,7 @@ def _quieten() -> None:
 
 
 def _run(settings: DemoSettings) -> None:
-    from therapysim.train.grpo import train
+    from therapysim.train.grpo.run import train
 
     print("1. A session: the scripted patient with a therapist that reflects and asks\n")
     show_session(settings.seed)

@@ -22,8 +22,8 @@ from therapysim.envs.vector import TherapySimVectorEnv
 from therapysim.errors import PatientError
 from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue, Line
-from therapysim.personas.scripted import ScriptedPatient
-from therapysim.rewards.emotions import shipped_sensor
+from therapysim.personas.scripted.scripted_patient import ScriptedPatient
+from therapysim.rewards.reading.emotions import shipped_sensor
 
 WARM = "That sounds heavy, and I can hear how tired you are. What is it like for you?"
 CUT = "One moment, please, I have to get the door."

@@ -1,0 +1,1 @@
+"""Policies against patients: what is played, what is kept of it, and the report."""

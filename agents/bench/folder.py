@@ -1,0 +1,279 @@
+"""The folder of one benchmark: what decided its results, and the results as they come.
+
+``settings.json`` holds versions, hashes, the rubric and whom was met; ``results.jsonl`` a session a line, written as it
+ends; ``timing.jsonl`` seconds, which no two runs share.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import therapysim
+from therapysim import __version__
+from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
+from therapysim.agents.bench.results import Result, as_line, read_results, write_results
+from therapysim.agents.sessions.episode import Episode
+from therapysim.agents.sessions.session_file import save_session, session_file
+from therapysim.agents.therapists.policies import Policy
+from therapysim.envs.session import SessionConfig, Start
+from therapysim.errors import ConfigError
+from therapysim.files import write_json
+from therapysim.personas.load import find, library_hash
+from therapysim.rewards.reading.emotions import WEIGHTS
+from therapysim.rewards.rubric import Rubric
+
+__all__ = ["FORMAT", "RESULTS", "SETTINGS", "TIMING", "Book", "locked", "overlaps"]
+
+#: The files of a benchmark's folder, and what its settings say they are.
+SETTINGS, RESULTS, TIMING, SESSIONS = "settings.json", "results.jsonl", "timing.jsonl", "sessions"
+FORMAT, VERSION = "therapysim-bench", 1
+
+_PACKAGES = ("numpy", "onnxruntime", "gymnasium", "tokenizers", "torch", "transformers", "peft")
+#: What the package reads beside its code and its patients.
+_WEIGHTS = ("emotions.onnx", "emotions.json", "tokenizer.json", "heads.npz", "heads.json", "order.npz")
+#: What a model in this process samples can hang on its neighbours in the batch: its sessions are played together.
+_TOGETHER = ("model", "run")
+
+
+class Book:
+    """Reads what is there, and writes what comes.
+
+    Raises:
+        ConfigError: the folder holds another benchmark, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: BenchSettings, command: str, *, sessions: bool = False) -> None:
+        self.folder, self.settings, self._sessions = folder, settings, sessions
+        now, kept, rows = _provenance(settings), _read_settings(folder), self._read_rows()
+        if rows:
+            _require_same(folder, kept, now)
+        else:
+            kept = {}  # nothing was played: there is nothing to be mixed
+        played = {"policies": {r.policy for r in rows}, "simulators": {r.simulator for r in rows}}
+        commands = [*kept.get("commands", []), *([command] if command else [])]
+        self._head: dict[str, Any] = {
+            **now,
+            "commands": list(dict.fromkeys(commands)),
+            "warnings": kept.get("warnings", []),
+            **{kind: _only(folder, kept.get(kind, {}), names) for kind, names in played.items()},
+        }
+        self._results: dict[tuple[str, str, str, int], Result] = {row.key: row for row in rows}
+
+    def _read_rows(self) -> list[Result]:
+        path = self.folder / RESULTS
+        if not path.exists():
+            return []
+        if not (self.folder / SETTINGS).exists():
+            raise ConfigError(f"{self.folder} holds {RESULTS} without {SETTINGS}; name another folder")
+        return read_results(path, broken_end=True)
+
+    def join(self, policies: Sequence[Policy], simulators: Sequence[Simulator]) -> list[str]:
+        """Writes down who plays; one of the same name must be the same. Says which of them met their patients before.
+
+        Raises:
+            ConfigError: a policy or simulator is another than before, or its sessions were not kept as files.
+        """
+        for kind, joined in (("policies", policies), ("simulators", simulators)):
+            for one in joined:
+                self._require_known(kind, one.name, json.loads(json.dumps(dict(one.about))))
+        met = {policy.name: overlaps(policy, whom(self.settings)) for policy in policies}
+        warnings = [
+            f"policy {name!r} was trained with {', '.join(ids)}, on whom it is scored here"
+            for name, ids in met.items()
+            if ids
+        ]
+        self._head["warnings"] = list(dict.fromkeys([*self._head["warnings"], *warnings]))
+        asked = {(p.name, s.name) for p in policies for s in simulators}
+        # Those that failed are played again; of others, rows stay as they are.
+        self._results = {k: r for k, r in self._results.items() if not (r.failed and k[:2] in asked)}
+        self._require_files(asked if self._sessions else set())
+        with _writable(self.folder):
+            write_json(self.folder / SETTINGS, self._head)
+            write_results(self.folder / RESULTS, self._results.values())
+        return warnings
+
+    def missing(self, policy: Policy, simulator: Simulator) -> list[Start]:
+        """What is to be played of a block; all of it where its sessions hang together and any is missing."""
+        starts = [Start(seed, who) for who in whom(self.settings) for seed in range(self.settings.seeds)]
+        left = [s for s in starts if (policy.name, simulator.name, str(s.persona), s.seed) not in self._results]
+        together = {policy.about.get("kind"), simulator.about.get("kind")} & set(_TOGETHER)
+        return starts if left and together else left
+
+    def add(self, result: Result, episode: Episode) -> None:
+        """Writes a session down, unless it is there; its own file first, so that no row is without one."""
+        if result.key in self._results:
+            return
+        if self._sessions:
+            with _writable(self.folder):
+                save_session(self._file(result), episode.session, episode.turns, result.policy)
+        self._results[result.key] = result
+        self._append(RESULTS, as_line(result))
+
+    def time(self, row: Mapping[str, Any]) -> None:
+        """Writes down what a block took."""
+        self._append(TIMING, json.dumps(row))
+
+    def close(self) -> list[Result]:
+        """Puts the rows in order: simulators and policies as they joined, then patients and seeds."""
+        whose, order = ({name: i for i, name in enumerate(self._head[k])} for k in ("simulators", "policies"))
+        rows = sorted(self._results.values(), key=lambda r: (whose[r.simulator], order[r.policy], r.persona, r.seed))
+        with _writable(self.folder):
+            write_results(self.folder / RESULTS, rows)
+        return rows
+
+    def _require_known(self, kind: str, name: str, about: dict[str, Any]) -> None:
+        kept = self._head[kind].setdefault(name, about)
+        if changed := [key for key in {**kept, **about} if kept.get(key) != about.get(key)]:
+            sides = "; ".join(f"{key} was {kept.get(key)!r} and is {about.get(key)!r}" for key in changed)
+            raise ConfigError(f"{self.folder}: {name!r} was another among the {kind}: {sides}; name another folder")
+
+    def _require_files(self, asked: set[tuple[str, str]]) -> None:
+        lost = [r for r in self._results.values() if (r.policy, r.simulator) in asked and not self._file(r).exists()]
+        if lost:
+            raise ConfigError(
+                f"{self.folder} holds {len(lost)} sessions that were played without --sessions, such as "
+                f"{lost[0].policy!r} with {lost[0].persona}; name another folder to have them as files"
+            )
+
+    def _file(self, result: Result) -> Path:
+        # Patients worded by another simulator are other sessions; its name may hold a URL.
+        below = session_file(self.folder / SESSIONS, result.simulator, "any", 0).parent
+        return session_file(below, result.policy, result.persona, result.seed)
+
+    def _append(self, name: str, line: str) -> None:
+        with _writable(self.folder), (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def overlaps(policy: Policy, met: Sequence[str]) -> tuple[str, ...]:
+    """Ids of the patients that a policy was trained with and is scored on; a variant counts as its patient."""
+    return tuple(sorted(policy.trained_on & {i.partition("~")[0] for i in met}))
+
+
+def _only(folder: Path, kept: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """What is kept of those who have sessions; who has none may have been another then."""
+    if lost := names - set(kept):
+        raise ConfigError(f"{folder}: {SETTINGS} says nothing of {', '.join(sorted(lost))}; name another folder")
+    return {name: about for name, about in kept.items() if name in names}
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second run out of a folder while the block lasts, where the system has file locks.
+
+    Raises:
+        ConfigError: another run writes there, or the folder cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with _writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another run writes in {folder}; wait for it, or name another folder") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"benchmark folder {folder}: {error.strerror or error}; name another with --out") from error
+
+
+def _provenance(settings: BenchSettings) -> dict[str, Any]:
+    """All that decides the results but the policies and the simulators."""
+    ids = whom(settings)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "versions": {
+            "therapysim": __version__,
+            "code": _code(),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            **{name: _version(name) for name in _PACKAGES},
+        },
+        "library": library_hash(),
+        "weights": {name: _sha256(WEIGHTS / name) for name in _WEIGHTS},
+        "rubric": {"preset": settings.rubric, **_plain(asdict(Rubric(settings.rubric).settings))},
+        "session": _plain(asdict(SessionConfig(max_turns=settings.turns))),
+        "split": ", ".join(sorted({find(i).split for i in ids})),
+        "patients": list(ids),
+        "seeds": settings.seeds,
+        "turns": settings.turns,
+    }
+
+
+def _code() -> str:
+    """SHA-256 of the package but for its reports and trainers: versions do not change with every edit."""
+    root, digest = Path(therapysim.__file__).parent, hashlib.sha256()
+    for room in ("", "personas", "rewards", "envs", "agents"):
+        for file in sorted((root / room).glob("*")):
+            if file.suffix in (".py", ".yaml") and not file.name.startswith("report_"):
+                digest.update(f"{room}/{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / SETTINGS
+    if not path.exists():
+        return {}
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}; name another folder") from error
+    if not isinstance(kept, dict) or kept.get("format") != FORMAT:
+        raise ConfigError(f"{folder} holds something else than a benchmark; name another folder")
+    return kept
+
+
+def _require_same(folder: Path, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = [name for name in now if kept.get(name) != now[name]]
+    if changed:
+        sides = "; ".join(_sides(name, kept.get(name), now[name]) for name in changed)
+        raise ConfigError(
+            f"{folder} holds a benchmark with other settings: {sides}; go on with the same ones, or name another folder"
+        )
+
+
+def _sides(name: str, kept: Any, now: Any) -> str:
+    if isinstance(kept, dict) and isinstance(now, dict):
+        inner = [key for key in {**kept, **now} if kept.get(key) != now.get(key)]
+        return _sides(f"{name}.{inner[0]}", kept.get(inner[0]), now.get(inner[0]))
+    return f"{name} was {_short(kept)} and is {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,0 +1,1 @@
+"""Written attacks on the simulator, played as a policy."""

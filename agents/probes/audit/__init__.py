@@ -1,0 +1,1 @@
+"""Cheap optimisation against the reward: what earns more than a good scripted therapist?"""

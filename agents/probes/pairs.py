@@ -1,0 +1,291 @@
+"""Pairs of turns of which one is known to be better, and how often a judge says so.
+
+A file of pairs holds one JSON object a line, with the texts ``context`` (what the patient said), ``better`` and
+``worse``, and if need be ``worse_context`` (what the worse turn answers, where that is something else), ``source``
+(where the pair comes from) and ``group`` (pairs of one group are not independent). Other keys are ignored.
+"""
+
+import codecs
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from therapysim.agents.statistics.intervals import Interval, clustered
+from therapysim.errors import ConfigError
+
+__all__ = [
+    "ALL", "Fault", "Pair", "Pairs", "Row", "Scorer", "Share", "alone", "assess", "by_pair", "compare", "group_numbers",
+    "outcomes", "read_pairs", "sides",
+]  # fmt: skip
+
+Floats = NDArray[np.float64]
+
+#: Contexts and the turns that answer them -> scores, shape (n,); the higher the better.
+Scorer = Callable[[Sequence[str], Sequence[str]], Floats]
+
+#: The row of every source together.
+ALL = "all"
+
+_NEEDED, _OPTIONAL = ("context", "better", "worse"), ("worse_context", "source", "group")
+_KINDS = {"NoneType": "null", "bool": "true or false", "int": "a number", "float": "a number", "list": "a list",
+          "dict": "an object", "str": "text"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two turns, of which one is known to be better.
+
+    Attributes:
+        context: what the patient said; "" where nothing is known of it.
+        better, worse: the turns.
+        worse_context: what the worse turn answers; "" where it answers ``context`` too.
+        source: where the pair comes from.
+        group: pairs of one group are not independent. Default the context; where that is blank, the turns.
+    """
+
+    context: str
+    better: str
+    worse: str
+    worse_context: str = ""
+    source: str = ""
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.group.strip():
+            own = self.context if self.context.strip() else f"{self.better}\n{self.worse}"
+            object.__setattr__(self, "group", own)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line that was skipped, and why; the reason quotes nothing of its text."""
+
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What a file holds.
+
+    Attributes:
+        pairs: in the file's order.
+        faults: the lines that are no pair.
+        lines: the line of each pair, from 1.
+    """
+
+    pairs: tuple[Pair, ...]
+    faults: tuple[Fault, ...]
+    lines: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """How often each judge is right on the pairs of one source.
+
+    Attributes:
+        source: its name; ``ALL`` for every source together, in which each pair counts alike.
+        pairs, groups: how many.
+        accuracy: judge -> share of pairs in [0, 1], a tie counting one half. The interval is drawn over groups; of a
+            single group it is nan, and where every pair comes out alike it has no width, however few they are.
+        ahead: each other judge -> accuracy of the first judge less that of this one, pair by pair.
+    """
+
+    source: str
+    pairs: int
+    groups: int
+    accuracy: dict[str, Interval]
+    ahead: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Share:
+    """One term's accuracy by itself, and the number of pairs in which it differs; every other pair is a tie."""
+
+    accuracy: float
+    differs: int
+
+
+def read_pairs(path: str | Path) -> Pairs:
+    """The pairs of a file, and each line that is none. Empty lines are passed over.
+
+    Raises:
+        ConfigError: the file cannot be read, or no line of it is a pair.
+    """
+    found = {number: _parse(line) for number, line in enumerate(_lines(path), 1) if line.strip()}
+    pairs = {number: pair for number, pair in found.items() if isinstance(pair, Pair)}
+    faults = tuple(Fault(number, reason) for number, reason in found.items() if isinstance(reason, str))
+    if not pairs:
+        told = "; ".join(map(str, faults[:3])) + f"; and {len(faults) - 3} more" * (len(faults) > 3)
+        raise ConfigError(
+            f"pairs {str(path)!r}: no usable line ({told or 'it is empty'}), expected one JSON object a line with the "
+            f"texts {', '.join(_NEEDED)}; mend the file or name another"
+        )
+    return Pairs(tuple(pairs.values()), faults, tuple(pairs))
+
+
+def sides(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
+    """Contexts and turns, 2n each: every better turn, then every worse one."""
+    contexts = [pair.context for pair in pairs] + [pair.worse_context or pair.context for pair in pairs]
+    return contexts, [pair.better for pair in pairs] + [pair.worse for pair in pairs]
+
+
+def by_pair(values: Floats, name: str = "judge") -> Floats:
+    """The values of ``sides`` pair by pair, (n, 2): better, worse.
+
+    Raises:
+        ConfigError: the values are not one finite number a turn.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) % 2 or not np.isfinite(values).all():
+        raise ConfigError(
+            f"{name!r} gave scores of shape {values.shape}, {np.count_nonzero(~np.isfinite(values))} of them not finite"
+            ", expected one finite number a turn"
+        )
+    return values.reshape(2, -1).T
+
+
+def compare(pairs: Sequence[Pair], judges: Mapping[str, Scorer]) -> list[Row]:
+    """``assess`` of what each judge says; each is asked once, for all turns.
+
+    Raises:
+        ConfigError: there is no pair or no judge, or a judge's scores are not one finite number a turn.
+    """
+    return assess(pairs, {name: by_pair(judge(*sides(pairs)), name) for name, judge in judges.items()})
+
+
+def assess(pairs: Sequence[Pair], scores: Mapping[str, Floats]) -> list[Row]:
+    """How often each judge is right: a row a source, by name, and one of all.
+
+    Args:
+        pairs: at least one.
+        scores: judge -> (n, 2), better and worse. The others are taken from the first.
+
+    Raises:
+        ConfigError: there is no pair or no judge, or the scores are of another shape.
+    """
+    shapes = {name: np.shape(own) for name, own in scores.items()}
+    if not pairs or not scores or set(shapes.values()) != {(len(pairs), 2)}:
+        raise ConfigError(f"{len(pairs)} pairs with scores of shapes {shapes}, expected (n, 2) of at least one pair")
+    right, groups = {name: outcomes(own) for name, own in scores.items()}, group_numbers(pairs)
+    return [_row(name, rows, right, groups) for name, rows in _by_source(pairs).items()]
+
+
+def outcomes(scores: Floats) -> Floats:
+    """1 where the better turn scores higher, 0.5 at a tie, 0 where the worse one does, (n,)."""
+    return (1.0 + np.sign(scores[:, 0] - scores[:, 1])) / 2.0
+
+
+def alone(pairs: Sequence[Pair], terms: Mapping[str, Floats]) -> dict[str, dict[str, Share]]:
+    """What each term would be worth as the only judge: term -> source -> share.
+
+    Args:
+        pairs: n of them.
+        terms: name -> (n, 2), better and worse.
+    """
+    parts, right = _by_source(pairs), {name: outcomes(own) for name, own in terms.items()}
+    return {
+        name: {
+            source: Share(float(own[rows].mean()), int(np.count_nonzero(own[rows] != 0.5)))
+            for source, rows in parts.items()
+        }
+        for name, own in right.items()
+    }
+
+
+def group_numbers(pairs: Sequence[Pair]) -> NDArray[np.int64]:
+    """The number of each pair's group, (n,); groups count by name, whatever the order of the pairs."""
+    numbers = {name: k for k, name in enumerate(sorted({pair.group for pair in pairs}))}
+    return np.array([numbers[pair.group] for pair in pairs], dtype=np.int64)
+
+
+def _by_source(pairs: Sequence[Pair]) -> dict[str, NDArray[np.int64]]:
+    """Source -> its pairs' places, by name; all of them last."""
+    own: dict[str, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        own.setdefault(pair.source, []).append(place)
+    return {name: np.array(own[name]) for name in sorted(own)} | {ALL: np.arange(len(pairs))}
+
+
+def _row(source: str, rows: NDArray[np.int64], right: Mapping[str, Floats], groups: NDArray[np.int64]) -> Row:
+    first, owner = next(iter(right)), groups[rows]
+    return Row(
+        source,
+        len(rows),
+        len(np.unique(owner)),
+        {name: _interval(own[rows], owner) for name, own in right.items()},
+        {name: _interval(right[first][rows] - own[rows], owner) for name, own in right.items() if name != first},
+    )
+
+
+def _interval(values: Floats, owner: NDArray[np.int64]) -> Interval:
+    """``clustered``; a single group says nothing of how groups differ."""
+    found = clustered(values, owner)
+    return found if found.n > 1 else Interval(found.mean, float("nan"), float("nan"), found.n)
+
+
+def _lines(path: str | Path) -> list[bytes]:
+    """The lines; only a line feed ends one, since JSON's texts may hold every other break."""
+    try:
+        return Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+    except OSError as error:
+        raise ConfigError(
+            f"pairs {str(path)!r}: {error.strerror or error}, expected a file of JSON lines; check the path"
+        ) from error
+
+
+def _parse(line: bytes) -> Pair | str:
+    """A line's pair, or what is wrong with it."""
+    try:
+        told = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 at byte {error.start + 1}, expected one JSON object"
+    except (ValueError, RecursionError) as error:
+        return f"not JSON ({_why(error)}), expected one object"
+    if not isinstance(told, dict):
+        return f"{_KINDS[type(told).__name__]}, expected an object"
+    return next(_reasons(told), None) or _pair(told)
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+
+
+def _reasons(told: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with an object's keys; null stands for an optional key that is missing."""
+    for key in (*_NEEDED, *(key for key in _OPTIONAL if told.get(key) is not None)):
+        if key not in told:
+            yield f"{key} is missing, expected text"
+        elif not isinstance(told[key], str):
+            yield f"{key} is {_KINDS[type(told[key]).__name__]}, expected text"
+        elif any("\ud800" <= sign <= "\udfff" for sign in told[key]):
+            yield f"{key} holds half a surrogate pair, expected Unicode text"
+    yield from _senseless(told)
+
+
+def _senseless(told: Mapping[str, Any]) -> Iterator[str]:
+    """What no judge could tell apart."""
+    better, worse = told["better"].strip(), told["worse"].strip()
+    if told.get("source") == ALL:
+        yield f"source is {ALL!r}, the name of all sources together, expected another"
+    if not better and not worse:
+        yield "better and worse are both blank, expected at least one with words"
+    elif better == worse and (told.get("worse_context") or "").strip() in ("", told["context"].strip()):
+        yield "better and worse are the same turn in the same context, expected two that differ"
+
+
+def _pair(told: Mapping[str, Any]) -> Pair:
+    own = {key: told[key] for key in _OPTIONAL if told.get(key) is not None}
+    if not own.get("worse_context", "").strip():
+        own.pop("worse_context", None)
+    return Pair(**{key: told[key] for key in _NEEDED}, **own)

@@ -1,0 +1,1 @@
+"""Sessions played, kept as files, drawn and shown."""

@@ -1,0 +1,1 @@
+"""Means, differences and rates with intervals, where sessions come in patients."""

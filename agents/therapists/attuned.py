@@ -1,0 +1,83 @@
+"""A therapist that reflects the patient's own words and mood, then asks: what the other baselines are read against."""
+
+import re
+from functools import lru_cache
+
+import numpy as np
+
+from therapysim.agents.therapists.protocol import ASK_ALL, HANDOVER, SAFETY
+from therapysim.envs.batch import Session
+from therapysim.rewards.reading.danger_talk import signals_danger
+from therapysim.rewards.reading.patterns import HARMFUL, spot
+
+__all__ = ["MOODS", "QUESTIONS", "REFLECTIONS", "attuned"]
+
+REFLECTIONS = (
+    "It sounds {mood}, the way {words} weighs on you.",
+    "I hear how {words} has stayed with you. That must feel {mood}.",
+    "When you speak of {words}, it seems {mood} for you.",
+    "You are carrying a lot with {words}. That sounds {mood}.",
+    "It makes sense that {words} feels {mood} to you.",
+    "Thank you for telling me about {words}. It sounds {mood}.",
+)
+QUESTIONS = (
+    "What is that like for you?",
+    "Can you tell me more about it?",
+    "What goes through your mind when it happens?",
+    "How long have you carried this?",
+    "What would you want someone to understand about it?",
+    "When is it hardest, and what helps a little?",
+    "What matters most to you in this?",
+    "How does it show in your days?",
+    "What do you find yourself doing then?",
+    "What would be different if it eased?",
+)
+MOODS = ("heavy and sad", "angry and unfair", "disappointing and bitter", "frightening")
+_ASKS_ALL_AT = 5
+_SWAP = {"i": "you", "me": "you", "my": "your", "am": "are", "mine": "yours", "myself": "yourself", "i'm": "you are"}
+
+
+def attuned(session: Session, _: np.random.Generator) -> str:
+    """Reflects the patient's own words and mood, then asks; meets a danger with a direct question, then a hand-over.
+
+    It knows a danger by ``rewards.terms.danger.DANGER``, plain words for it. Those miss what is hinted at, so it asks
+    everyone once, on its sixth turn, as a careful therapist would; and they take a fear of dying for a wish to, which
+    costs it two turns.
+    """
+    last = session.transcript.last("therapist")
+    danger = signals_danger(session.transcript.last("patient"))
+    if last in SAFETY or (danger and last.endswith(ASK_ALL)):
+        return HANDOVER
+    if danger:
+        return SAFETY[session.state.turn % len(SAFETY)]
+    mood = MOODS[int(np.argmin(session.state.affect))]
+    order = _order(session.seed)
+    pick = order[session.state.turn % len(order)]
+    reflection = _reflection(REFLECTIONS[pick % len(REFLECTIONS)], mood, session)
+    asked = any(text in SAFETY or text.endswith(ASK_ALL) for text in session.transcript.said_by("therapist"))
+    if session.state.turn == _ASKS_ALL_AT and not asked:
+        return f"{reflection} {ASK_ALL}"
+    return f"{reflection} {QUESTIONS[pick // len(REFLECTIONS)]}"
+
+
+@lru_cache(maxsize=1024)  # the same at every turn of a session
+def _order(seed: int) -> tuple[int, ...]:
+    """The numbers of all pairs of a reflection and a question, shuffled."""
+    return tuple(np.random.default_rng(seed).permutation(len(REFLECTIONS) * len(QUESTIONS)).tolist())
+
+
+def _reflection(pattern: str, mood: str, session: Session) -> str:
+    """The patient's words given back; not those with which it attacks or orders itself, which would sound like ours."""
+    quoted = pattern.format(mood=mood, words=_key_words(session))
+    return pattern.format(mood=mood, words="this") if spot(quoted) & (HARMFUL | {"advice"}) else quoted
+
+
+def _key_words(session: Session) -> str:
+    """A short run of the patient's last words, turned to the second person."""
+    clauses = re.split(r"[.!?,;]", session.transcript.last("patient"))
+    longest = max(clauses, key=lambda c: len(c.split()))
+    return f"'{_swapped(' '.join(longest.lower().split()[-6:]))}'"
+
+
+def _swapped(words: str) -> str:
+    return " ".join(_SWAP.get(w, w) for w in words.split())

@@ -1,0 +1,267 @@
+"""Policies by name: the one place where a therapist is found and opened for a benchmark."""
+
+import difflib
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from therapysim.agents.therapists.baselines import BASELINES, baseline
+from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
+from therapysim.envs.session import Session
+from therapysim.envs.therapy import observe
+from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimError
+from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.personas.load import personas
+
+__all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of", "run_of"]
+
+#: What a policy's name may be.
+KINDS = (
+    "a baseline, a run's folder of `therapysim train grpo`, a model's folder, .gguf file or hub id, smollm2, "
+    "URL#MODEL of an OpenAI-compatible server, or package.module:function"
+)
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A therapist that can be opened, and what a result should say of it.
+
+    Attributes:
+        name: as tables show it.
+        open: loads it; a model is held from then on.
+        about: kind, identity of a model, how it is prompted and sampled; plain values.
+        trained_on: ids of the patients it was trained with, as far as its folder says.
+    """
+
+    name: str
+    open: Callable[[], Therapist]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: frozenset[str] = frozenset()
+
+
+class ObservationPolicy:
+    """A function of one observation of ``TherapySim-v0`` as a therapist.
+
+    Args:
+        choose: an observation, as ``reset`` and ``step`` give it -> what to say.
+    """
+
+    def __init__(self, choose: Callable[[dict[str, Any]], str]) -> None:
+        self.choose = choose
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        """What the function says to each.
+
+        Raises:
+            ActionError: it failed, or gave something other than text; names the session.
+        """
+        return [self._say(session) for session in sessions]
+
+    def _say(self, session: Session) -> str:
+        where = f"with {session.persona.id}, seed {session.seed}, turn {session.state.turn + 1}"
+        try:
+            said = self.choose(observe(session, observe_state=True))
+        except Exception as error:  # the user's own code may raise anything
+            raise ActionError(
+                f"the policy failed {where}: {error!r}; mend it, and name another --out if it has played"
+            ) from error
+        if not isinstance(said, str):
+            raise ActionError(f"the policy gave {type(said).__name__} {where}, expected str: what the therapist says")
+        return said
+
+
+def kind_of(name: str) -> str:
+    """Which of ``KINDS`` a name is: baseline, server, function, run or model.
+
+    Raises:
+        ConfigError: the name is empty, or a server's without a model.
+    """
+    if not name.strip():
+        raise ConfigError(f"a policy's name is empty, expected {KINDS}")
+    if name in BASELINES:
+        return "baseline"
+    if name.startswith(("http://", "https://")):
+        if not name.partition("#")[2]:
+            raise ConfigError(f"policy {name!r} names a server without a model, expected URL#MODEL")
+        return "server"
+    if run_of(name):
+        return "run"
+    return "function" if _FUNCTION.fullmatch(name) and not Path(name).exists() else "model"
+
+
+def find_policy(
+    name: str, sampling: Sampling | None = None, *, show_state: bool = True, api_key_env: str | None = None
+) -> Policy:
+    """The policy of that name. No model is loaded before it is opened.
+
+    Args:
+        name: one of ``KINDS``. A function takes an observation of ``TherapySim-v0`` and gives the therapist's words; a
+            class or an object with ``respond(sessions)`` is taken as it is.
+        sampling: how a language model's turns are drawn; 64 tokens at temperature 0.8 by default.
+        show_state: a language model reads the ``[USER STATE]`` header; a run knows for itself whether it does.
+        api_key_env: of a server, the environment variable that holds its key.
+
+    Raises:
+        ConfigError: there is no such policy.
+    """
+    kind, drawn = kind_of(name), sampling or Sampling()
+    if kind == "baseline":
+        return Policy(name, lambda: baseline(name), {"kind": kind})
+    if kind == "function":
+        found, source = _import(name)
+        return Policy(name, partial(_open_function, name, found), {"kind": kind, "source": source})
+    if kind == "run":
+        return _find_run(name, drawn)
+    shown = name if show_state else f"{name} (no header)"
+    if kind == "server":
+        return _chat_policy(shown, kind, name, partial(_open_server, name, api_key_env), drawn, show_state)
+    return _chat_policy(shown, kind, _identity(name), partial(HuggingFaceChat, name), drawn, show_state)
+
+
+def _chat_policy(
+    name: str,
+    kind: str,
+    model: str,
+    load: Callable[[], ChatModel],
+    sampling: Sampling,
+    show_state: bool,
+    trained_on: frozenset[str] = frozenset(),
+) -> Policy:
+    about = {
+        "kind": kind,
+        "model": model,
+        "show_state": show_state,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "tokens": "estimated" if kind == "server" else "counted",
+    }
+    return Policy(name, lambda: ChatTherapist(load(), sampling, show_state=show_state), about, trained_on)
+
+
+def _identity(name: str) -> str:
+    """What a model is, by its files.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    try:
+        return identity_of(name)
+    except ModelError as error:
+        near = difflib.get_close_matches(name, BASELINES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected {KINDS}. As a model: {error}"
+        raise ConfigError(f"policy {name!r} is unknown; {hint}") from error
+
+
+def _open_server(name: str, api_key_env: str | None) -> ChatModel:
+    from therapysim.models.remote import RemoteChat
+
+    url, _, model = name.partition("#")
+    return RemoteChat(url, model, api_key_env=api_key_env)
+
+
+def run_of(name: str | Path) -> Path | None:
+    """The run's folder that a name is, or that it lies in, as ``policy`` and ``checkpoints/checkpoint-5`` do."""
+    if not Path(name).is_dir():
+        return None
+    place = Path(name).resolve()
+    for folder in (place, *place.parents[:2]):
+        made = any((folder / name).is_dir() for name in ("policy", "best", "checkpoints"))
+        if made and (folder / "settings.json").is_file():
+            return folder
+    return None
+
+
+def _find_run(name: str, sampling: Sampling) -> Policy:
+    """A trained policy, prompted as it was trained."""
+    folder = run_of(name) or Path(name)
+    show_state, max_tokens, trained_on = read_run(folder)
+    model = folder / "policy" if folder.samefile(name) else Path(name)
+    drawn = Sampling(max_tokens=max_tokens, temperature=sampling.temperature, top_p=sampling.top_p)
+    identity = _identity(str(model))
+    return _chat_policy(name, "run", identity, partial(HuggingFaceChat, model), drawn, show_state, trained_on)
+
+
+def read_run(folder: Path) -> tuple[bool, int, frozenset[str]]:
+    """Whether a run's policy reads the header, its tokens a turn, and ids of the patients it was trained with.
+
+    Raises:
+        ConfigError: the folder's settings are none of a training.
+    """
+    try:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        ids = settings["personas"] or [p.id for p in personas(settings["split"])]
+        # Whoever practised on a variant has met its patient.
+        met = frozenset(str(i).partition("~")[0] for i in ids)
+        return bool(settings["show_state"]), int(settings["max_turn_tokens"]), met
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"run {folder}: settings.json is none of a training ({error!r}); train it again") from error
+
+
+def _import(name: str) -> tuple[Any, str]:
+    """What ``package.module:function`` names, from the working folder too, and the SHA-256 of its source."""
+    path, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:  # as `python -m` does, so that a file beside one is found
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(path)
+        found = getattr(module, attribute)
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        if isinstance(error, ModuleNotFoundError) and path.startswith(error.name or "\0"):
+            raise ConfigError(f"policy {name!r}: there is no module {path!r}; expected {KINDS}") from error
+        raise ConfigError(f"policy {name!r} cannot be had: {error!r}; mend {path}") from error
+    if not callable(found) and not isinstance(found, Therapist):
+        raise ConfigError(f"policy {name!r} is {type(found).__name__}, expected a function or a therapist")
+    return found, _source(module, found)
+
+
+def _open_function(name: str, found: Any) -> Therapist:
+    """A function or a therapist of the user's own; a class is made anew each time."""
+    try:
+        made = found() if isinstance(found, type) else found
+    except Exception as error:
+        raise ConfigError(f"policy {name!r} cannot be had: {error!r}; mend {found.__module__}") from error
+    return _Own(name, made if isinstance(made, Therapist) else ObservationPolicy(made))
+
+
+class _Own:
+    """A therapist of the user's own, whose faults are told by its name."""
+
+    def __init__(self, name: str, therapist: Therapist) -> None:
+        self.name, self._therapist = name, therapist
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        try:
+            said = self._therapist.respond(sessions)
+        except TherapySimError:
+            raise
+        except Exception as error:
+            raise ActionError(
+                f"policy {self.name!r} failed with {len(sessions)} sessions: {error!r}; mend it"
+            ) from error
+        if not isinstance(said, list | tuple) or not all(isinstance(text, str) for text in said):
+            raise ActionError(f"policy {self.name!r} gave {said!r:.60}, expected a list of texts, one a session")
+        return list(said)
+
+
+def _source(module: ModuleType, found: Any) -> str:
+    """Of the module's file, and of the one that defines what was found; what they import is not looked at."""
+    digest = hashlib.sha256()
+    for part in (module, found if inspect.isroutine(found) or isinstance(found, type) else type(found)):
+        try:
+            file = inspect.getsourcefile(part)
+        except TypeError:  # built into the interpreter
+            continue
+        digest.update(Path(file).read_bytes() if file else b"")
+    return digest.hexdigest()

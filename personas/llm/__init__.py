@@ -1,0 +1,1 @@
+"""A language model in the patient's chair: its prompt, the guard over its lines, the shipped adapter."""

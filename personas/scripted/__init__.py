@@ -1,0 +1,1 @@
+"""The default patient: written lines, put together by rule, seeded and offline."""

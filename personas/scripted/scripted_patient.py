@@ -1,0 +1,353 @@
+"""The default patient: it words every cue from written lines, seeded and offline.
+
+A line is an opener that answers the therapist's act, the content that the move asks for, mood clauses, and at times a
+closing question. How long it is to be is drawn by style, after the turns of real help-seekers: see ``Manner``.
+Among a seeded sample of compositions, the sensor reads the few that promise most, and the one that reads closest to
+the mood that the cue commits the patient to is spoken. What was said before stands in the transcript, so the patient
+itself holds nothing.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from therapysim.errors import PatientError
+from therapysim.personas.patient import Cue, Line
+from therapysim.personas.schema import MOODS
+from therapysim.personas.scripted.bank import NEUTRAL, Felt, felt, load_bank
+from therapysim.personas.scripted.compose import FILLERS, Aim, Clauses, Piece, compose, piece_of, sentences
+from therapysim.personas.scripted.manner import QUANTILES, Manner, ScriptedSettings
+from therapysim.state import Move
+
+__all__ = ["QUANTILES", "Manner", "ScriptedPatient", "ScriptedSettings"]
+
+Floats = NDArray[np.float32]
+
+#: One way to word a move: its rank, 0 the patient's own words and 1 the shared ones, and its texts.
+_Content = tuple[int, tuple[Piece, ...]]
+_Pools = tuple[tuple[str, ...], ...]
+
+#: Where a turn holds several acts, the first of these is the one that the opener answers, and with which lines.
+_ACTS = {
+    **{act: act for act in (
+        "silence", "risk_inquiry", "apology", "confrontation", "invalidation", "toxic_positivity", "signposting",
+        "farewell", "advice", "validation",
+    )},
+    "affirmation": "validation",
+    "complex_reflection": "reflection",
+    "simple_reflection": "reflection",
+    "open_question": "open_question",
+    "closed_question": "closed_question",
+}  # fmt: skip
+_HURTFUL = frozenset({"confrontation", "invalidation", "toxic_positivity"})
+_QUESTIONS = frozenset({"open_question", "closed_question", "risk_inquiry"})
+#: Which few words answer which acts; the first that fits is taken.
+_BRIEF = (
+    (_HURTFUL, "doubt"),
+    (frozenset({"open_question", "risk_inquiry"}), "unsure"),
+    (frozenset({"advice", "signposting", "apology", "farewell"}), "accept"),
+)
+_FIRM = frozenset({Move.RUPTURE, Move.CLOSE, Move.WITHDRAW})
+_TALK = frozenset({Move.CHANGE, Move.SUSTAIN})
+#: A line meant to have this many words may run on: longer sentences, a second line of the patient's own.
+_LONG = 20
+#: A stage note in place of words, no word at all, or an order to the simulation rather than to the patient.
+_SENSELESS = re.compile(
+    r"\s*\(.*\)\s*|[\W\d_]+|.*\b(ignore|disregard|forget)\b.{0,40}\b(instructions?|prompt|persona)\b.*", re.I | re.S
+)
+
+
+class ScriptedPatient:
+    """Words cues from a persona's own lines and a shared bank; equal cues give equal lines, in any batch.
+
+    Environments and threads may share one.
+
+    Args:
+        feel: reads the affect [I, T, A, S] of each text, (n, 4); it must read a text alike in any batch.
+        settings: how many compositions are weighed, and how each style speaks.
+    """
+
+    def __init__(self, feel: Callable[[Sequence[str]], Floats], settings: ScriptedSettings | None = None) -> None:
+        self.feel = feel
+        self.settings = settings or ScriptedSettings()
+        self._bank = load_bank()
+        self._pieces = _Pieces(feel, self._bank.kinds)
+        self._fits: dict[Felt, Clauses] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ScriptedPatient":
+        return self  # it holds no session, so the copy of an environment's spec shares it
+
+    def speak(self, cues: Sequence[Cue]) -> list[Line]:
+        """One line a cue, in order.
+
+        Raises:
+            PatientError: ``feel`` gave something other than four finite numbers a text.
+        """
+        self._read(cues)
+        drafts = [self._word(cue) for cue in cues]
+        # The likeliest line is read first; the others only where it reads too far from the mood.
+        first = self._off({i: draft[:1] for i, draft in enumerate(drafts) if len(draft) > 1}, cues)
+        doubted = {i: drafts[i][1:] for i, (off,) in first.items() if off > self.settings.content_with}
+        for i, rest in self._off(doubted, cues).items():
+            cost = [off + draft.cost for off, draft in zip([*first[i], *rest], drafts[i], strict=True)]
+            drafts[i] = [drafts[i][int(np.argmin(cost))]]
+        return [Line(draft[0].line) for draft in drafts]
+
+    def _off(self, drafts: "dict[int, list[_Draft]]", cues: Sequence[Cue]) -> dict[int, list[float]]:
+        """How far each draft reads from the mood of its cue, in L2."""
+        rows = iter(_affects(self.feel, [draft.line for own in drafts.values() for draft in own]))
+        return {
+            i: [float(np.linalg.norm(next(rows) - np.array(cues[i].mood, dtype=np.float32))) for _ in own]
+            for i, own in drafts.items()
+        }
+
+    def _read(self, cues: Sequence[Cue]) -> None:
+        """Reads what is not in the cache, in one call; a full cache is emptied, which changes no line."""
+        needed = dict.fromkeys([*self._bank.texts, *(text for cue in cues for text in _own_texts(cue))])
+        new = [text for text in needed if text not in self._pieces]
+        if not new:
+            return
+        if len(self._pieces) + len(new) > self.settings.cache_texts:
+            self._pieces, self._fits, new = _Pieces(self.feel, self._bank.kinds), {}, list(needed)
+        self._pieces.read(new)
+
+    def _word(self, cue: Cue) -> "list[_Draft]":
+        """The lines that may be spoken, all new; the likeliest first."""
+        rng = np.random.default_rng(cue.seed % 2**64)
+        manner, earlier = self.settings.manner(cue.persona.style), cue.transcript.said_by("patient")
+        said, words = sentences(earlier), self._length(cue, manner, rng)
+        if brief := self._brief(cue, said, words, rng):
+            return [_Draft(brief, 0.0)]
+        aim = Aim(
+            cue.mood,
+            words,
+            max(words + 2, round(1.2 * words), self.settings.brief_words),
+            self.settings.pace,
+            self.settings.gain,
+        )
+        # A danger is told plainly, with nothing behind it that would draw the therapist away from it.
+        plainly = cue.move is Move.WITHDRAW or any(fact.risk for fact in cue.facts)
+        ends = self._ends(cue, said, manner, rng, plainly)
+        contents = self._contents(cue, said, aim.limit, rng)
+        clauses = _NONE if plainly else self._clauses(cue, contents, said, aim, rng)
+        fill = 0.0 if plainly or cue.move in _FIRM or not cue.transcript.messages else manner.filler
+        drafts = [_filled(draft, fill, rng) for draft in self._compose(cue, ends, contents, clauses, aim)]
+        new = [draft for draft in drafts if draft.line not in earlier]
+        return new[: self.settings.reads] or [_Draft(self._unheard(cue, earlier, drafts[0].line), 0.0)]
+
+    def _length(self, cue: Cue, manner: Manner, rng: np.random.Generator) -> int:
+        """How many words the line is meant to have."""
+        chance = float(rng.random())
+        if cue.move in _TALK:
+            chance = self.settings.talk + (1.0 - self.settings.talk) * chance
+        words = float(np.interp(chance, QUANTILES, manner.words))
+        asked = bool(cue.acts & _QUESTIONS) or not cue.transcript.messages
+        return max(1, round(words if asked else manner.unasked * words))
+
+    def _brief(self, cue: Cue, said: frozenset[str], words: int, rng: np.random.Generator) -> str:
+        """A few words that answer the therapist's act, "" where the turn calls for more."""
+        fits = words <= self.settings.brief_words and cue.move is Move.EXPRESS and not cue.facts
+        plain = not cue.transcript.messages or _silent(cue) or _senseless(cue)
+        if not fits or plain or "risk_inquiry" in cue.acts:  # "A lot." must not answer that
+            return ""
+        if rng.random() < self.settings.brief_mood and (feeling := self._feeling(cue, said, rng)):
+            return feeling
+        pool = self._bank.brief[next((name for acts, name in _BRIEF if acts & cue.acts), "agree")]
+        unused = [text for text in pool if self._new(text, said)]
+        drawn = [text for text in unused if self._pieces[text].words <= words] or unused
+        return drawn[int(rng.integers(len(drawn)))] if drawn else ""
+
+    def _feeling(self, cue: Cue, said: frozenset[str], rng: np.random.Generator) -> str:
+        """The mood in a few words, "" where they are used up."""
+        fits = self._fitting(felt(cue.mood))
+        short = np.flatnonzero((fits.words <= self.settings.brief_words) & (fits.kinds < NEUTRAL))
+        drawn = [i for i in rng.permutation(short) if fits.pieces[i].key not in said][: self.settings.options]
+        off = np.linalg.norm(fits.affects[drawn] - np.array(cue.mood), axis=1)
+        return fits.pieces[drawn[int(off.argmin())]].text if drawn else ""
+
+    def _ends(
+        self, cue: Cue, said: frozenset[str], manner: Manner, rng: np.random.Generator, plainly: bool
+    ) -> tuple[list[Piece], list[Piece]]:
+        """What the line begins with, an answer to what the therapist did, and the question it ends with; if any."""
+        chances = rng.random(2)
+        opener = self._opener(cue, said, rng) if chances[0] < manner.opener else []
+        told = not plainly and cue.move not in (*_FIRM, Move.ASK) and bool(cue.transcript.messages)
+        tags = [text for text in self._bank.tags if self._new(text, said)] if told and chances[1] < manner.tag else []
+        return opener, [self._pieces[tags[int(rng.integers(len(tags)))]]] if tags else []
+
+    def _opener(self, cue: Cue, said: frozenset[str], rng: np.random.Generator) -> list[Piece]:
+        acts = cue.acts & _HURTFUL if cue.move in _FIRM else cue.acts
+        if not cue.transcript.messages or _senseless(cue):
+            return []
+        act = next((lines for act, lines in _ACTS.items() if act in acts), "")
+        unused = [text for text in self._bank.openers.get(act, ()) if self._new(text, said)]
+        return [self._pieces[unused[int(rng.integers(len(unused)))]]] if unused else []
+
+    def _contents(self, cue: Cue, said: frozenset[str], limit: int, rng: np.random.Generator) -> list[_Content]:
+        """What the move may be worded with; never empty. Where all that fits was said, the least recent comes back."""
+        told = [tuple(fact.lines[int(rng.integers(len(fact.lines)))] for fact in cue.facts) for _ in range(4)]
+        if cue.facts and cue.move is Move.DISCLOSE:
+            return [(0, self._texts(texts)) for texts in dict.fromkeys(told)]
+        stages, first = self._stages(cue, rng), self._texts(told[0])
+        for pools in stages:
+            if drawn := self._draw(pools, said, limit, rng):
+                return [(rank, (*first, piece)) for rank, piece in drawn]
+        joined = "\n".join(cue.transcript.said_by("patient"))
+        oldest = sorted((text for pool in stages[0] for text in pool), key=joined.rfind)
+        return [(0, (*first, self._pieces[text])) for text in oldest[: self.settings.options]]
+
+    def _draw(
+        self, pools: _Pools, said: frozenset[str], limit: int, rng: np.random.Generator
+    ) -> list[tuple[int, Piece]]:
+        """Some unused texts of each pool that are no longer than the limit, else the shortest there are."""
+        unused = [[p for p in self._texts(pool) if p.key not in said] for pool in pools]
+        fitting = [[p for p in pool if p.words <= limit] for pool in unused]
+        if not any(fitting):
+            short = sorted(((rank, p) for rank, pool in enumerate(unused) for p in pool), key=lambda row: row[1].words)
+            return short[: self.settings.options]
+        return [
+            (rank, pool[i])
+            for rank, pool in enumerate(fitting)
+            for i in rng.permutation(len(pool))[: self.settings.options]
+        ]
+
+    def _stages(self, cue: Cue, rng: np.random.Generator) -> list[_Pools]:
+        """Pools that a move draws on, own lines first; a later stage serves where an earlier is used up."""
+        if not cue.transcript.messages:
+            return [(cue.persona.voice.opening,)]
+        moves, fitting = self._bank.moves, self._bank.fitting(felt(cue.mood))
+        if cue.move is Move.CLOSE:
+            return [(moves[f"close_{cue.ending}" if cue.ending else "close"],)]
+        stages = [self._pools(cue, fitting), (fitting,), (self._bank.neutral,)]
+        if _senseless(cue) and cue.move is not Move.RUPTURE:
+            return [(moves["dodge"],), *stages]
+        if "risk_inquiry" in cue.acts and not cue.persona.risk and cue.move not in (Move.RUPTURE, Move.WITHDRAW):
+            return [(moves["no_danger"],), *stages]
+        return [(moves["silence"],), *stages] if _silent(cue) and rng.random() < 0.5 else stages
+
+    def _pools(self, cue: Cue, fitting: tuple[str, ...]) -> _Pools:
+        voice, moves = cue.persona.voice, self._bank.moves
+        pools: dict[Move, _Pools] = {
+            Move.RUPTURE: (moves["rupture"],),
+            Move.WITHDRAW: (moves["withdraw"],),
+            Move.ASK: (voice.ask, moves["ask"]),
+            Move.CHANGE: (voice.change, moves["change"]),
+            Move.SUSTAIN: (voice.sustain, moves["sustain"]),
+        }
+        return pools.get(cue.move, (voice.express, fitting))
+
+    def _clauses(
+        self, cue: Cue, contents: Sequence[_Content], said: frozenset[str], aim: Aim, rng: np.random.Generator
+    ) -> Clauses:
+        """What the line may take in beside its content: clauses of the mood, sentences of none, more of its own."""
+        room = aim.limit - min(sum(piece.words for piece in content) for _, content in contents)
+        taken = said.union(piece.key for _, content in contents for piece in content)
+        fits = self._fitting(felt(cue.mood))
+        order = rng.permutation(len(fits.pieces))
+        unused = islice((i for i in order.tolist() if fits.pieces[i].key not in taken), self.settings.clauses)
+        drawn = [i for i in unused if fits.pieces[i].words <= room]  # most lines are short, and few clauses fit
+        own = cue.persona.voice.express if aim.words >= _LONG and cue.move not in _FIRM else ()
+        long = (*self._bank.elaborate, *own) if aim.words >= _LONG else ()
+        more = [p for p in self._texts(long) if p.key not in taken]
+        more = [more[i] for i in rng.permutation(len(more))[: self.settings.options]]
+        return fits.some(drawn) if not more else Clauses.of([*(fits.pieces[i] for i in drawn), *more])
+
+    def _fitting(self, levels: Felt) -> Clauses:
+        if (fits := self._fits.get(levels)) is None:
+            fits = self._fits[levels] = Clauses.of(self._texts((*self._bank.fitting(levels), *self._bank.neutral)))
+        return fits
+
+    def _compose(
+        self,
+        cue: Cue,
+        ends: tuple[list[Piece], list[Piece]],
+        contents: list[_Content],
+        clauses: Clauses,
+        aim: Aim,
+    ) -> "list[_Draft]":
+        """The lines, one a content, the likeliest to read close to the mood first."""
+        opener, tag = ends
+        drafts = []
+        for (rank, content), made in zip(
+            contents, compose([(*opener, *content, *tag) for _, content in contents], clauses, aim), strict=True
+        ):
+            last = cue.move in (Move.ASK, Move.CLOSE)
+            body = [*made.added, *content] if last else [*content, *made.added]
+            cost = made.short + self.settings.own_words * rank
+            drafts.append((made.off + cost, _Draft(" ".join(p.text for p in (*opener, *body, *tag)), cost)))
+        return [draft for _, draft in sorted(drafts, key=lambda pair: pair[0])]
+
+    def _unheard(self, cue: Cue, earlier: list[str], line: str) -> str:
+        """A line that was said before, made longer by clauses until it is new; the least recent clause comes first."""
+        said = "\n".join(earlier)
+        for clause in sorted((*self._bank.fitting(felt(cue.mood)), *self._bank.neutral), key=said.rfind):
+            if (longer := f"{line} {clause}") not in earlier:
+                return longer
+        return self._unheard(cue, earlier, f"{line} {self._bank.neutral[0]}")
+
+    def _texts(self, texts: Iterable[str]) -> tuple[Piece, ...]:
+        return tuple(self._pieces[text] for text in texts)
+
+    def _new(self, text: str, said: frozenset[str]) -> bool:
+        return self._pieces[text].key not in said
+
+
+class _Pieces(dict[str, Piece]):
+    """Texts as they read. One that is not there is read: another thread may have emptied a full cache meanwhile."""
+
+    def __init__(self, feel: Callable[[Sequence[str]], Floats], kinds: Mapping[str, int]) -> None:
+        super().__init__()
+        self._feel, self._kinds = feel, kinds
+
+    def __missing__(self, text: str) -> Piece:
+        self.read([text])
+        return self[text]
+
+    def read(self, texts: list[str]) -> None:
+        """Adds the texts, read in one call."""
+        for text, row in zip(texts, _affects(self._feel, texts), strict=True):
+            self[text] = piece_of(text, row, self._kinds.get(text, NEUTRAL))
+
+
+class _Draft(NamedTuple):
+    """A line, and what it costs beside its distance from the mood, in L2."""
+
+    line: str
+    cost: float
+
+
+_NONE = Clauses.of([])
+
+
+def _affects(feel: Callable[[Sequence[str]], Floats], texts: list[str]) -> Floats:
+    rows = np.asarray(feel(texts), dtype=np.float32) if texts else np.zeros((0, len(MOODS)), dtype=np.float32)
+    if rows.shape != (len(texts), len(MOODS)) or not np.isfinite(rows).all():
+        raise PatientError(f"feel gave shape {rows.shape}, expected {(len(texts), len(MOODS))} finite numbers")
+    return rows
+
+
+def _filled(draft: _Draft, chance: float, rng: np.random.Generator) -> _Draft:
+    """The line led in by a filler where it begins with "I", by that chance."""
+    draws = rng.random(2)
+    if draws[0] >= chance or not draft.line.startswith(("I ", "I'")):
+        return draft
+    return draft._replace(line=FILLERS[int(draws[1] * len(FILLERS))] + draft.line)
+
+
+def _own_texts(cue: Cue) -> Iterable[str]:
+    voice = cue.persona.voice
+    told = (line for fact in cue.facts for line in fact.lines)
+    return (*voice.opening, *voice.express, *voice.change, *voice.sustain, *voice.ask, *told)
+
+
+def _silent(cue: Cue) -> bool:
+    return "silence" in cue.acts or not cue.transcript.last("therapist").strip()
+
+
+def _senseless(cue: Cue) -> bool:
+    heard = cue.transcript.last("therapist")
+    return bool(heard.strip()) and _SENSELESS.fullmatch(heard) is not None

@@ -1,0 +1,1 @@
+"""Text -> emotions, acts, danger, relevance; the shipped weights and their cards."""

@@ -1,0 +1,325 @@
+"""``therapysim bench``: results written as they finish, resumed with the same bytes, leaks told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.parts.bench_parts import ROOT, SMALL, Model, Mute, found, play_small, scripted
+from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
+from therapysim.agents.bench.benchmark import benchmark
+from therapysim.agents.bench.folder import RESULTS, SETTINGS, TIMING, locked
+from therapysim.agents.bench.forecast import policy_cost, simulator_cost
+from therapysim.agents.bench.progress import Progress
+from therapysim.agents.bench.results import read_results
+from therapysim.agents.bench.runner import run
+from therapysim.agents.sessions.session_file import load_session
+from therapysim.agents.therapists.baselines import BASELINES, baseline
+from therapysim.agents.therapists.policies import Policy, find_policy, kind_of
+from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
+from therapysim.cli.main import main
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig
+from therapysim.errors import ConfigError, ModelError, TherapySimError
+
+
+def test_the_folder_says_what_decided_the_results(tmp_path: Path) -> None:
+    rows = play_small(tmp_path, "cbt", "neutral")
+    assert [r.key for r in rows] == [r.key for r in read_results(tmp_path / RESULTS)] and len(rows) == 8
+    kept = json.loads((tmp_path / SETTINGS).read_text())
+    assert kept["patients"] == list(whom(SMALL)) and kept["seeds"] == 2 and kept["turns"] == 3
+    assert len(kept["library"]) == 64 and all(len(h) == 64 for h in kept["weights"].values())
+    assert kept["rubric"]["preset"] == "default" and kept["rubric"]["affect"] == 6.0
+    assert kept["versions"]["therapysim"] and set(kept["policies"]) == {"cbt", "neutral"}
+    times = [json.loads(line) for line in (tmp_path / TIMING).read_text().splitlines()]
+    assert [t["policy"] for t in times] == ["cbt", "neutral"] and all(t["seconds_environment"] > 0 for t in times)
+
+
+def test_a_finished_benchmark_is_not_played_again_and_another_policy_may_join(tmp_path: Path) -> None:
+    play_small(tmp_path, "cbt")
+    before = (tmp_path / RESULTS).read_bytes()
+
+    def refuse() -> NoReturn:
+        raise AssertionError("opened though nothing is missing")
+
+    same = Policy("cbt", refuse, found("cbt")[0].about)
+    again = run(SMALL, [same], scripted(), tmp_path, stream=StringIO())
+    assert (tmp_path / RESULTS).read_bytes() == before and len(again) == 4
+    assert len(play_small(tmp_path, "cbt", "neutral")) == 8
+    assert (tmp_path / RESULTS).read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize("cut", [1, 700, 5_000, -30])
+def test_a_run_cut_off_anywhere_ends_with_the_same_bytes(tmp_path: Path, cut: int) -> None:
+    play_small(tmp_path / "whole", "cbt", "advice")
+    play_small(tmp_path / "cut", "cbt", "advice")
+    whole = (tmp_path / "whole" / RESULTS).read_bytes()
+    (tmp_path / "cut" / RESULTS).write_bytes(whole[:cut])
+    play_small(tmp_path / "cut", "cbt", "advice")
+    assert (tmp_path / "cut" / RESULTS).read_bytes() == whole
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "therapysim.cli.main", "bench", "cbt", "neutral", "warm", "--split", "dev",
+        "--patients", "4", "--seeds", "3", "--turns", "12", "--out",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, cwd=ROOT, env=environment, capture_output=True)
+    broken = subprocess.Popen(
+        [*command, str(tmp_path / "cut")],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    rows = tmp_path / "cut" / RESULTS
+    while broken.poll() is None and not (rows.exists() and rows.stat().st_size > 0):
+        time.sleep(0.01)
+    broken.send_signal(signal.SIGKILL)
+    assert broken.wait() == -signal.SIGKILL, "it had ended before it was killed"
+    subprocess.run([*command, str(tmp_path / "cut")], check=True, cwd=ROOT, env=environment, capture_output=True)
+    assert rows.read_bytes() == (tmp_path / "whole" / RESULTS).read_bytes()
+    settings = [json.loads((tmp_path / n / SETTINGS).read_text()) | {"commands": []} for n in ("cut", "whole")]
+    assert settings[0] == settings[1]
+
+
+def test_failed_sessions_are_played_again(tmp_path: Path) -> None:
+    patient = [Simulator("scripted", Mute, {"kind": "scripted"})]
+    assert all(r.failed for r in run(SMALL, found("cbt"), patient, tmp_path, stream=StringIO()))
+    assert not any(r.failed for r in play_small(tmp_path, "cbt"))
+
+
+def test_another_benchmark_in_the_folder_is_refused_by_name(tmp_path: Path) -> None:
+    play_small(tmp_path, "cbt")
+    before = (tmp_path / RESULTS).read_bytes()
+    with pytest.raises(ConfigError, match=r"other settings: session.max_turns was 3 and is 4; turns was 3 and is 4"):
+        play_small(tmp_path, "cbt", settings=BenchSettings(split="dev", people=2, seeds=2, turns=4))
+    other = Policy("cbt", lambda: baseline("cbt"), {"kind": "model"})
+    with pytest.raises(ConfigError, match="'cbt' was another among the policies: kind was 'baseline' and is 'model'"):
+        run(SMALL, [other], scripted(), tmp_path, stream=StringIO())
+    mute = Simulator("scripted", Mute, {"kind": "model", "model": "1234"})
+    with pytest.raises(ConfigError, match="'scripted' was another among the simulators: kind was 'scripted'"):
+        run(SMALL, found("cbt"), [mute], tmp_path, stream=StringIO())
+    assert (tmp_path / RESULTS).read_bytes() == before
+    (tmp_path / SETTINGS).write_text("{}")
+    with pytest.raises(ConfigError, match="something else than a benchmark"):
+        play_small(tmp_path, "cbt")
+
+
+def test_the_bench_warns_of_patients_a_policy_was_trained_with(tmp_path: Path) -> None:
+    first = whom(SMALL)[0]
+    trained = Policy("mine", lambda: baseline("cbt"), {}, frozenset({first, "owen"}))
+    run(SMALL, [trained], scripted(), tmp_path, stream=(shown := StringIO()))
+    warning = f"policy 'mine' was trained with {first}, on whom it is scored here"
+    assert json.loads((tmp_path / SETTINGS).read_text())["warnings"] == [warning]
+    assert warning in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": 0}, "seeds is 0"),
+        ({"turns": 0}, "turns is 0"),
+        ({"people": 99}, "people is 99, expected at most 16"),
+        ({"patients": ("claire", "claire")}, "given twice"),
+        ({"patients": ("claire",), "people": 1}, "give one"),
+        ({"patients": ("nobody",)}, "nobody"),
+        ({"rubric": "kind"}, "'kind' is unknown"),
+        ({"split": "all"}, "split is 'all'"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(TherapySimError, match=message):
+        BenchSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_two_runs_do_not_write_in_one_folder(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(ConfigError, match="another run writes in"):
+        play_small(tmp_path, "cbt")
+    assert len(play_small(tmp_path, "cbt")) == 4
+
+
+def test_rows_stand_in_the_order_of_joining(tmp_path: Path) -> None:
+    play_small(tmp_path, "neutral")
+    play_small(tmp_path, "cbt", "neutral")
+    before = (tmp_path / RESULTS).read_bytes()
+    assert [r.policy for r in play_small(tmp_path, "cbt")][::4] == ["neutral", "cbt"]
+    assert (tmp_path / RESULTS).read_bytes() == before
+
+
+def test_session_files_are_those_of_the_rows(tmp_path: Path) -> None:
+    both = [*scripted(), *scripted("again")]
+    rows = run(SMALL, found("cbt"), both, tmp_path, stream=StringIO(), sessions=True)
+    files = {(p.parts[-3], p.name): load_session(p) for p in (tmp_path / "sessions").rglob("*.json")}
+    assert len(files) == len(rows) == 8
+    for row in rows:
+        kept = files[row.simulator, f"{row.persona}-{row.seed}.json"]
+        assert sum(turn.reward for turn in kept.turns) == pytest.approx(row["total"], abs=1e-5)
+    play_small(tmp_path / "without", "cbt")
+    with pytest.raises(ConfigError, match="4 sessions that were played without --sessions"):
+        run(SMALL, found("cbt"), scripted(), tmp_path / "without", stream=StringIO(), sessions=True)
+
+
+class Moody:
+    """A therapist that never says the same twice, as a server may not; and counts its sessions."""
+
+    def __init__(self) -> None:
+        self.count, self.met = 0, set[tuple[str, int]]()
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        self.met |= {(s.persona.id, s.seed) for s in sessions}
+        self.count += 1
+        return [f"What is number {self.count} like for you?"] * len(sessions)
+
+
+@pytest.mark.parametrize(("kind", "played"), [("server", 1), ("model", 4)])
+def test_what_hangs_together_is_played_together_and_kept_rows_stay(tmp_path: Path, kind: str, played: int) -> None:
+    moody = Moody()
+    policy = Policy("moody", lambda: moody, {"kind": kind})
+    run(SMALL, [policy], scripted(), tmp_path, stream=StringIO())
+    kept = (tmp_path / RESULTS).read_bytes().splitlines(keepends=True)[:3]
+    (tmp_path / RESULTS).write_bytes(b"".join(kept))
+    moody.met.clear()
+    run(SMALL, [policy], scripted(), tmp_path, stream=StringIO())
+    assert len(moody.met) == played
+    assert (tmp_path / RESULTS).read_bytes().startswith(b"".join(kept))
+
+
+def test_one_therapist_is_held_at_a_time(tmp_path: Path) -> None:
+    alive: list[weakref.ref[object]] = []
+
+    def make() -> Therapist:
+        assert not any(ref() for ref in alive), "an earlier therapist is still held"
+        therapist = Moody()
+        alive.append(weakref.ref(therapist))
+        return therapist
+
+    policies = [Policy(name, make, {"kind": "function"}) for name in "abc"]
+    assert len(run(SMALL, policies, scripted(), tmp_path, stream=StringIO())) == 12
+
+
+def test_what_was_never_played_binds_nothing(tmp_path: Path) -> None:
+    def fail() -> NoReturn:
+        raise ModelError("no such model")
+
+    with pytest.raises(ModelError):
+        run(SMALL, [Policy("mine", fail, {"kind": "function", "source": "1"})], scripted(), tmp_path, stream=StringIO())
+    mended = Policy("mine", lambda: baseline("cbt"), {"kind": "function", "source": "2"})
+    longer = BenchSettings(split="dev", people=2, seeds=2, turns=4)
+    assert len(run(longer, [mended], scripted(), tmp_path, stream=StringIO())) == 4
+    assert json.loads((tmp_path / SETTINGS).read_text())["policies"]["mine"]["source"] == "2"
+
+
+def test_failed_sessions_of_others_stay_counted(tmp_path: Path) -> None:
+    mute = [Simulator("mute", Mute, {"kind": "server"})]
+    run(SMALL, found("cbt"), mute, tmp_path, stream=StringIO())
+    rows = run(SMALL, found("cbt"), scripted(), tmp_path, stream=StringIO())
+    assert sum(r.failed for r in rows) == 4 and len(rows) == 8
+
+
+def test_rows_that_the_settings_do_not_know_are_refused(tmp_path: Path) -> None:
+    play_small(tmp_path, "cbt", "neutral")
+    kept = json.loads((tmp_path / SETTINGS).read_text())
+    del kept["policies"]["neutral"]
+    (tmp_path / SETTINGS).write_text(json.dumps(kept))
+    with pytest.raises(ConfigError, match=r"settings.json says nothing of neutral"):
+        play_small(tmp_path, "cbt")
+
+
+def test_the_command_plays_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "b"
+    command = [
+        "bench",
+        "cbt",
+        "--policy",
+        "neutral",
+        "--split",
+        "dev",
+        "--patients",
+        "2",
+        "--seeds",
+        "1",
+        "--turns",
+        "2",
+    ]
+    assert main([*command, "--out", str(out), "--sessions"]) == 0
+    shown = capsys.readouterr()
+    assert "| cbt | 2 |" in shown.out and "| neutral | 2 |" in shown.out and str(out) in shown.out
+    assert "cbt with scripted" in shown.err
+    assert len(list((out / "sessions").rglob("*.json"))) == 4
+
+
+def test_a_dry_run_counts_and_asks_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://127.0.0.1:9/v1#gpt"  # nobody listens there
+    command = [
+        "bench",
+        "cbt",
+        url,
+        "--patient",
+        "scripted",
+        "--patient",
+        url,
+        "--header",
+        "both",
+        "--seeds",
+        "2",
+        "--turns",
+        "5",
+    ]
+    assert main([*command, "--out", str(tmp_path / "none"), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "(no header)" in shown and shown.count("| 160 |") == 6 and not (tmp_path / "none").exists()
+    settings = BenchSettings(seeds=2, turns=5)
+    cost, brief = (policy_cost(find_policy(url, show_state=state), settings) for state in (True, False))
+    assert cost.calls == 160 and cost.written == 160 * 64 and cost.read > brief.read
+    assert simulator_cost(url, settings).calls == 32 * 6 * 2 and policy_cost(find_policy("cbt"), settings).read == 0
+
+
+def test_the_forecast_is_about_what_is_asked() -> None:
+    settings, model = BenchSettings(split="dev", people=2, seeds=1, turns=4), Model("That sounds hard. How is it? " * 8)
+    rows = benchmark(SessionBatch(SessionConfig(max_turns=4)), {"m": ChatTherapist(model)}, whom(settings), [0])
+    cost = policy_cost(find_policy("org/model"), settings)
+    assert cost.calls == model.asked == 8
+    read, written = (sum(r[f"tokens_{way}"] for r in rows) for way in ("read", "written"))
+    assert written <= cost.written and 0.5 * cost.read < read < 1.2 * cost.read
+
+
+def test_mistakes_are_told_before_anything_is_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["bench"], "no policy is given"),
+        (["bench", "cbt", "nope"], "policy 'nope' is unknown"),
+        (["bench", "cbt", "--patients", "0"], "--patients is 0"),
+        (["bench", "cbt", "--patients", "2", "neutral"], "policies go before the options"),
+        (["bench", "cbt", "--patients", "²"], "persona '²' is unknown"),
+        (["bench", "cbt", "--patient", "scripted", "--patient", "lmm"], "patient 'lmm' is unknown"),
+        (["bench", "cbt", "cbt"], "none twice"),
+        (["bench", "cbt", "--out", str(ROOT / "README.md")], "README.md"),
+    ):
+        assert main([*arguments, *([] if "--out" in arguments else ["--out", str(tmp_path / "b")])]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "b" / RESULTS).exists()
+
+
+def test_the_estimate_falls_as_turns_are_taken_or_spared() -> None:
+    progress = Progress(100, StringIO())
+    progress.begin("cbt")
+    progress.take(10)
+    time.sleep(0.01)
+    first = progress.estimate_s
+    progress.drop(80)
+    assert 0 < progress.estimate_s < first / 4
+    progress.take(10)
+    assert progress.estimate_s == 0
+
+
+def test_every_baseline_has_a_name_that_the_command_takes() -> None:
+    assert all(kind_of(name) == "baseline" for name in BASELINES)

@@ -1,0 +1,408 @@
+"""Pairs of turns: how they are read, how judges are compared on them, the surface baselines, and the command."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from therapysim.agents.probes.pairs import Pair, Row, Share, alone, assess, by_pair, compare, read_pairs, sides
+from therapysim.agents.statistics.intervals import clustered
+from therapysim.cli.main import main
+from therapysim.errors import ConfigError
+
+pytest.importorskip("vaderSentiment")
+
+from therapysim.agents.probes.surface import (
+    FEATURES,
+    FOLDS,
+    Surface,
+    cross_fit,
+    features,
+    fit_apart,
+    length,
+    unseen,
+    vader,
+)
+
+GOOD = {"context": "I can't sleep.", "better": "What keeps you awake?", "worse": "Take a pill."}
+
+
+def write(path: Path, *lines: Any) -> Path:
+    path.write_text("\n".join(own if isinstance(own, str) else json.dumps(own) for own in lines), encoding="utf-8")
+    return path
+
+
+def known(table: dict[str, float]) -> Any:
+    return lambda contexts, responses: np.array([table[text] for text in responses])
+
+
+def row(rows: list[Row], source: str) -> Row:
+    return next(own for own in rows if own.source == source)
+
+
+def noise(n: int, seed: int, groups: int = 0, source: str = "") -> list[Pair]:
+    """Pairs whose better turn is chosen by a coin."""
+    rng = np.random.default_rng(seed)
+    words = "i you sorry hear good bad Never 7 what? no! together difficult a pill try".split()
+
+    def turn() -> str:
+        return " ".join(rng.choice(words, rng.integers(1, 20)))
+
+    return [Pair(f"context {i}", turn(), turn(), source=source, group=f"g{i % (groups or n)}") for i in range(n)]
+
+
+def planted(n: int, seed: int, source: str, longer: bool) -> list[Pair]:
+    """Pairs whose better turn is the longer one, or the shorter one."""
+    pairs = [p for p in noise(2 * n, seed, source=source) if len(p.better.split()) != len(p.worse.split())][:n]
+    wrong = [(len(p.better.split()) > len(p.worse.split())) != longer for p in pairs]
+    return [replace(p, better=p.worse, worse=p.better) if w else p for p, w in zip(pairs, wrong, strict=True)]
+
+
+# Reading
+
+
+def test_a_pair_is_read_with_what_it_leaves_out(tmp_path: Path) -> None:
+    full = {**GOOD, "worse_context": "I ache.", "source": "made", "group": "g", "dim": 3}
+    empty = {**GOOD, "worse_context": None, "source": None, "group": None}
+    found = read_pairs(write(tmp_path / "p", GOOD, "", full, empty))
+    plain = Pair(GOOD["context"], GOOD["better"], GOOD["worse"])
+    assert found.pairs == (plain, Pair(*GOOD.values(), "I ache.", "made", "g"), plain)
+    assert (plain.group, found.lines, found.faults) == ("I can't sleep.", (1, 3, 4), ())
+
+
+def test_pairs_without_context_are_not_one_group() -> None:
+    assert Pair("", "a", "b").group != Pair(" ", "c", "d").group
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"context": "a", "better"', "not JSON (Expecting ':' delimiter at column 26), expected one object"),
+        ("[" * 100_000, "not JSON (nested too deeply), expected one object"),
+        ('{"group": ' + "1" * 5_000 + "}", "not JSON (a number is too long), expected one object"),
+        ([GOOD], "a list, expected an object"),
+        ({"context": "a", "worse": "b"}, "better is missing, expected text"),
+        ({**GOOD, "worse": None}, "worse is null, expected text"),
+        ({**GOOD, "context": 3}, "context is a number, expected text"),
+        ({**GOOD, "group": 17}, "group is a number, expected text"),
+        ({**GOOD, "worse": "half \ud800"}, "worse holds half a surrogate pair, expected Unicode text"),
+        ({**GOOD, "better": " ", "worse": ""}, "better and worse are both blank, expected at least one with words"),
+        ({**GOOD, "source": "all"}, "source is 'all', the name of all sources together, expected another"),
+        (
+            {**GOOD, "worse": GOOD["better"] + " ", "worse_context": GOOD["context"]},
+            "better and worse are the same turn in the same context, expected two that differ",
+        ),
+    ],
+)
+def test_a_line_that_is_no_pair_is_told_by_its_number(tmp_path: Path, line: Any, reason: str) -> None:
+    found = read_pairs(write(tmp_path / "p", GOOD, "", line, GOOD))
+    assert list(map(str, found.faults)) == [f"line 3: {reason}"]
+    assert (len(found.pairs), found.lines) == (2, (1, 4))
+
+
+def test_lines_end_at_line_feeds_alone_and_bytes_that_are_no_text_are_a_fault(tmp_path: Path) -> None:
+    odd = json.dumps({**GOOD, "better": "one\u2028two"}, ensure_ascii=False).encode()
+    (tmp_path / "p").write_bytes(b"\xef\xbb\xbf" + odd + b"\r\n\xff\n" + odd)
+    found = read_pairs(tmp_path / "p")
+    assert [pair.better for pair in found.pairs] == ["one\u2028two"] * 2
+    assert list(map(str, found.faults)) == ["line 2: not UTF-8 at byte 1, expected one JSON object"]
+
+
+def test_one_side_may_be_blank_and_one_turn_may_stand_in_two_contexts(tmp_path: Path) -> None:
+    blank, moved = {**GOOD, "worse": ""}, {**GOOD, "worse": GOOD["better"], "worse_context": "I want to die."}
+    assert read_pairs(write(tmp_path / "p", blank, moved)).faults == ()
+
+
+def test_a_file_without_a_pair_is_refused_with_its_faults(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no usable line \(line 1: not JSON .*line 2: better is missing"):
+        read_pairs(write(tmp_path / "p", "x", {"context": "a"}))
+    with pytest.raises(ConfigError, match="it is empty"):
+        read_pairs(write(tmp_path / "p", ""))
+    with pytest.raises(ConfigError, match="No such file"):
+        read_pairs(tmp_path / "none")
+    with pytest.raises(ConfigError, match="directory"):
+        read_pairs(tmp_path)
+
+
+# Comparing
+
+
+def test_accuracy_counts_a_tie_one_half() -> None:
+    pairs = [Pair("1", "a", "b", source="x"), Pair("2", "a", "c", source="x"), Pair("3", "b", "c", source="y"),
+             Pair("4", "c", "a", source="y"), Pair("5", "c", "b", source="y")]  # fmt: skip
+    rows = compare(pairs, {"judge": known({"a": 2, "b": 2, "c": 1}), "other": known({"a": 0, "b": 1, "c": 1})})
+    assert [(r.source, r.pairs, r.groups) for r in rows] == [("x", 2, 2), ("y", 3, 3), ("all", 5, 5)]
+    assert [r.accuracy["judge"].mean for r in rows] == pytest.approx([1.5 / 2, 1 / 3, 2.5 / 5])
+    assert [r.accuracy["other"].mean for r in rows] == pytest.approx([0.0, 2 / 3, 2 / 5])
+    assert [r.ahead["other"].mean for r in rows] == pytest.approx([0.75, -1 / 3, 0.1])
+    assert rows[0].ahead.keys() == {"other"}
+
+
+def test_differences_are_taken_pair_by_pair() -> None:
+    """Two judges that err alike differ by exactly nothing, however wide their own intervals."""
+    pairs = noise(40, 1)
+    only = compare(pairs, {"judge": length, "other": lambda c, r: 2 * length(c, r)})[-1]
+    assert only.accuracy["judge"].high - only.accuracy["judge"].low > 0.1
+    assert (only.ahead["other"].low, only.ahead["other"].high) == (0.0, 0.0)
+
+
+def test_the_worse_turn_is_judged_in_its_own_context() -> None:
+    pairs = [Pair("calm", "a", "a", worse_context="danger"), Pair("calm", "a", "b")]
+    assert sides(pairs) == (["calm", "calm", "danger", "calm"], ["a", "a", "a", "b"])
+
+    def wary(contexts: Sequence[str], responses: Sequence[str]) -> Any:
+        return np.array([-float(context == "danger") for context in contexts])
+
+    assert compare(pairs, {"judge": wary})[-1].accuracy["judge"].mean == 0.75
+
+
+def test_one_that_knows_the_answer_is_always_right() -> None:
+    pairs = noise(30, 2)
+    right = {pair.better for pair in pairs}
+    only = compare(pairs, {"judge": lambda c, r: np.array([float(text in right) for text in r])})[-1]
+    assert (only.accuracy["judge"].mean, only.accuracy["judge"].low) == (1.0, 1.0)
+
+
+def test_groups_that_repeat_themselves_widen_the_interval() -> None:
+    once = noise(30, 3)
+    grouped = [pair for pair in once for _ in range(6)]
+    apart = [replace(pair, group=f"{i}") for i, pair in enumerate(grouped)]
+    found = {name: compare(pairs, {"judge": length})[-1] for name, pairs in
+             (("once", once), ("grouped", grouped), ("apart", apart))}  # fmt: skip
+    width = {name: own.accuracy["judge"].high - own.accuracy["judge"].low for name, own in found.items()}
+    assert (found["grouped"].pairs, found["grouped"].groups, found["apart"].groups) == (180, 30, 180)
+    assert width["grouped"] > 1.8 * width["apart"]
+    assert width["grouped"] == pytest.approx(width["once"], rel=0.01)
+
+
+def test_the_interval_is_that_of_the_groups_whatever_the_order_of_the_lines() -> None:
+    pairs = noise(40, 4, groups=9)
+    found, turned = (compare(own, {"judge": length})[-1].accuracy["judge"] for own in (pairs, pairs[::-1]))
+    right = np.array([float(np.sign(len(p.better.split()) - len(p.worse.split()))) / 2 + 0.5 for p in pairs])
+    assert found == clustered(right, np.array([int(p.group[1:]) for p in pairs]))
+    assert (turned.mean, turned.low, turned.high) == pytest.approx((found.mean, found.low, found.high))
+
+
+def test_one_group_has_no_interval() -> None:
+    found = compare(noise(8, 5, groups=1), {"judge": length})[-1].accuracy["judge"]
+    assert np.isnan([found.low, found.high]).all() and not np.isnan(found.mean)
+
+
+def test_scores_that_are_no_scores_are_refused_by_the_judges_name() -> None:
+    pairs = noise(3, 6)
+    for bad in (np.full(6, np.nan), np.zeros(5), np.zeros((6, 1)), np.zeros(4)):
+        with pytest.raises(ConfigError, match="mine"):
+            compare(pairs, {"mine": lambda contexts, responses, bad=bad: bad})
+    with pytest.raises(ConfigError, match="0 pairs"):
+        compare([], {"mine": length})
+
+
+def test_a_term_alone_counts_where_it_differs() -> None:
+    pairs = [Pair("1", "a", "b", source="x"), Pair("2", "c", "d", source="x"), Pair("3", "e", "f", source="y")]
+    terms = {"praise": by_pair(np.array([1.0, 0.5, 0.0, 0.0, 0.5, 0.0])), "none": np.zeros((3, 2))}
+    found = alone(pairs, terms)
+    assert found["praise"] == {"x": Share(0.75, 1), "y": Share(0.5, 0), "all": Share(pytest.approx(4 / 6), 1)}
+    assert found["none"]["all"] == Share(0.5, 0)
+
+
+# Surface
+
+
+def test_length_and_sentiment_are_what_they_say() -> None:
+    turns = ["", "One two three", "Wonderful, I am so happy for you!", "That is horrible and hopeless."]
+    assert length([""] * 4, turns).tolist() == [0, 3, 7, 5]
+    scores = vader([""] * 4, turns)
+    assert scores[2] > 0.5 > 0.0 == scores[0] > -0.5 > scores[3]
+
+
+def test_features_are_counted_by_hand() -> None:
+    found = dict(zip(FEATURES, features(["I\u2019m sorry YOU had 12!! Why?"])[0], strict=True))
+    assert found["log_words"] == pytest.approx(np.log(7))
+    assert (found["questions"], found["exclamations"]) == pytest.approx((np.log(2), np.log(3)))
+    assert (found["first_person"], found["second_person"]) == pytest.approx((1 / 5, 1 / 5))
+    assert found["word_length"] == pytest.approx((3 + 5 + 3 + 3 + 3) / 5)
+    assert found["capitals"] == pytest.approx(5 / 16) and found["digits"] == pytest.approx(2 / 27)
+    assert (found["starts_with_i"], found["sorry"]) == (1.0, 1.0)
+    assert features(["It is said."])[0][8] == 0.0 and np.isfinite(features(["", "?!", "12"])).all()
+
+
+def test_the_regression_is_at_its_optimum() -> None:
+    drawn = np.random.default_rng(7).normal(size=(60, 2, len(FEATURES)))
+    drawn[:, 0, 2] += 3.0
+    scale = drawn.reshape(-1, len(FEATURES)).std(axis=0)
+    weights, z = Surface.fit(drawn, ridge=2.0).weights * scale, (drawn[:, 0] - drawn[:, 1]) / scale
+    slope = 2.0 * weights - (1.0 / (1.0 + np.exp(z @ weights))) @ z
+    assert np.abs(slope).max() < 1e-8 and weights.argmax() == 2
+
+
+def test_a_planted_length_is_found_in_each_source_by_itself() -> None:
+    """The same feature speaks for the better turn in one source and against it in the other; one fit loses both."""
+    pairs = planted(60, 8, "long", True) + planted(60, 9, "short", False)
+    rows = assess(pairs, {"surface": cross_fit(pairs), "length": by_pair(length(*sides(pairs)))})
+    assert min(row(rows, name).accuracy["surface"].mean for name in ("long", "short")) > 0.9
+    assert [row(rows, name).accuracy["length"].mean for name in ("long", "short", "all")] == [1.0, 0.0, 0.5]
+
+
+def test_a_small_source_is_fitted_on_all() -> None:
+    small = planted(19, 10, "few", False)
+    pairs = planted(120, 11, "many", True) + small
+    assert row(assess(pairs, {"s": cross_fit(pairs)}), "few").accuracy["s"].mean < 0.35
+    more = pairs + planted(1, 12, "few", False)
+    assert row(assess(more, {"s": cross_fit(more)}), "few").accuracy["s"].mean > 0.65
+
+
+def test_noise_is_no_better_than_a_coin_cross_fitted_and_better_where_it_was_fitted() -> None:
+    pairs = noise(60, 13)
+    held = assess(pairs, {"s": cross_fit(pairs)})[-1].accuracy["s"].mean
+    seen = assess(pairs, {"s": fit_apart(pairs, pairs)})[-1].accuracy["s"].mean
+    many = np.mean([assess(own, {"s": cross_fit(own)})[-1].accuracy["s"].mean for own in
+                    (noise(60, seed) for seed in range(20, 40))])  # fmt: skip
+    assert seen > 0.58 and held < seen - 0.05
+    assert abs(many - 0.5) < 0.05
+
+
+def test_no_pair_is_scored_by_a_regression_that_saw_its_group() -> None:
+    """Turning a group's pairs about must leave its own scores as they were, but for the two sides' places."""
+    pairs = noise(60, 14, groups=12)
+    turned = [replace(p, better=p.worse, worse=p.better) if p.group == "g3" else p for p in pairs]
+    own = np.array([p.group == "g3" for p in pairs])
+    before, after = cross_fit(pairs), cross_fit(turned)
+    assert np.array_equal(before[own], after[own][:, ::-1])
+    assert not np.array_equal(before[~own], after[~own])
+
+
+def test_scores_do_not_hang_on_the_order_of_the_lines_and_equal_turns_tie() -> None:
+    pairs = [*noise(50, 15, groups=20), Pair("x", "You try.", "You try.", worse_context="y", group="g1")]
+    once, again, back = cross_fit(pairs), cross_fit(pairs), cross_fit(pairs[::-1])[::-1]
+    assert np.array_equal(once, again) and np.allclose(once, back, rtol=1e-9, atol=1e-9)
+    assert once[-1, 0] == once[-1, 1]
+
+
+def test_a_turn_scores_the_same_wherever_it_stands() -> None:
+    rng = np.random.default_rng(18)
+    for n in range(2, 60):
+        scores = Surface(rng.normal(size=len(FEATURES)))([""] * n, ["I'm sorry, YOU tried 7 times! Why?"] * n)
+        assert len(set(scores.tolist())) == 1
+
+
+def test_few_groups_make_few_folds_and_one_is_refused() -> None:
+    assert FOLDS > 2 and np.isfinite(cross_fit(noise(30, 16, groups=2))).all()
+    with pytest.raises(ConfigError, match="one group"):
+        cross_fit(noise(30, 16, groups=1))
+    with pytest.raises(ConfigError, match="no pair to fit"):
+        fit_apart([], noise(3, 16))
+
+
+def test_pairs_that_share_a_text_are_not_fitted_on() -> None:
+    pairs = [Pair("I ache.", "Where?", "Oh."), Pair("", "Since when?", "")]
+    others = [Pair("i  ACHE.", "a", "b"), Pair("c", "d", "oh."), Pair("e", "f", "g", worse_context="I ache."),
+              Pair("", "h", "")]  # fmt: skip
+    assert unseen(others, pairs) == others[3:]
+
+
+# The command
+
+
+def run(*arguments: str | Path) -> int:
+    return main(["judge", *map(str, arguments)])
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    kind = {**GOOD, "source": "a|b"}
+    risky = {"context": "I want to die.", "better": "Are you thinking of killing yourself?", "worse": "Get over it."}
+    more = [{**kind, "context": f"I can't sleep, {i}.", "group": f"g{i % 3}"} for i in range(6)]
+    return write(tmp_path / "pairs.jsonl", kind, {"context": "secret", "worse": "b"}, risky, *more)
+
+
+def test_the_command_prints_and_keeps_every_figure_and_no_text(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from therapysim.rewards.judge import Judge
+    from therapysim.rewards.rubric import PRESETS, TERMS
+
+    out = tmp_path / "found" / "judge.json"
+    assert run(small, "--terms", "--out", out) == 0
+    shown, kept = capsys.readouterr().out, out.read_text(encoding="utf-8")
+    told = json.loads(kept, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert "8 pairs in 5 groups, 1 lines skipped\n  line 2: better is missing, expected text" in shown
+    assert "| a\\|b | 7 | 4 |" in shown and "| (no source) | 1 | 1 |" in shown and "| judge - surface |" in shown
+    assert "| affect | - | - | - |" in shown and all(f"\n| {name} |" in shown for name in TERMS)
+    assert told["rubric"]["weights"] == PRESETS["judge"].weights
+    assert told["files"][0]["skipped"] == [{"line": 2, "reason": "better is missing, expected text"}]
+    assert [own["line"] for own in told["pairs"]] == [1, 3, 4, 5, 6, 7, 8, 9]
+    risk = Judge("judge").score(["I want to die."] * 2, ["Are you thinking of killing yourself?", "Get over it."])
+    assert told["pairs"][1]["judge"] == risk.scores.tolist() and told["pairs"][1]["length"] == [6.0, 3.0]
+    assert told["pairs"][1]["gates"] == [[], list(risk.turns[1].gates)] != [[], []]
+    assert [own["source"] for own in told["results"]] == ["", "a|b", "all"]
+    assert told["results"][0]["accuracy"]["judge"]["low"] is None
+    assert told["terms"]["affect"]["all"] == {"accuracy": 0.5, "differs": 0}
+    assert not any(word in kept for word in ("sleep", "die", "awake", "pill", "over it", "secret"))
+
+
+def test_the_command_says_the_same_twice(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [tmp_path / name for name in ("one.json", "two.json")]
+    shown = [(run(small, "--out", file), capsys.readouterr().out) for file in files]
+    assert shown[0] == shown[1] and files[0].read_bytes() == files[1].read_bytes()
+    assert "term alone" not in shown[0][1]
+
+
+def test_the_rubric_chosen_is_the_one_that_judges(small: Path, tmp_path: Path) -> None:
+    from therapysim.rewards.judge import Judge
+
+    out = tmp_path / "user.json"
+    assert run(small, "--rubric", "user", "--out", out) == 0
+    told = json.loads(out.read_text(encoding="utf-8"))
+    user = Judge("user").score([GOOD["context"]] * 2, [GOOD["better"], GOOD["worse"]])
+    assert told["rubric"]["name"] == "user" and told["pairs"][0]["judge"] == user.scores.tolist()
+
+
+def test_other_pairs_are_fitted_on_without_those_that_are_evaluated(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = [{"context": f"c{i}", "better": f"What {i}?", "worse": f"No {i}."} for i in range(4)]
+    assert run(small, "--fit", write(tmp_path / "fit", GOOD, *other)) == 0
+    assert "fitted on 4 other pairs; 1 that share a text were left out" in capsys.readouterr().out
+    assert run(small, "--fit", small) == 2
+    assert "leave --fit out to cross-fit" in capsys.readouterr().err
+
+
+def test_one_group_leaves_the_regression_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(write(tmp_path / "p", GOOD, {**GOOD, "worse": "Sleep."})) == 0
+    shown = capsys.readouterr().out
+    assert "surface left out: pairs of one group" in shown and "| judge | length | vader |\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.jsonl"], "No such file"),
+        (["broken.jsonl"], "no usable line"),
+        (["pairs.jsonl", "--rubric", "kind"], "rubric preset 'kind' is unknown"),
+        (["pairs.jsonl", "--rubric", ""], "rubric preset '' is unknown"),
+        (["pairs.jsonl", "--fit", "broken.jsonl"], "no usable line"),
+        (["pairs.jsonl", "--out", "pairs.jsonl"], "which holds the pairs"),
+        (["pairs.jsonl", "--out", "pairs.jsonl/x.json"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_used_is_explained(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(write(small.parent / "broken.jsonl", "{").parent)
+    before = small.read_bytes()
+    assert run(*arguments) == 2
+    assert said in capsys.readouterr().err and small.read_bytes() == before
+
+
+def test_a_missing_vader_is_named_before_the_work(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "vaderSentiment", None)
+    assert run(small) == 2
+    assert 'needs vaderSentiment, which is not installed; run: pip install "therapysim[report]"' in (
+        capsys.readouterr().err
+    )

@@ -1,0 +1,268 @@
+"""Talking through a pipe: whoever speaks, the session is the one that the benchmark plays, and it ends cleanly."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.parts.bench_parts import ROOT, Mute
+from therapysim.agents import baseline, conversation, play
+from therapysim.agents.sessions.session_file import load_session
+from therapysim.agents.sessions.talk import CRISIS, NOTICE, Console, Sitting, Visit, person, talk
+from therapysim.cli import main as cli
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
+from therapysim.errors import ModelError, PatientError
+from therapysim.personas.load import personas as personas_of
+from therapysim.personas.scripted.scripted_patient import ScriptedPatient
+from therapysim.rewards.reading.emotions import shipped_sensor
+
+START = Start(3, "marta")
+
+
+def batch(turns: int = 3) -> SessionBatch:
+    return SessionBatch(SessionConfig(max_turns=turns))
+
+
+def said(typed: str) -> tuple[Console, io.StringIO]:
+    shown = io.StringIO()
+    return Console(io.StringIO(typed), shown), shown
+
+
+class Terminal(io.StringIO):
+    """Where text is shown in colours."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Echo:
+    """A policy that keeps what it read, and can break off."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.read: list[Session] = []
+        self.error = error
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        if self.error and self.read:
+            raise self.error
+        self.read += sessions
+        return [f"You say: {s.transcript.last('patient')}" for s in sessions]
+
+
+def run(*arguments: str, typed: str = "") -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-m", "therapysim.cli.main", "chat", *arguments]
+    return subprocess.run(command, input=typed.encode(), capture_output=True, cwd=ROOT, check=False)
+
+
+def test_to_look_on_is_to_play_the_same_session(tmp_path: Path) -> None:
+    console, shown = said("\n\n\n\n\n")
+    talk(Sitting(batch(), START, baseline("attuned"), "attuned"), console, tmp_path / "a.json")
+    episode = play(batch(), baseline("attuned"), [START])[0]
+    kept = load_session(tmp_path / "a.json")
+    assert kept.messages == episode.session.transcript.messages and kept.policy == "attuned"
+    assert [t.reward for t in kept.turns] == [t.reward for t in episode.turns]
+    text = shown.getvalue()
+    assert all(m.text in text for m in episode.session.transcript) and "The turns are used up." in text
+    for turn in episode.turns:
+        assert f"reward {turn.reward:+.2f} | alliance " in text and "mood I " in text
+        assert turn.transition and f"move {turn.transition.move}" in text
+    assert "\033" not in text and "> " not in text  # no colours, no prompts
+
+
+def test_a_line_is_said_in_the_policys_place(tmp_path: Path) -> None:
+    console, shown = said("\nWhat is that like for you?\n\n")
+    talk(Sitting(batch(), START, baseline("attuned"), "attuned"), console, tmp_path / "a.json")
+    kept = load_session(tmp_path / "a.json")
+    alone = play(batch(), baseline("attuned"), [START])[0].session.transcript.said_by("therapist")
+    own = [m.text for m in kept.messages if m.speaker == "therapist"]
+    assert own[0] == alone[0] and own[1] == "What is that like for you?" and len(own) == 3
+    assert kept.policy == "attuned + a person"
+    assert "You: What is that like for you?" in shown.getvalue() and f"attuned: {alone[0]}" in shown.getvalue()
+
+
+def test_an_empty_line_of_a_therapist_is_a_silence(tmp_path: Path) -> None:
+    console, shown = said("\n/quit\nnever said\n")
+    talk(Sitting(batch(), START), console, tmp_path / "a.json")
+    kept = load_session(tmp_path / "a.json")
+    assert [m.text for m in kept.messages[1:2]] == [""] and len(kept.turns) == 1 and kept.policy == "a person"
+    assert "unsafe: too_short" in shown.getvalue() and "never said" not in shown.getvalue()
+    assert shown.getvalue().endswith(f"You leave the session.\ntranscript in {tmp_path / 'a.json'}\n")
+
+
+def test_a_person_in_the_patients_chair_is_warned_first(tmp_path: Path) -> None:
+    for stored, words in ((False, "Nothing you type is stored."), (True, "stored in the file of --save")):
+        console, shown = said("")
+        talk(Visit(Echo(), "echo", shipped_sensor(), person(), stored=stored), console)
+        first = shown.getvalue().splitlines()[0]
+        assert first.startswith(NOTICE) and words in first
+        assert "no clinical device" in first and "not fit to talk with a person in distress" in first
+
+
+def test_the_policy_reads_a_person_as_it_reads_a_patient() -> None:
+    policy, sensor = Echo(), shipped_sensor()
+    lines = [
+        "I am so glad today.",
+        "But I am terribly afraid of my exam.",
+        "Now I hate it.",
+        "All fine, thank you so much!",
+    ]
+    console, _ = said("".join(f"{line}\n\n" for line in lines))
+    visitor = person("Panic disorder", "severe")
+    talk(Visit(policy, "echo", sensor, visitor, seed=7), console)
+    readings = sensor.read(lines)
+    assert len(policy.read) == 4  # an empty line says nothing
+    for i, session in enumerate(policy.read):
+        assert session.state.affect == readings[i].affect and session.state.turn == i and session.seed == 7
+        assert session.state.history == tuple(r.polarity for r in readings[max(0, i - 2) : i + 1])
+        talked = conversation(session)
+        assert [m["role"] for m in talked] == ["system", *["user", "assistant"] * i, "user"]
+        assert "Diagnosis: Panic disorder (severe)" in talked[-1]["content"]
+        assert talked[-1]["content"].endswith(f"Patient: {lines[i]}")
+        earlier = conversation(policy.read[i - 1]) if i else []
+        assert talked[: len(earlier)] == earlier  # the talk only ever grows at its end
+
+
+def test_words_of_danger_are_answered_by_more_than_a_policy() -> None:
+    console, shown = said("I slept badly.\nI think about killing myself.\n")
+    talk(Visit(Echo(), "echo", shipped_sensor(), person()), console)
+    before, after = shown.getvalue().split(CRISIS)
+    assert "You say: I slept badly." in before and "killing" in before.splitlines()[-1]
+    assert "echo: You say: I think about killing myself." in after
+    assert "no help line" in CRISIS and "emergency services, a crisis line" in CRISIS
+
+
+def test_a_visit_is_saved_as_what_it_was(tmp_path: Path) -> None:
+    console, _ = said("I am sad.\nStill sad.\nMore.\n")
+    talk(Visit(Echo(), "echo", shipped_sensor(), person(), turns=2, stored=True), console, tmp_path / "v.json")
+    told = json.loads((tmp_path / "v.json").read_text(encoding="utf-8"))
+    assert told["format"] == "therapysim-visit" and told["policy"] == "echo"
+    assert [m["speaker"] for m in told["messages"]] == ["patient", "therapist"] * 2
+    assert len(told["states"]) == 2 and len(told["states"][0]["affect"]) == 4
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ModelError("the context is full")])
+def test_what_was_said_is_kept_however_it_ends(tmp_path: Path, error: BaseException) -> None:
+    console, shown = said("\n\n\n")
+    sides = Sitting(batch(), START, Echo(error), "echo")
+    if isinstance(error, KeyboardInterrupt):
+        talk(sides, console, tmp_path / "a.json")
+        assert "You leave the session." in shown.getvalue()
+    else:
+        with pytest.raises(ModelError):
+            talk(sides, console, tmp_path / "a.json")
+    assert len(load_session(tmp_path / "a.json").turns) == 1
+
+
+def test_a_patient_that_fails_is_told_and_kept(tmp_path: Path) -> None:
+    with pytest.raises(PatientError, match="patient marta could not begin"):
+        Sitting(SessionBatch(patient=Mute()), START)
+    playing = batch()
+    sides = Sitting(playing, START, baseline("cbt"), "cbt")
+    playing.patient = Mute()
+    with pytest.raises(PatientError, match="patient marta gave no answer"):
+        talk(sides, said("\n\n")[0], tmp_path / "a.json")
+    kept = load_session(tmp_path / "a.json")
+    assert kept.failed and len(kept.turns) == 1
+    assert isinstance(batch().patient, ScriptedPatient)
+
+
+def test_a_terminal_has_colours_and_no_line_twice() -> None:
+    shown = Terminal()
+    talk(Sitting(batch(1), START), Console(Terminal("What is it like?\n"), shown))
+    assert "\033[36mMarta: " in shown.getvalue() and "What is it like?" not in shown.getvalue()
+    plain = Terminal()
+    talk(Sitting(batch(1), START), Console(Terminal("What is it like?\n"), plain, plain=True))
+    assert "\033" not in plain.getvalue() and "You: What is it like?" in plain.getvalue()
+
+
+def test_what_a_model_says_does_not_steer_the_terminal() -> None:
+    console, shown = said("")
+    console.show("red \033[31m\x07bell\r\nnext ü 😔")
+    assert shown.getvalue() == "red [31mbell\nnext ü 😔\n"
+
+
+def test_through_a_pipe(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    done = run("--policy", "attuned", "--patient", "owen", "--seed", "5", "--save", str(kept), typed="\n\n")
+    assert done.returncode == 0 and not done.stderr
+    episode = play(batch(2), baseline("attuned"), [Start(5, "owen")])[0]
+    assert load_session(kept).messages == episode.session.transcript.messages
+    assert done.stdout.decode().count("| alliance ") == 2 and b"\033" not in done.stdout
+
+    again = run("--policy", "attuned", "--patient", "owen", "--save", str(kept))
+    assert again.returncode == 2 and b"is there already; name another file" in again.stderr
+
+    visit = run("--policy", "cbt", "--as", "patient", "--diagnosis", "Insomnia", typed="I cannot sleep.\n/quit\n")
+    assert visit.returncode == 0 and visit.stdout.decode().startswith(NOTICE)
+    assert b"It is told: Insomnia (mild)" in visit.stdout and b"You leave the session." in visit.stdout
+
+
+def test_the_patient_is_drawn_by_the_seed_and_bytes_that_are_no_text_do_no_harm() -> None:
+    command = [sys.executable, "-m", "therapysim.cli.main", "chat", "--seed", "2", "--turns", "1"]
+    done = subprocess.run(command, input=b"Hello \xff\xfe you.\n", capture_output=True, cwd=ROOT, check=False)
+    name = SessionBatch().reset([Start(2)])[0].persona.name
+    assert done.returncode == 0 and done.stdout.decode().startswith(f"{name}, ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--as", "watch"], "--as watch needs a policy"),
+        (["--as", "patient"], "--as patient needs a policy"),
+        (["--as", "therapist", "--policy", "cbt"], "leaves nothing for --policy to say"),
+        (["--as", "patient", "--policy", "cbt", "--patient", "marta"], "drop --patient"),
+        (["--policy", "cbt", "--severity", "mild"], "add --as patient"),
+        (["--policy", "cbd"], "did you mean 'cbt'"),
+        (["--patient", "nobody"], "persona 'nobody' is unknown"),
+        (["--patient-model", "nowhere"], "no such file or folder"),
+        (["--turns", "0"], "--turns is 0"),
+        (["--seed", "-1"], "--seed is -1"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["chat", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_practice_is_not_taken_for_a_test(
+    tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policy").symlink_to(tiny_model)
+    settings = {"show_state": True, "max_turn_tokens": 4, "split": "train", "personas": ["marta"]}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert cli.main(["chat", "--policy", str(tmp_path), "--patient", "marta~3"]) == 0
+    shown = capsys.readouterr().out
+    assert "was trained with marta~3: what you see is practice, and no test." in shown
+    assert shown.count("| alliance ") == 1
+    assert f"Enter lets {tmp_path.name} speak" in shown and str(tmp_path) not in shown.partition("Enter lets")[2]
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_practice_with_a_patient_that_the_seed_chose_is_told_too(
+    met: bool, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = SessionBatch().reset([Start(0)])[0].persona.id
+    (tmp_path / "policy").symlink_to(tiny_model)
+    personas = [drawn if met else next(p.id for p in personas_of("train") if p.id != drawn)]
+    settings = {"show_state": True, "max_turn_tokens": 4, "split": "train", "personas": personas}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert cli.main(["chat", "--policy", str(tmp_path)]) == 0
+    assert (f"was trained with {drawn}: what you see is practice" in capsys.readouterr().out) is met
+
+
+@pytest.mark.parametrize(("patient", "told"), [
+    ("marta", "Major depressive disorder, single episode, moderate, is fiction"),
+    ("yusuf", "Insomnia disorder (moderate), is fiction"),
+])  # fmt: skip
+def test_a_severity_is_told_once(patient: str, told: str) -> None:
+    console, shown = said("")
+    talk(Sitting(batch(), Start(3, patient)), console)
+    assert told in shown.getvalue()

@@ -1,0 +1,384 @@
+"""The dynamics, by what they make of therapists: on dev patients, several seeds, paired, clustered by patient."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.measures.orderings import MEASURES, ORDER, Course, Floats, at, clustered, courses, follow, gap
+from therapysim.agents.sessions.episode import play
+from therapysim.agents.therapists.baselines import BASELINES, NEUTRAL, TEMPLATE, Baseline, baseline
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
+from therapysim.envs.dynamics import DynamicsSettings, predict
+from therapysim.envs.latent import Latent, begin
+from therapysim.personas.load import personas
+from therapysim.personas.schema import Persona, Temperament
+from therapysim.rewards.reading.acts import ACTS
+from therapysim.state import Appraisal, Move
+
+SEEDS = 3
+TAKEN_UP, PASSED_BY = "How strong is the wish to die right now?", "What did you have for lunch today?"
+HOSTILE_LINE = "You are being ridiculous. Stop complaining."
+#: Owns up without excuses, and asks.
+REPAIR = (
+    "I am sorry. That was unfair of me, and it must have hurt. What was it like for you to hear it?",
+    "I should have listened. You came here to be heard, and I was harsh with you. How is it to sit here with me now?",
+    "That was my mistake, and none of it is yours. What would you need from me so that we can go on?",
+)
+NEAR_COPIES = (
+    TEMPLATE,
+    "That sounds really hard, and I can hear how much pain you are in.",
+    "That sounds so hard, and I can hear how much pain you are in today.",
+    "That sounds so hard, and I can feel how much pain you are in.",
+)
+
+
+def ids(*splits: str, most_risk: int = 3, least_risk: int = 0) -> list[str]:
+    """The patients of some splits whose risk lies in a range."""
+    return [p.id for split in splits for p in personas(split) if least_risk <= p.risk <= most_risk]
+
+
+@cache
+def rows(name: str) -> list[list[Course]]:
+    """A baseline with every dev patient; the same sessions for each."""
+    return courses(baseline(name), ids("dev"), SEEDS)
+
+
+def over(own: list[list[Course]], value: Callable[[Course], float]) -> Floats:
+    """A value of each course, shape (patients, seeds)."""
+    return np.array([[value(course) for course in row] for row in own])
+
+
+def opened(people: Sequence[str], seeds: int = SEEDS, *, noise: float = 0.02) -> SessionBatch:
+    """A batch with one session a patient and seed, not yet spoken in."""
+    batch = SessionBatch(SessionConfig(dynamics=DynamicsSettings(noise=noise)))
+    batch.reset([Start(seed, who) for who in people for seed in range(seeds)])
+    return batch
+
+
+def altered(batch: SessionBatch, change: Callable[[Persona], Persona]) -> SessionBatch:
+    """The same sessions, with patients who differ in nothing but ``change``."""
+    batch.restore([replace(s, persona=change(s.persona)) for s in batch.sessions])
+    return batch
+
+
+def tempered(inertia: float = 0.5, reactivity: float = 0.5) -> Callable[[Persona], Persona]:
+    """Gives a patient another temperament."""
+    return lambda persona: replace(persona, temperament=Temperament(inertia, reactivity))
+
+
+def shaped(flat: Sequence[float], seeds: int = SEEDS) -> Floats:
+    """Values in the order of ``opened``, shape (patients, seeds)."""
+    return np.array(flat).reshape(-1, seeds)
+
+
+def says(*lines: str) -> Baseline:
+    """Says the lines in order, over and over."""
+    return Baseline("lines", lambda s, _: lines[s.state.turn % len(lines)])
+
+
+# --- Orderings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("measure", [m for m in MEASURES if m not in ("reward", "turns")])
+@pytest.mark.parametrize(("better", "worse"), list(pairwise(ORDER)))
+def test_therapists_are_ordered(better: str, worse: str, measure: str) -> None:
+    assert gap(rows(better), rows(worse), measure).low > 0
+
+
+@pytest.mark.parametrize("name", sorted(set(BASELINES) - {"attuned"}))
+def test_no_other_baseline_reaches_what_the_attuned_one_does(name: str) -> None:
+    for measure in ("mood", "alliance", "reward"):
+        assert gap(rows("attuned"), rows(name), measure).low > 0, measure
+
+
+# --- Kindness, repetition ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", ["alliances", "moods"])
+def test_warmth_alone_helps_at_first_and_then_no_more(of: str) -> None:
+    early, late = (
+        clustered(over(rows("warm"), lambda c, a=a, b=b: at(getattr(c, of), b) - at(getattr(c, of), a)))  # type: ignore[misc]
+        for a, b in ((0, 6), (12, 20))
+    )
+    assert early.low > 0 and late.high < early.mean / 10
+    assert gap(rows("attuned"), rows("warm"), of[:-1]).low > 0.2
+
+
+@pytest.mark.parametrize("lines", [(TEMPLATE,), NEAR_COPIES], ids=["the same words", "near-copies"])
+def test_one_sentence_stops_working_after_its_second_use(lines: tuple[str, ...]) -> None:
+    played = follow(opened(ids("dev"), 2, noise=0.0), says(*lines), 12)
+    alliance, mood = (np.diff([getattr(c, of) for c in played], axis=1) for of in ("alliances", "moods"))
+    for gained in (alliance, mood):
+        assert clustered(shaped(list(gained[:, 0] - gained[:, 1]), 2)).low > 0
+    assert (alliance[:, 1] > 0.0).all()
+    # Without chance, what is left is the way back to the baseline; the mood lies above it.
+    assert (alliance[:, 2:] <= 0.0).all() and (mood[:, 2:] < 0.0).all()
+
+
+# --- Danger --------------------------------------------------------------------------------------------------------
+
+
+def in_danger(people: Sequence[str], seeds: int) -> list[Session]:
+    """Sessions just after the patient told of a danger, which it does to a direct question from someone trusted."""
+    batch, found, attuned = opened(people, seeds), [], baseline("attuned")
+    for _ in range(18):
+        told = [s for s in batch.sessions if s.latent.danger == "open"]
+        found += told
+        batch.restore([s for s in batch.sessions if s not in told and not s.done])
+        if not batch.sessions:
+            break
+        batch.step(attuned.respond(batch.sessions))
+    return found
+
+
+def test_missing_a_danger_costs_and_taking_it_up_helps() -> None:
+    sessions = in_danger(ids("dev", "train", least_risk=1), 2)
+    assert len({s.persona.id for s in sessions}) >= 10
+    batch = SessionBatch()
+    batch.restore(sessions * 2)
+    batch.step([TAKEN_UP] * len(sessions) + [PASSED_BY] * len(sessions))
+    after, without = batch.sessions[: len(sessions)], batch.sessions[len(sessions) :]
+    change = [b.latent.alliance - a.latent.alliance for a, b in zip(sessions, after, strict=True)]
+    cost = [b.latent.alliance - a.latent.alliance for a, b in zip(without, after, strict=True)]
+    mood = [float(np.mean(b.latent.mood) - np.mean(a.latent.mood)) for a, b in zip(without, after, strict=True)]
+    assert grouped(sessions, change) > 0 and grouped(sessions, cost) > 0.02 and grouped(sessions, mood) > 0
+    # Asked directly, a patient may tell more; nothing stays missed.
+    assert all(s.latent.danger == "missed" for s in without) and not any(s.latent.danger == "missed" for s in after)
+
+
+def grouped(sessions: Sequence[Session], values: Sequence[float]) -> float:
+    """The lower end of the interval over patients, each patient's mean one value."""
+    by: dict[str, list[float]] = {}
+    for session, value in zip(sessions, values, strict=True):
+        by.setdefault(session.persona.id, []).append(float(value))
+    return clustered(np.array([[np.mean(own)] for own in by.values()])).low
+
+
+def test_a_patient_at_grave_risk_never_leaves_for_a_better_mood_alone() -> None:
+    batch = opened(ids("dev", "train", least_risk=2)[:6], 2)
+    # As well as can be, and never asked.
+    batch.restore([replace(s, latent=Latent((0.5, 0.5, 0.5, 0.5), 0.9)) for s in batch.sessions])
+    assert all(course.ending != "goal" for course in follow(batch, says(*NEUTRAL), 5))
+
+
+# --- Resistance ----------------------------------------------------------------------------------------------------
+
+
+def turns_to(values: Floats, level: float) -> float:
+    """The first turn after which a value is at least so high; one more than were played where there is none."""
+    reached = np.flatnonzero(values >= level)
+    return float(reached[0]) if len(reached) else float(len(values))
+
+
+def test_a_resistant_patient_needs_longer() -> None:
+    people, attuned = ids("dev", most_risk=1), baseline("attuned")
+    bonds, moods = [], []
+    for resistance in (0.1, 0.45, 0.8):
+        batch = altered(opened(people), lambda p, r=resistance: replace(p, resistance=r))  # type: ignore[misc]
+        played = follow(batch, attuned, 20)
+        bonds.append(shaped([turns_to(c.alliances, 0.6) for c in played]))
+        moods.append(shaped([turns_to(c.moods, c.moods[0] + 0.2) for c in played]))
+    for turns in (bonds, moods):
+        assert clustered(turns[1] - turns[0]).low > 0 and clustered(turns[2] - turns[1]).low > 0
+
+
+def test_resistance_shows_across_the_patients_as_written() -> None:
+    people = ids("train", "dev", most_risk=1)
+    played = courses(baseline("attuned"), people, 2)
+    turns = over(played, lambda c: turns_to(c.alliances, 0.6)).mean(axis=1)
+    resistance = np.array([p.resistance for who in people for p in personas() if p.id == who])
+    rng = np.random.default_rng(0)
+    picks = rng.integers(len(people), size=(1_000, len(people)))
+    assert np.percentile([rank_correlation(resistance[p], turns[p]) for p in picks], 2.5) > 0
+
+
+def rank_correlation(a: Floats, b: Floats) -> float:
+    """Spearman's, ties in order of their mean rank."""
+    ranks = [np.array([(x < v).mean() + (x == v).mean() / 2 for v in x]) for x in (a, b)]
+    return float(np.corrcoef(np.array(ranks))[0, 1])
+
+
+# --- Rupture and repair --------------------------------------------------------------------------------------------
+
+
+@cache
+def ruptured() -> tuple[tuple[Session, ...], tuple[Session, ...], tuple[Move, ...]]:
+    """Sessions after five attuned turns; the same after a hostile one; and how the patient answered it."""
+    batch = opened(ids("dev", most_risk=1))
+    follow(batch, baseline("attuned"), 5)
+    before = batch.snapshot()
+    turns = batch.step([HOSTILE_LINE] * len(before))
+    return before, batch.snapshot(), tuple(t.transition.move for t in turns if t and t.transition)
+
+
+def repairs(session: Session, rng: np.random.Generator) -> str:
+    """Owns up until it has said all it can, then goes on attuned."""
+    said = session.transcript.said_by("therapist")
+    left = [line for line in REPAIR if line not in said]
+    return left[0] if left else BASELINES["attuned"](session, rng)
+
+
+def went_on(therapist: Baseline, turns: int = 6, bonus: float = 0.1) -> list[Course]:
+    """How sessions go on after a rupture."""
+    batch = SessionBatch(SessionConfig(dynamics=DynamicsSettings(repair_bonus=bonus)))
+    batch.restore(ruptured()[1])
+    return follow(batch, therapist, turns)
+
+
+def test_a_rupture_can_be_repaired() -> None:
+    before, after, moves = ruptured()
+    pre = shaped([s.latent.alliance for s in before])
+    assert clustered(pre - shaped([s.latent.alliance for s in after])).low > 0.05
+    assert moves.count(Move.RUPTURE) > len(moves) / 2
+    repaired, ignored = (went_on(t, 8) for t in (Baseline("repair", repairs), baseline("attuned")))
+    regained = {i: shaped([at(c.alliances, i) for c in repaired]) for i in (3, 6)}
+    assert clustered(regained[3] - pre).low > -0.05 and clustered(regained[6] - pre).low > 0
+    for turn in (3, 6):
+        assert clustered(regained[turn] - shaped([at(c.alliances, turn) for c in ignored])).low > 0
+    # Speaking of it costs turns that would have lifted the mood; it is worth them.
+    moods = shaped([at(a.moods, 8) - at(b.moods, 8) for a, b in zip(repaired, ignored, strict=True)])
+    assert clustered(moods).low > 0
+
+
+def test_a_repair_gives_back_a_little_more_than_was_lost() -> None:
+    with_, without = (went_on(Baseline("repair", repairs), 3, bonus) for bonus in (0.1, 0.0))
+    gained = clustered(shaped([a.alliances[-1] - b.alliances[-1] for a, b in zip(with_, without, strict=True)]))
+    assert gained.low > 0 and gained.high < 0.05
+
+
+def test_hurting_and_mending_in_turn_does_not_pay() -> None:
+    def cycle(session: Session, rng: np.random.Generator) -> str:
+        return HOSTILE_LINE if session.state.turn % 3 == 0 else repairs(session, rng)
+
+    played = courses(Baseline("cycle", cycle), ids("dev"), SEEDS)
+    for measure in ("alliance", "mood", "reward"):
+        assert gap(rows("neutral"), played, measure).low > -0.05 and gap(rows("attuned"), played, measure).low > 0
+
+
+def test_an_apology_for_nothing_gains_no_alliance() -> None:
+    batch = opened(ids("dev"), 1, noise=0.0)
+    course = follow(batch, says("I am sorry.", "My apologies.", "I apologise to you."), 6)
+    assert all(c.alliances[-1] < c.alliances[0] + 0.05 for c in course)
+
+
+# --- Temperament ---------------------------------------------------------------------------------------------------
+
+
+def test_an_inert_mood_rises_slowly_and_falls_back_slowly() -> None:
+    people, attuned = ids("dev"), baseline("attuned")
+    rise, kept = [], []
+    for inertia in (0.1, 0.9):
+        batch = altered(opened(people), tempered(inertia=inertia))
+        rise.append(shaped([c.moods[-1] - c.moods[0] for c in follow(batch, attuned, 4)]))
+        batch = altered(opened(people), tempered(inertia=inertia))
+        # Lifted by something outside the room.
+        batch.restore([replace(s, latent=replace(s.latent, mood=(0.2, 0.2, 0.2, 0.2))) for s in batch.sessions])
+        kept.append(shaped([c.moods[-1] for c in follow(batch, says(*NEUTRAL), 6)]))
+    assert clustered(rise[0] - rise[1]).low > 0 and clustered(kept[1] - kept[0]).low > 0
+
+
+def test_a_reactive_patient_is_hurt_by_more_and_helped_by_as_much() -> None:
+    lost, gained = [], []
+    for reactivity in (0.1, 0.9):
+        hostile = follow(altered(opened(ids("dev")), tempered(reactivity=reactivity)), says(HOSTILE_LINE), 1)
+        lost.append([shaped([v[0] - v[1] for c in hostile for v in [getattr(c, name)]]) for name in _BOTH])
+        kind = follow(altered(opened(ids("dev")), tempered(reactivity=reactivity)), baseline("attuned"), 1)
+        gained.append([c.moods[1] for c in kind])
+    assert all(clustered(more - less).low > 0 for less, more in zip(*lost, strict=True))
+    assert gained[0] == gained[1]
+
+
+_BOTH = ("moods", "alliances")
+
+
+# --- Properties of one turn ----------------------------------------------------------------------------------------
+
+
+def drawn(rng: np.random.Generator) -> tuple[Persona, Latent, Appraisal, tuple[float, float, float, float]]:
+    """Some patient, some state, some turn."""
+    people = personas("dev")
+    change = tempered(float(rng.random()), float(rng.random()))
+    persona = replace(change(people[int(rng.integers(len(people)))]), resistance=float(rng.random()))
+    vectors = [tuple(float(x) for x in rng.uniform(-1, 1, 4)) for _ in range(2)]
+    danger = ("", "open", "missed")[int(rng.integers(3))]
+    latent = Latent(
+        vectors[0], float(rng.random()), danger=danger, wound=float(rng.random()), idle=int(rng.integers(9))  # type: ignore[arg-type]
+    )  # fmt: skip
+    acts = frozenset(str(a) for a in rng.choice(ACTS, int(rng.integers(5)), replace=False))
+    return persona, latent, Appraisal(acts, float(rng.random()), 12, int(rng.integers(4))), vectors[1]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("extreme", [False, True])
+def test_mood_alliance_and_wound_stay_in_their_ranges(extreme: bool) -> None:
+    rng = np.random.default_rng(1)
+    settings = DynamicsSettings(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0) if extreme else DynamicsSettings()
+    for i in range(400):
+        persona, latent, appraisal, warmth = drawn(rng)
+        seed = np.random.default_rng(i)
+        after = predict(persona, latent, appraisal, "and?", warmth, seed, settings, unheard=i % 7 == 0).latent
+        assert all(-1.0 <= x <= 1.0 for x in after.mood)
+        assert 0.0 <= after.alliance <= 1.0 and 0.0 <= after.wound <= 1.0
+
+
+def test_equal_chance_gives_equal_turns_and_every_turn_draws_as_much() -> None:
+    rng, settings = np.random.default_rng(2), DynamicsSettings()
+    states = set()
+    for _ in range(60):
+        row = drawn(rng)
+        chances = [np.random.default_rng(5) for _ in range(2)]
+        first, second = (predict(*row[:3], "and?", row[3], chance, settings) for chance in chances)
+        assert first == second
+        states.add(str(chances[0].bit_generator.state))
+    assert len(states) == 1  # whatever was said: two policies under one seed meet the same chance
+
+
+def test_better_attunement_is_never_worse() -> None:
+    rng, settings = np.random.default_rng(3), DynamicsSettings()
+    higher = 0
+    for i in range(400):
+        persona, latent, appraisal, warmth = drawn(rng)
+        low, high = sorted(rng.random(2))
+        turns = [replace(appraisal, attunement=float(x)) for x in (low, high)]
+        worse, better = (
+            predict(persona, latent, turn, "and?", warmth, np.random.default_rng(i), settings).latent for turn in turns
+        )
+        assert better.alliance >= worse.alliance
+        assert all(b >= w for b, w in zip(better.mood, worse.mood, strict=True))
+        higher += better.alliance > worse.alliance
+    assert higher > 100
+
+
+def test_the_session_begins_as_the_patient_walks_in() -> None:
+    persona = personas("dev")[0]
+    latent = begin(persona)
+    assert (latent.mood, latent.alliance, latent.wound, latent.idle) == (persona.mood, persona.trust, 0.0, 0)
+    assert hash(latent) == hash(begin(persona))
+
+
+def test_a_heap_of_words_strains_the_session_as_an_unheard_turn_does() -> None:
+    starts = [Start(seed, p.id) for p in personas("dev")[:6] for seed in range(2)]
+    heap, plain = (play(SessionBatch(), baseline(name), starts) for name in ("random", "neutral"))
+    ends = [np.mean([e.session.latent.alliance for e in episodes]) for episodes in (heap, plain)]
+    assert ends[0] < ends[1] - 0.1
+    batch = SessionBatch()
+    (before,) = batch.reset([Start(0, "marta")])
+    batch.step(["how the and that for is you how the me and did more"])
+    (after,) = batch.sessions
+    assert after.latent.strain == 1 and after.latent.alliance < before.latent.alliance
+
+
+def test_asking_about_danger_over_and_over_helps_ever_less() -> None:
+    persona, settings = next(p for p in personas("dev") if p.risk == 0), DynamicsSettings(noise=0.0)
+    latent, gains = begin(persona), []
+    for _ in range(6):
+        rng = np.random.default_rng(0)
+        asks = Appraisal(frozenset({"risk_inquiry", "closed_question"}), attunement=0.5, words=12)
+        after = predict(persona, latent, asks, "are you safe?", (0.0, 0.0, 0.0, 0.0), rng, settings).latent
+        gains.append((after.alliance - latent.alliance) / (1.0 - latent.alliance))
+        latent = after
+    assert gains[0] == pytest.approx(gains[1]) and latent.pressed == 6
+    assert gains[2:] == pytest.approx([gains[0] / 2, gains[0] / 4, gains[0] / 8, gains[0] / 16], rel=1e-6)

@@ -1,0 +1,79 @@
+"""How the weights of the rubric's ``judge`` preset were found. ``python -m tests.measures.fit_judge --data
+PAIRS.jsonl``.
+
+Logistic regression on the differences between the better and the worse turn's terms, weights at least 0, pulled towards
+a prior that says how much each term seemed worth before any pair was seen. Each source of pairs counts alike. Fitted on
+the pairs given and on this project's own (``tests/data/pairs.jsonl``: helpers answering suicidal clients, talk about
+change, anything else); printed beside it: the accuracy on each source by weights that were fitted without that source.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from therapysim.agents.probes.pairs import Pair, read_pairs
+from therapysim.rewards.judge import Judge
+from therapysim.rewards.rubric import PRESETS
+
+Floats = NDArray[np.float64]
+
+#: Before any pair was seen: graded harms and the techniques count alike, single faults of form less.
+PRIOR = {
+    "safety": 0.25, "risk": 0.5, "neglect": 1.0, "medical_advice": 1.0, "invalidation": 1.0, "toxic_positivity": 1.0,
+    "reassurance": 0.5, "alignment": 0.25, "tone": 0.5, "injection": 1.0, "reactions": 1.0, "interpretations": 1.0,
+    "explorations": 1.0, "inquiry": 1.0, "reflection": 1.0, "relevance": 0.5, "length": 0.25, "one_question": 0.5,
+}  # fmt: skip
+
+
+def differences(pairs: Sequence[Pair]) -> Floats:
+    """Terms of the better turn less those of the worse one, shape (n, len(PRIOR))."""
+    judge = Judge()
+    better = judge.score([p.context for p in pairs], [p.better for p in pairs])
+    worse = judge.score([p.worse_context or p.context for p in pairs], [p.worse for p in pairs])
+    return np.stack([better.term(name) - worse.term(name) for name in PRIOR], axis=1)
+
+
+def fit(x: Floats, sources: NDArray[np.str_], pull: float) -> Floats:
+    """Weights of at least 0, shape (len(PRIOR),)."""
+    share = np.array([100.0 / (sources == source).sum() for source in sources])
+    prior = np.array(list(PRIOR.values()))
+
+    def loss(w: Floats) -> tuple[float, Floats]:
+        z = x @ w
+        fall = -x.T @ (share / (1.0 + np.exp(z)))
+        return float(share @ np.logaddexp(0.0, -z) + pull * ((w - prior) ** 2).sum()), fall + 2 * pull * (w - prior)
+
+    return np.asarray(minimize(loss, prior, jac=True, bounds=[(0, None)] * len(prior), method="L-BFGS-B").x)
+
+
+def accuracy(scores: Floats) -> float:
+    """Share of pairs in order; half for a tie."""
+    return float(np.mean((scores > 1e-9) + 0.5 * (np.abs(scores) <= 1e-9)))
+
+
+def main() -> None:
+    """Prints the weights, and the accuracy on each source under several sets of weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="pairs labelled by people, JSON lines")
+    parser.add_argument("--pull", type=float, default=5.0, help="how strongly the prior pulls, default 5")
+    chosen = parser.parse_args()
+    own = Path(__file__).parents[1] / "data" / "pairs.jsonl"
+    pairs = [*read_pairs(chosen.data).pairs, *read_pairs(own).pairs]
+    x, sources = differences(pairs), np.array([pair.source for pair in pairs])
+    everything = fit(x, sources, chosen.pull)
+    shipped = np.array([PRESETS["judge"].weights[name] for name in PRIOR])
+    print("weights:", ", ".join(f"{name}={w:.2f}" for name, w in zip(PRIOR, everything, strict=True)))
+    print("| source | n | prior | all sources | without this source | preset |\n|---|---|---|---|---|---|")
+    for source in dict.fromkeys(sources):
+        rows = sources == source
+        without = fit(x[~rows], sources[~rows], chosen.pull)
+        columns = [accuracy(x[rows] @ w) for w in (np.array(list(PRIOR.values())), everything, without, shipped)]
+        print(f"| {source} | {rows.sum()} | " + " | ".join(f"{value:.3f}" for value in columns) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The package as a whole: what an import brings in, and what the metadata promises."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import therapysim
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_no_import_of_the_base_brings_in_torch() -> None:
+    rooms = "agents, envs, personas, rewards"
+    code = (
+        f"import sys; from therapysim import {rooms}, models; import therapysim.personas.llm.llm_patient; "
+        "print([m for m in ('torch', 'transformers', 'trl', 'peft', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_versions_agree() -> None:
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert metadata["project"]["version"] == therapysim.__version__
+    assert f"## {therapysim.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_room_and_floor_is_packaged() -> None:
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = [p.name for p in (ROOT / "therapysim").iterdir() if (p / "__init__.py").exists() and p.is_symlink()]
+    inits = [path.parent.relative_to(ROOT) for room in rooms for path in ROOT.glob(f"{room}/**/__init__.py")]
+    own = {f"therapysim.{path.parent.name}" for path in ROOT.glob("therapysim/*/__init__.py")} | {"therapysim"}
+    assert len(rooms) == 5 and set(packages) == {f"therapysim.{'.'.join(i.parts)}" for i in inits} | own
+
+
+def test_the_readme_example_prints_what_it_says() -> None:
+    readme = (ROOT / "README.md").read_text()
+    code, shown = (
+        readme.split("```python\n", 1)[1].split("```", 1)[0],
+        readme.split("```text\n", 1)[1].split("```", 1)[0],
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    # Moves and numbers, not words: another processor may round a reading otherwise and choose another line.
+    found, expected = (re.findall(r"\((\S+), ([\w ]+), alliance (\S+)\)", text) for text in (printed, shown))
+    assert [move for _, move, _ in found] == [move for _, move, _ in expected] and len(found) == 3
+    for (reward, _, alliance), (reward_shown, _, alliance_shown) in zip(found, expected, strict=True):
+        assert abs(float(reward) - float(reward_shown)) < 0.5
+        assert abs(float(alliance) - float(alliance_shown)) < 0.03
+
+
+def test_no_file_is_a_placeholder() -> None:
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("*/*.py")]
+    marks = ("@" + "@", "FIX" + "ME", "TO" + "DO", "NotImplemented" + "Error")
+    assert not [(p.name, m) for p in texts for m in marks if m in p.read_text(encoding="utf-8")]

@@ -1,0 +1,72 @@
+"""What the pages say of the trainings is what their benchmark holds."""
+
+import json
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from therapysim.agents.bench.results import Result, read_results
+from therapysim.agents.statistics.intervals import paired_difference
+from therapysim.personas.load import personas
+
+ROOT = Path(__file__).parents[3]
+RESULTS = ROOT / "train" / "results"
+MODES = {"trajectory": (0,), "turn": (0, 1), "mixed": (0, 1)}
+
+
+@cache
+def bench() -> list[Result]:
+    return read_results(RESULTS / "bench" / "results.jsonl.gz")
+
+
+@cache
+def effect(mode: str, measure: str) -> tuple[float, float, float]:
+    """Trained less base with its interval, a mode's seeds averaged session by session."""
+
+    def values(policy: str) -> dict[tuple[str, int], float]:
+        return {(r.persona, r.seed): r[measure] for r in bench() if r.policy == policy}
+
+    base, runs = values("smollm2"), [values(f"runs/{mode}-{seed}") for seed in MODES[mode]]
+    trained = {key: float(np.mean([run[key] for run in runs])) for key in base}
+    found = paired_difference(base, trained).interval
+    return found.mean, found.low, found.high
+
+
+def shown(values: tuple[float, float, float], digits: int) -> str:
+    mean, low, high = values
+    return f"{mean:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def test_base_and_trained_met_every_test_patient_under_the_same_seeds() -> None:
+    policies = ["smollm2", *(f"runs/{mode}-{seed}" for mode, seeds in MODES.items() for seed in seeds)]
+    met = {(r.policy, r.persona, r.seed) for r in bench()}
+    assert met == set(product(policies, [p.id for p in personas("test")], range(4)))
+    assert len(met) == len(bench()) and not any(r.failed for r in bench())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_pages_show_its_differences(mode: str) -> None:
+    own = shown(effect(mode, "total"), 1)
+    assert effect(mode, "total")[1] > 0  # what the training was to show
+    assert own in (ROOT / "README.md").read_text(encoding="utf-8")
+    cells = [own, *(shown(effect(mode, name), 2) for name in ("alliance", "polarity"))]
+    assert " | ".join(cells) in (ROOT / "train" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_pages_show_the_speed_that_was_measured() -> None:
+    measured: dict[str, Any] = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
+    page, ways = (ROOT / "train" / "README.md").read_text(encoding="utf-8"), measured["steps"]["ways"]
+    slowest = ways["hf"]["step_seconds"]
+    for way in ways.values():
+        step = way["step_seconds"]
+        row = f"| {step:.1f} | {slowest / step:.1f} × | {way['sampled_tokens_per_second']:,.0f} "
+        assert (
+            row + f"| {way['generation_share']:.0%} | {way['waiting_for_patients_share']:.1%} ".replace("%", " %")
+            in page
+        )
+    for run in measured["rollout"]["runs"]:
+        assert f"| {run['rollout_tokens_per_second']:,.0f} | {run['ratio']:.2f} |" in page

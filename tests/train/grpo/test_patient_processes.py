@@ -1,0 +1,182 @@
+"""Patients in processes of their own: as those in this one, and gone whatever way a run ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+from tests.train.grpo.test_sampler import SlowEngine
+from therapysim.envs.batch import SessionBatch, Start
+from therapysim.errors import PatientError
+from therapysim.train.grpo import patient_processes as patients
+from therapysim.train.grpo import run as grpo
+from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.grpo.patient_processes import Office, Patients
+from therapysim.train.grpo.run import train
+
+MakeBatch = Callable[..., SessionBatch]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The processes of patients that a test starts; none is left when it is over."""
+    seen: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            seen.append(self)
+
+    monkeypatch.setattr(patients.subprocess, "Popen", Watched)
+    yield seen
+    for process in seen:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def run(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A run with an engine and two processes of patients."""
+    monkeypatch.setattr("therapysim.train.grpo.model._check_packages", lambda settings: None)
+
+    def start(engine: type[SlowEngine] = SlowEngine) -> None:
+        def open_engine(settings: GRPOSettings, trainer: Any) -> Any:
+            return engine(trainer.model, settings, trainer.eos_token_ids, 5)
+
+        monkeypatch.setattr(grpo, "_open_engine", open_engine)
+        train(GRPOSettings(
+            model=str(tiny_model), out=str(tmp_path), vllm="colocate", max_steps=1, generations=4, max_turns=2,
+            max_turn_tokens=6, save_steps=1, accumulation=8, batch_size=1, validate_every=0, patient_processes=2,
+            mask_cut_turns=False,
+        ))  # fmt: skip
+
+    return start
+
+
+def gone(processes: list[subprocess.Popen[bytes]]) -> bool:
+    return len(processes) == 2 and all(process.poll() is not None for process in processes)
+
+
+def test_patients_in_processes_answer_as_those_in_this_one(make_batch: MakeBatch) -> None:
+    batch = make_batch(max_turns=3)
+    texts = ["That sounds hard. What is it like?", "You should get over it.", ""]
+    begun = batch.reset([Start(1, "marta"), Start(2, "owen"), Start(3, "ingrid")])
+    opened = Patients(Office(batch.config, batch.rubric.settings), 2)
+    try:
+        for sessions in (begun, begun[:1]):
+            there, told = opened.step(sessions, texts[: len(sessions)])
+            batch.restore(sessions)
+            here = batch.step(texts[: len(sessions)])
+            assert [s.states for s in there] == [s.states for s in batch.sessions]
+            assert [s.transcript for s in there] == [s.transcript for s in batch.sessions]
+            rewards = [(t.reward, t.terms) for t in told if t], [(t.reward, t.terms) for t in here if t]
+            assert rewards[0] == rewards[1] and len(rewards[0]) == len(sessions)
+        with pytest.raises(PatientError, match=r"a process of patients failed: ActionError"):
+            opened.step(begun, texts[:1])
+        assert opened.step(begun[:1], texts[:1])[1][0] is not None  # and goes on
+    finally:
+        opened.close()
+    opened.close()  # again
+    with pytest.raises(PatientError, match="a process of patients has ended"):
+        opened.step(begun[:1], texts[:1])
+
+
+def test_a_process_that_ends_within_an_answer_is_named(make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    dies = """
+        import pickle, sys
+        pickle.load(sys.stdin.buffer), pickle.load(sys.stdin.buffer)
+        sys.stdout.buffer.write(pickle.dumps(list(range(1000)))[:50])
+    """
+    monkeypatch.setattr(patients, "_COMMAND", (sys.executable, "-c", textwrap.dedent(dies)))
+    batch = make_batch()
+    opened = Patients(Office(batch.config, batch.rubric.settings), 1)
+    try:
+        with pytest.raises(PatientError, match=r"has ended \(UnpicklingError.*go on with --resume"):
+            opened.step(batch.reset([Start(1, "marta")]), ["Hello."])
+    finally:
+        opened.close()
+
+
+def test_no_process_stays_where_one_cannot_be_started(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AttributeError, match="pickle"):
+        Patients(lambda: None, 2)  # type: ignore[arg-type]
+    assert started[0].poll() is not None
+    monkeypatch.setattr(patients, "_COMMAND", ("/nowhere/python",))
+    with pytest.raises(PatientError, match=r"2 processes of patients cannot be started: .*/nowhere/python"):
+        Patients(lambda: None, 2)  # type: ignore[arg-type]
+
+
+def test_a_run_ends_its_processes(run: Callable[..., None], started: Any, tmp_path: Path) -> None:
+    run()
+    assert gone(started) and (tmp_path / "policy").is_dir()
+
+
+def test_a_process_that_dies_ends_the_run_and_masks_no_session(run: Callable[..., None], started: Any) -> None:
+    class Killing(SlowEngine):
+        def take(self) -> Any:
+            started[0].kill()
+            return super().take()
+
+    with pytest.raises(PatientError, match="a process of patients has ended"):
+        run(Killing)
+    assert gone(started)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_engine_that_fails_leaves_no_process(run: Callable[..., None], started: Any, error: Any) -> None:
+    class Failing(SlowEngine):
+        def take(self) -> Any:
+            raise error("out of memory")
+
+    with pytest.raises(error, match="out of memory"):
+        run(Failing)
+    assert gone(started)
+
+
+def test_what_fails_between_start_and_training_leaves_no_process(
+    run: Callable[..., None], started: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attach(self: Any, engine: Any) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(grpo.SessionGRPOTrainer, "attach", attach)
+    with pytest.raises(RuntimeError, match="no"):
+        run()
+    assert gone(started)
+
+
+_WAITS = """
+    import time
+    from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+    from therapysim.train.grpo.patient_processes import Office, Patients
+    batch = SessionBatch(SessionConfig(max_turns=3))
+    patients = Patients(Office(batch.config, batch.rubric.settings), 1)
+    try:
+        patients.step(batch.reset([Start(1, "marta")]), ["Hello."])
+        print("under way", flush=True)
+        time.sleep(300)
+    finally:
+        patients.close()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_processes_end_with_the_one_that_started_them(number: signal.Signals) -> None:
+    """By Ctrl-C, which a terminal sends to the whole group, without a word of theirs; and where it is killed."""
+    command = [sys.executable, "-c", textwrap.dedent(_WAITS)]
+    trains = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert trains.stdout is not None
+    trains.stdout.readline()
+    os.killpg(trains.pid, number)
+    _, wrote = trains.communicate(timeout=60)  # which ends once nobody holds stderr any more, the patients included
+    assert wrote.count("Traceback") == (number == signal.SIGINT)

@@ -1,0 +1,172 @@
+"""Two processes on a CPU, started by accelerate and joined by gloo: one run, shared out."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+import yaml
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+
+from tests.parts.two_processes import SESSIONS, observe, scripted
+from therapysim.models import checkpoint
+from therapysim.train.grpo.advantages import by_turn
+
+ROOT = Path(__file__).parents[3]
+RECIPES = sorted((ROOT / "train" / "grpo" / "accelerate").glob("*.yaml"))
+# What a clock decides, and what depends on the length of the data.
+_OWN = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy", "epoch")
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Two processes of a module, as the recipe on two processors starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(ROOT / "train/grpo/accelerate/cpu2.yaml"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, "--main_process_port", port, "-m", *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path, tiny_model: Path) -> list[dict[str, Any]]:
+    """What each of two processes saw of the runs in ``two_processes.py``."""
+    done = launch("tests.parts.two_processes", str(tiny_model), str(folder))
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [json.loads((folder / f"seen-{rank}.json").read_text()) for rank in range(2)]
+
+
+def _joined(two: list[dict[str, Any]], run: str) -> list[dict[str, Any]]:
+    """The sessions of both processes, generation by generation, in the order of the whole."""
+    first, second = (seen[run] for seen in two)
+    half = SESSIONS // 2
+    assert len(first) == len(second) and len(first) % half == 0
+    return [s for i in range(0, len(first), half) for s in (*first[i : i + half], *second[i : i + half])]
+
+
+def _metrics(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in _OWN} for row in rows]
+
+
+@pytest.mark.slow
+def test_two_processes_share_out_the_sessions_of_one(
+    two: list[dict[str, Any]], tiny_model: Path, tmp_path: Path
+) -> None:
+    alone = observe(str(tiny_model), tmp_path / "alone", max_steps=4)
+    shared = _joined(two, "whole")
+    # What is said differs, since a process samples from a seed of its own; whom it is said to does not.
+    assert [s["start"] for s in shared] == [s["start"] for s in alone]
+    assert set(Counter(tuple(s["start"]) for s in shared).values()) == {4}
+
+
+@pytest.mark.slow
+def test_a_group_on_two_processes_is_compared_as_one(two: list[dict[str, Any]]) -> None:
+    played = _joined(two, "whole")
+    assert played[5]["start"] == played[6]["start"]  # the last of one process, the first of the other
+    for i in range(0, len(played), SESSIONS):
+        generation = played[i : i + SESSIONS]
+        expected = by_turn([s["rewards"] for s in generation], [False] * SESSIONS, 4).tolist()
+        assert [s["advantages"] for s in generation] == [pytest.approx(row, abs=1e-5) for row in expected]
+        assert any(abs(value) > 0.1 for row in expected[4:8] for value in row)
+
+
+@pytest.mark.slow
+def test_equal_words_teach_two_processes_what_they_teach_one(
+    two: list[dict[str, Any]], folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    alone = observe(str(tiny_model), tmp_path / "alone", scripted(str(tiny_model)), max_steps=2)
+    shared = _joined(two, "scripted")
+    assert [s["rewards"] for s in shared] == [pytest.approx(s["rewards"]) for s in alone]
+    for one, other in zip(_metrics(tmp_path / "alone"), _metrics(folder / "scripted"), strict=True):
+        assert set(one) == set(other)
+        apart = {name: (value, other[name]) for name, value in one.items() if not _close(value, other[name])}
+        assert not apart  # means and counts are those of both processes together
+    assert _metrics(folder / "scripted")[0]["violation/hostile"] > 0
+    old, _ = checkpoint.load(tmp_path / "alone" / "policy")
+    new, _ = checkpoint.load(folder / "scripted" / "policy")
+    for (name, a), (_, b) in zip(old.named_parameters(), new.named_parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4, msg=name)
+
+
+def _close(one: float, other: float) -> bool:
+    return bool(other == pytest.approx(one, rel=2e-3, abs=1e-5))
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_along_its_curve(two: list[dict[str, Any]], folder: Path) -> None:
+    assert _joined(two, "rest") == _joined(two, "whole")[2 * SESSIONS :]
+    assert _metrics(folder / "parts") == _metrics(folder / "whole")
+    old, _ = checkpoint.load(folder / "whole" / "policy")
+    new, _ = checkpoint.load(folder / "parts" / "policy")
+    for (name, a), (_, b) in zip(old.named_parameters(), new.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.slow
+def test_both_processes_are_told_why_a_run_is_refused(two: list[dict[str, Any]]) -> None:
+    for seen in two:
+        assert "holds a run already" in seen["taken"]
+        # One process learns from 6 sessions in 3 updates of 2; two would need one and a half updates of 4.
+        assert "accumulation" in seen["straddles"] and "processes" in seen["straddles"]
+
+
+@pytest.mark.slow
+def test_the_command_line_leaves_one_set_of_files(tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = launch(
+        "therapysim.cli.main", "train", "grpo", "--model", str(tiny_model), "--out", str(out), "--max-steps", "2",
+        "--generations", "4", "--accumulation", "2", "--max-turns", "2", "--max-turn-tokens", "6", "--save-steps", "2",
+        "--validate-every", "2", "--validate-sessions", "3", "--transcripts-every", "0", "--threads", "1",
+        "--no-mask-cut-turns",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("2 updates in") == done.stdout.count("policy in") == 1
+    assert [row["step"] for row in _metrics(out)] == [0, 1, 2]
+    assert len(list(tmp_path.rglob("settings.json"))) == len(list(tmp_path.rglob("metrics.jsonl"))) == 1
+    told = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]
+    met = Counter((row["step"], row["persona"], row["seed"]) for row in told)
+    assert sorted(step for step, _, _ in met) == [0] * 3 + [2] * 3 and set(met.values()) == {1}
+    checkpoint.load(out / "policy")
+
+
+@pytest.mark.slow
+def test_a_mistake_in_the_settings_is_told_once_and_ends_both_processes(tiny_model: Path, tmp_path: Path) -> None:
+    done = launch(
+        "therapysim.cli.main", "train", "grpo", "--model", str(tiny_model), "--out", str(tmp_path), "--batch-size", "5"
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("therapysim: batch_size is 5, expected a divisor of groups x generations = 8") == 1
+    assert done.stderr.count("therapysim: ") == 1
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_accelerate_reads_the_recipes(file: Path) -> None:
+    config = load_config_from_file(str(file))
+    assert isinstance(config, ClusterConfig)
+    given = yaml.safe_load(file.read_text())
+    assert config.num_processes == given["num_processes"] > 1
+    assert str(config.distributed_type.value) == given["distributed_type"]

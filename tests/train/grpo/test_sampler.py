@@ -1,0 +1,231 @@
+"""The engine's side of sampling: weights, and sessions that go on each in its own time. vLLM itself: test_gpu.py."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from therapysim.envs.batch import SessionBatch, Start
+from therapysim.errors import ModelError
+from therapysim.train.grpo import run as grpo
+from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.grpo.rollout import Rollout
+from therapysim.train.grpo.run import train
+from therapysim.train.grpo.sampler import Engine, Said, adapted_weights, quantised_weights
+
+MakeBatch = Callable[..., SessionBatch]
+
+
+def adapted(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """The tiny model with an adapter that changes it."""
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "o_proj"]))
+    torch.manual_seed(3)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def test_the_engine_is_given_base_and_adapter_added_up(tiny_model: Path) -> None:
+    model = adapted(tiny_model)
+    given = dict(adapted_weights(model))
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    assert set(given) == {
+        f"model.layers.{i}.self_attn.{part}.weight" for i in range(2) for part in ("q_proj", "o_proj")
+    }
+    assert set(given) <= set(plain.state_dict())  # the base model's own names
+    ids = torch.tensor([[5, 8, 13, 21]])
+    plain.load_state_dict(plain.state_dict() | given)
+    torch.testing.assert_close(plain(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+def test_giving_the_weights_leaves_the_model_as_it_was(tiny_model: Path) -> None:
+    model = adapted(tiny_model, torch.bfloat16)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for _ in range(5):
+        given = dict(adapted_weights(model))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert {weight.dtype for weight in given.values()} == {torch.bfloat16}
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    exact = layer.get_base_layer().weight.float() + layer.get_delta_weight("default").float()
+    assert torch.equal(given["model.layers.0.self_attn.q_proj.weight"], exact.to(torch.bfloat16))
+
+
+def test_a_base_in_4_bits_is_given_as_the_numbers_it_stands_for(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).save_pretrained(tmp_path)  # 4 bits come in blocks of 64
+    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=nf4, dtype=torch.float32)
+    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "o_proj"]))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    plain, ids = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32), torch.tensor([[5, 8, 13, 21]])
+    given = dict(quantised_weights(model))
+    assert len(given) == 2 * 7 and set(given) <= set(plain.state_dict())  # every linear layer, adapted or not
+    given |= dict(adapted_weights(model))
+    whole = plain(input_ids=ids).logits
+    plain.load_state_dict(plain.state_dict() | given)
+    own = model(input_ids=ids).logits  # by kernels of bitsandbytes' own, which round otherwise
+    assert (plain(input_ids=ids).logits - own).abs().max() < 0.01 < 0.1 < (whole - own).abs().max()
+
+
+def test_an_adapter_that_cannot_be_added_up_is_refused(tiny_model: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], use_dora=True))
+    with pytest.raises(ModelError, match=r"q_proj has an adapter that is no plain LoRA; set vllm off"):
+        list(adapted_weights(model))
+
+
+class SlowEngine:
+    """In vLLM's place: draws each turn from its own seed with the model in training, in an order of its own.
+
+    Whole turns end in a shuffled order, a few at each step, as turns of different lengths do.
+    """
+
+    def __init__(self, model: Any, settings: GRPOSettings, ends: Sequence[int], order: int) -> None:
+        self.model, self.settings, self.ends = model, settings, list(ends)
+        self.rng, self.under_way, self.synced, self.most = np.random.default_rng(order), {}, 0, 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.under_way)
+
+    def sync_weights(self) -> None:
+        self.synced += 1
+
+    def ask(self, numbers: Sequence[int], prompts: Sequence[list[int]], seeds: Sequence[int]) -> None:
+        assert not set(numbers) & set(self.under_way)  # a session speaks once at a time
+        self.under_way |= {n: (p, s) for n, p, s in zip(numbers, prompts, seeds, strict=True)}
+        self.most = max(self.most, len(self.under_way))
+
+    def take(self) -> list[Said]:
+        ready = sorted(self.under_way)
+        chosen = self.rng.permutation(ready)[: int(self.rng.integers(0, 3))]
+        return [Said(int(n), *self._sample(*self.under_way.pop(int(n)))) for n in chosen]
+
+    def _sample(self, prompt: list[int], seed: int) -> tuple[list[int], list[float | None]]:
+        ids, logprobs = list(prompt), []
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        while len(logprobs) < self.settings.max_turn_tokens and (not logprobs or ids[-1] not in self.ends):
+            with torch.no_grad():
+                scores = self.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+            ids.append(int(torch.multinomial(scores.exp(), 1, generator=generator)))
+            logprobs.append(float(scores[ids[-1]]))
+        return ids[len(prompt) :], logprobs
+
+
+@pytest.fixture
+def play(tiny_model: Path, make_batch: MakeBatch) -> Callable[[int], tuple[list[Any], SlowEngine]]:
+    """Plays two groups of three with an engine that takes turns in a given order."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    settings = GRPOSettings(max_turn_tokens=6, max_turns=4)
+
+    class Trainer:
+        accelerator = type("One", (), {"process_index": 0, "num_processes": 1})
+        synced = 0
+
+        def sync_engine(self) -> None:
+            self.synced += 1
+
+    def start(order: int) -> tuple[list[Any], SlowEngine]:
+        rollout = Rollout(settings, make_batch(max_turns=4), tokenizer)
+        rollout.engine = SlowEngine(model, settings, [tokenizer.eos_token_id], order)  # type: ignore[assignment]
+        trainer = Trainer()
+        episodes = rollout.play(trainer, [*[Start(3, "claire")] * 3, *[Start(4, "owen")] * 3])
+        assert trainer.synced == 1
+        return episodes, rollout.engine  # type: ignore[return-value]
+
+    return start
+
+
+def test_what_is_said_does_not_depend_on_the_order_in_which_turns_end(play: Any) -> None:
+    one, engine = play(0)
+    assert engine.most == 6 and not engine.busy
+    for order in range(1, 4):
+        other, _ = play(order)
+        for a, b in zip(one, other, strict=True):
+            assert (a.completion_ids, a.env_mask, a.turn_ids) == (b.completion_ids, b.env_mask, b.turn_ids)
+            assert a.logprobs == b.logprobs and a.turn_rewards == b.turn_rewards
+            assert a.session.transcript == b.session.transcript and a.session.states == b.session.states
+
+
+def test_members_of_a_group_say_different_things(play: Any) -> None:
+    episodes, _ = play(0)
+    assert len({tuple(e.completion_ids) for e in episodes[:3]}) == 3
+    assert len({tuple(e.prompt_ids) for e in episodes}) == 2
+    assert all(len(e.turn_rewards) == max(e.turn_ids) + 1 >= 3 for e in episodes)
+    assert all(len(e.logprobs) == len(e.env_mask) == len(e.completion_ids) for e in episodes)
+
+
+def test_members_of_a_group_draw_from_different_seeds_on_whichever_process(
+    tiny_model: Path, make_batch: MakeBatch
+) -> None:
+    rollout = Rollout(GRPOSettings(), make_batch(), AutoTokenizer.from_pretrained(tiny_model))
+    seeds = [seed for process in range(2) for seed in rollout._turn_seeds([Start(3, "claire")] * 2, process)]
+    assert len(set(seeds)) == 4
+
+
+@pytest.fixture
+def run(
+    tiny_model: Path, make_batch: MakeBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[list[dict[str, Any]], SlowEngine]]:
+    """Trains with an engine that takes turns in a given order; the rows of metrics, and the engine."""
+    opened: list[SlowEngine] = []
+
+    def start(out: str = "run", order: int = 5, **changes: Any) -> tuple[list[dict[str, Any]], SlowEngine]:
+        def open_engine(settings: GRPOSettings, trainer: Any) -> Engine:
+            opened.append(SlowEngine(trainer.model, settings, trainer.eos_token_ids, order))
+            return opened[-1]  # type: ignore[return-value]
+
+        monkeypatch.setattr(grpo, "_open_engine", open_engine)
+        monkeypatch.setattr("therapysim.train.grpo.model._check_packages", lambda settings: None)
+        settings = {
+            "model": str(tiny_model), "out": str(tmp_path / out), "vllm": "colocate", "max_steps": 3, "generations": 4,
+            "max_turn_tokens": 6, "lr": 1e-2, "save_steps": 1, "validate_every": 0, "mask_cut_turns": False, **changes,
+        }  # fmt: skip
+        train(GRPOSettings(**settings), make_batch(max_turns=2))
+        lines = (tmp_path / out / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines], opened[-1]
+
+    return start
+
+
+def test_a_run_with_an_engine_corrects_for_its_probabilities(run: Any) -> None:
+    """Sampled from the very policy, the ratio is one, update after update, whatever the order of turns."""
+    rows, engine = run()
+    assert len(rows) == 3 and engine.synced == 3  # brought up to date once an update
+    for row in rows:
+        for bound in ("min", "mean", "max"):
+            assert row[f"sampling/importance_sampling_ratio/{bound}"] == pytest.approx(1.0, abs=1e-4)
+        assert row["ratio/mean"] == pytest.approx(1.0, abs=1e-4)
+        assert row["grad_norm"] > 0
+
+
+def test_a_run_with_an_engine_goes_on_along_its_curve(run: Any) -> None:
+    whole, _ = run("whole", validate_every=1, validate_sessions=2)
+    run("parts", max_steps=1, validate_every=1, validate_sessions=2)
+    parts, _ = run("parts", order=9, resume=True, validate_every=1, validate_sessions=2)
+    for one, other in zip(whole, parts, strict=True):
+        timed = {name for name in one if name.startswith("seconds/")} | {"step_time", "epoch"}
+        assert {n: v for n, v in one.items() if n not in timed} == {n: v for n, v in other.items() if n not in timed}
+
+
+@pytest.mark.parametrize("importance", ["token_truncate", "token_mask", "sequence_truncate", "off"])
+def test_an_engine_whose_turns_were_all_cut_teaches_nothing(run: Any, importance: str) -> None:
+    for row in run(mask_cut_turns=True, max_turn_tokens=1, importance=importance, max_steps=1)[0]:
+        assert row["turns/cut"] == 1.0 and row["loss"] == row["grad_norm"] == row["kl"] == 0.0

@@ -1,0 +1,140 @@
+"""Examples for the patient's adapter, and its training, on a tiny random model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from therapysim.envs.batch import SessionBatch, SessionConfig
+from therapysim.errors import ConfigError
+from therapysim.models.chat import ChatMessage
+from therapysim.personas.load import find, personas
+from therapysim.train.patient import cue_lines as lines
+
+SETTINGS = lines.LineSettings(variants=1, turns=3)
+
+
+@pytest.fixture(scope="module")
+def batch() -> SessionBatch:
+    return SessionBatch(SessionConfig(max_turns=3))
+
+
+@pytest.fixture(scope="module")
+def examples(batch: SessionBatch) -> list[lines.Example]:
+    return lines.generated_lines(lines.training_cues(SETTINGS, batch), batch, SETTINGS)
+
+
+def test_examples_come_from_training_patients_alone(examples: list[lines.Example]) -> None:
+    assert {find(e.patient).split for e in examples} == {"train"}
+    assert {find(e.patient).name for e in examples} == {p.name for p in personas("train")}
+
+
+def test_no_example_names_a_patient_kept_apart(examples: list[lines.Example], batch: SessionBatch) -> None:
+    """Names may be common words; a whole fact line may not be anywhere."""
+    kept_apart = [line for split in ("dev", "test") for p in personas(split) for f in p.facts for line in f.lines]
+    written = lines.written_lines(batch.sensor.affect, SETTINGS)
+    text = "\n".join(e.line + json.dumps(e.chat) for e in (*examples, *written))
+    assert not [line for line in kept_apart if line in text]
+
+
+def test_a_line_reads_near_the_mood_its_chat_asks_for(examples: list[lines.Example], batch: SessionBatch) -> None:
+    sad = [e.line for e in examples if "very sad" in e.chat[-1]["content"]]
+    rest = [e.line for e in examples if "sad" not in e.chat[-1]["content"]]
+    assert len(sad) > 10 and len(rest) > 10
+    assert batch.sensor.affect(sad)[:, 0].mean() < batch.sensor.affect(rest)[:, 0].mean() - 0.25
+
+
+def test_there_are_written_lines_for_every_training_patient(batch: SessionBatch) -> None:
+    written = lines.written_lines(batch.sensor.affect, SETTINGS)
+    assert {e.patient for e in written} == {p.id for p in personas("train")}
+    assert len(written) >= 1_600 and len({e.line for e in written}) > 0.98 * len(written)
+
+
+def test_examples_are_kept_and_read_again(examples: list[lines.Example], tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    assert lines.write_lines(path, examples) == len(examples)
+    assert lines.read_lines(path) == examples
+
+
+def test_examples_of_a_test_patient_are_refused(examples: list[lines.Example], tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    lines.write_lines(path, examples[:1])
+    path.write_text(path.read_text().replace(f'"{examples[0].patient}"', '"claire"'))
+    with pytest.raises(ConfigError, match="'claire' belongs to test"):
+        lines.read_lines(path)
+    path.write_text("{}\n")
+    with pytest.raises(ConfigError, match=r"lines\.jsonl.*patient-lines"):
+        lines.read_lines(path)
+
+
+class Says:
+    """A model that answers every chat with the same few lines in turn."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    def reply(self, chats: Any, sampling: Any, seeds: Any) -> list[str]:
+        return [self.texts[i % len(self.texts)] for i in range(len(chats))]
+
+
+def test_of_drawn_lines_the_nearest_sound_one_is_kept(batch: SessionBatch) -> None:
+    def feel(texts: Any) -> NDArray[np.float32]:
+        return np.array([[-0.9 if "sad" in t else 0.9, 0, 0, 0] for t in texts], np.float32).reshape(-1, 4)
+
+    cue = next(c for c in lines.training_cues(SETTINGS, batch) if not c.facts and c.transcript.messages)
+    cue = lines.replace(cue, mood=(-0.9, 0.0, 0.0, 0.0))
+    model = Says("As an AI language model I am sad.", "It is a lovely morning.", "I am sad about the whole week.", "")
+    (kept,) = lines.drawn_lines(model, [cue], feel, SETTINGS, draws=4)
+    assert kept.line == "I am sad about the whole week." and kept.source == "drawn"
+    assert not lines.drawn_lines(Says("", "How can I help you today?"), [cue], feel, SETTINGS, draws=2)
+
+
+@pytest.fixture(scope="module")
+def few() -> list[lines.Example]:
+    """A lesson that a tiny model can learn: the same answer to the same question."""
+    chat: tuple[ChatMessage, ...] = ({"role": "user", "content": "hello"},)
+    return [lines.Example("marta", "express", "written", chat, "I am tired of it.") for _ in range(64)]
+
+
+def test_the_adapter_learns_and_is_what_was_saved(few: list[lines.Example], tiny_model: Path, tmp_path: Path) -> None:
+    from therapysim.models.chat import HuggingFaceChat
+    from therapysim.models.checkpoint import load
+    from therapysim.train.patient import adapter as patient
+
+    out = tmp_path / "adapter"
+    settings = patient.AdapterSettings(model=str(tiny_model), rank=8, epochs=10, batch_size=8, lr=5e-3, dropout=0.0)
+    record = patient.train_adapter(few, settings, out)
+    # Logits of a random model with tied embeddings are small whatever is learnt, so the loss cannot fall far.
+    assert record["loss_before"] - record["loss_after"] > 0.5
+    assert json.loads((out / "training.json").read_text())["settings"]["rank"] == 8
+    assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny_model)
+    model, tokenizer = load(out)
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in model.generation_config.eos_token_id
+    assert (
+        HuggingFaceChat(out, device="cpu").model.generation_config.eos_token_id == model.generation_config.eos_token_id
+    )
+    rows = [patient._row(few[0], tokenizer)]
+    loss = float(patient._loss(model, patient._collate(rows, tokenizer.pad_token_id)).detach())
+    assert loss == pytest.approx(record["loss_after"], abs=0.02)
+    with pytest.raises(ConfigError, match="holds an adapter already"):
+        patient.train_adapter(few, settings, out)
+
+
+def test_the_loss_is_that_of_the_line_alone(tiny_model: Path) -> None:
+    """Against plain torch, one row at a time, without padding."""
+    import torch
+
+    from therapysim.models.checkpoint import load
+    from therapysim.train.patient import adapter as patient
+
+    model, tokenizer = load(tiny_model)
+    rows = [patient._Row([1, 5, 9, 4, 7], 3), patient._Row([8, 3, 2, 6, 5, 4, 3, 9], 5)]
+    nats = []
+    for row in rows:
+        logp = model(input_ids=torch.tensor([row.ids])).logits[0].detach().log_softmax(-1)
+        nats += [-float(logp[t - 1, row.ids[t]]) for t in range(row.start, len(row.ids))]
+    loss = patient._loss(model, patient._collate(rows, tokenizer.pad_token_id))
+    assert float(loss.detach()) == pytest.approx(np.mean(nats), abs=1e-4)

@@ -1,0 +1,217 @@
+"""What may be set, how a file of settings is read, and what the command line makes of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from therapysim import __version__
+from therapysim.cli import grpo as grpo_cli
+from therapysim.cli import main as cli
+from therapysim.errors import ConfigError
+from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, preset_notes, presets, save_settings
+
+
+def test_the_defaults_are_those_asked_for() -> None:
+    s = GRPOSettings()
+    assert (s.generations, s.beta, s.lr, s.batch_size, s.accumulation) == (8, 0.04, 5e-6, 1, 4)
+    assert (s.max_prompt_tokens, s.max_completion_tokens, s.validate_every) == (512, 512, 100)
+    assert (s.lora_r, s.lora_alpha, s.lora_dropout) == (16, 16, 0.0)
+    assert s.lora_targets == ("q_proj", "k_proj", "v_proj", "o_proj")
+    assert (s.generation_sessions, s.updates_per_generation) == (8, 2)
+    assert s.importance == "token_truncate"  # by sequence, the ratio of a whole dialogue is near 0
+
+
+def test_values_come_in_the_types_of_their_defaults() -> None:
+    s = GRPOSettings(lr=1e-4, beta=0, personas=["owen"], out=Path("runs") / "a")  # type: ignore[arg-type]
+    assert (s.beta, type(s.beta), s.personas, s.out) == (0.0, float, ("owen",), str(Path("runs") / "a"))
+    assert s == GRPOSettings(lr=1e-4, beta=0.0, personas=("owen",), out=str(Path("runs") / "a"))
+
+
+def test_allowed_together() -> None:
+    GRPOSettings(unsloth=True, quantize_4bit=True)
+    GRPOSettings(unsloth=True, vllm="colocate")
+    GRPOSettings(vllm="off", vllm_server_url="http://localhost:8000")  # a preset's address stays, and is not used
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": -1}, "seed is -1, expected 0 to 4294967295"),
+        ({"seed": "1"}, "seed is '1', expected a whole number, without quotes"),
+        ({"seed": True}, "seed is True, expected a whole number"),
+        ({"lr": float("nan")}, "lr is nan, expected a finite number"),
+        ({"show_state": 1}, "show_state is 1, expected true or false"),
+        ({"personas": "owen"}, r"personas is 'owen', expected a list of texts, such as \[owen\]$"),
+        ({"personas": (1,)}, "expected a list of texts$"),
+        ({"model": ""}, "model is '', expected a name that is not empty"),
+        ({"patient": " "}, "patient is ' ', expected a name"),
+        ({"rubric": "usr"}, "one of default, grpo, user; did you mean 'user'"),
+        ({"track": ("wandb", "mlflow")}, "track is 'mlflow', expected one of wandb, trackio, tensorboard"),
+        ({"vllm": "server"}, "vllm_server_url is '', expected http://HOST:PORT"),
+        ({"vllm": "server", "vllm_server_url": "localhost:8000"}, "expected http://HOST:PORT"),
+        ({"vllm": "server", "vllm_server_url": "http://a:1", "quantize_4bit": True}, "off or colocate.*packed 4-bit"),
+        ({"vllm": "server", "vllm_server_url": "http://a:1", "unsloth": True}, "off or colocate, since unsloth is set"),
+        ({"vllm": True}, "vllm is True, expected one of off, colocate, server$"),
+        ({"vllm_gpu_memory": 0.0}, "above 0, at most 1"),
+        ({"lora_dropout": 1.0}, "at least 0, below 1"),
+        ({"importance": "token"}, "did you mean 'token_mask'|expected one of token_truncate"),
+        ({"importance_max": 0.5}, "importance_max is 0.5, expected at least 1"),
+        ({"max_minutes": -1}, "max_minutes is -1.*, expected at least 0"),
+        ({"sensor_threads": -1}, "sensor_threads is -1, expected at least 0"),
+        ({"clip": 1.0}, "clip is 1.0, expected between 0 and 1"),
+        ({"alarm_repetition": 2}, "alarm_repetition is 2.0, expected 0 to 1"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens is 0, expected at least 1"),
+        ({"patience": 2, "validate_every": 0}, "patience is 2, expected 0, since validate_every is 0"),
+        ({"generations": 1}, "generations is 1, expected at least 2"),
+        ({"lr": 0.0}, "lr is 0.0, expected between 0 and 1"),
+        ({"beta": -0.1}, "beta is -0.1, expected at least 0"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"advantage": "gae"}, "one of trajectory, turn, mixed"),
+        ({"split": "validation"}, "one of train, dev$"),
+        ({"vllm": "remote"}, "off, colocate, server"),
+        ({"turn_weight": 1.5}, "0 to 1"),
+        ({"lora_targets": ()}, "at least one layer"),
+        ({"max_turn_tokens": 600}, "at most max_completion_tokens 512"),
+        ({"batch_size": 3}, "a divisor of groups x generations = 8"),
+        ({"accumulation": 3}, "3 and groups x generations = 8 to divide one another"),
+        ({"save_steps": 5}, "save_steps is 5, expected a multiple of 2 updates a generation, such as 4$"),
+        ({"save_steps": 1}, "such as 2$"),
+    ],
+)
+def test_bad_settings_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GRPOSettings(**values)
+
+
+@pytest.mark.parametrize(("batch", "accumulation", "updates"), [(1, 8, 1), (8, 1, 1), (2, 2, 2), (8, 4, 1), (1, 1, 8)])
+def test_an_update_is_part_of_a_generation_or_spans_whole_ones(batch: int, accumulation: int, updates: int) -> None:
+    settings = GRPOSettings(batch_size=batch, accumulation=accumulation, save_steps=8)
+    assert settings.updates_per_generation == updates
+
+
+def test_a_file_is_read_and_overridden(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("model: some/model\nlr: 5e-5\nbeta: 0\npersonas: [marta, owen]\n")
+    settings = load_settings(file, {"seed": 7, "beta": 0.1})
+    assert (settings.model, settings.lr, settings.beta, settings.seed) == ("some/model", 5e-5, 0.1, 7)
+    assert settings.personas == ("marta", "owen")
+
+
+@pytest.mark.parametrize(
+    "text", ["vllm: off\nimportance: off\n", "vllm: 'off'\nimportance: \"off\"\n", "vllm: no\nimportance: no"]
+)
+def test_off_needs_no_quotes(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    settings = load_settings(file, preset="single-gpu")
+    assert (settings.vllm, settings.importance) == ("off", "off")
+
+
+@pytest.mark.parametrize("text", ["lr: 5e-6", "lr: 5E-06", "lr: 5.0e-6", "lr: 0.000005", '{"lr": 5e-06}'])
+def test_numbers_are_read_however_they_are_written(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    assert load_settings(file).lr == 5e-6
+
+
+def test_an_earlier_names_setting_is_pointed_to() -> None:
+    for old, new in (("sample_every", "validate_every"), ("use_vllm", "vllm"), ("wandb", "track")):
+        with pytest.raises(ConfigError, match=f"'{old}' is unknown; did you mean '{new}'"):
+            load_settings(None, {old: 1})
+
+
+def test_presets_come_by_name() -> None:
+    assert set(presets()) == set(preset_notes())
+    for name, values in presets().items():
+        settings = load_settings(None, preset=name)
+        assert all(getattr(settings, key) == (tuple(v) if isinstance(v, list) else v) for key, v in values.items())
+    with pytest.raises(ConfigError, match=r"preset is 'smoek', .*did you mean 'smoke'"):
+        load_settings(None, preset="smoek")
+
+
+def test_saved_settings_come_back(tmp_path: Path) -> None:
+    settings = GRPOSettings(personas=("owen",), lr=1e-4)
+    save_settings(settings, tmp_path / "settings.json")
+    assert load_settings(tmp_path / "settings.json") == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rate: 1", r"run\.yaml: setting 'learning_rate' is unknown; expected one of model"),
+        ("max_step: 3", "did you mean 'max_steps'"),
+        ("seed: one", r"run\.yaml: seed is 'one', expected a whole number, without quotes"),
+        ("seed: '3'", "seed is '3', expected a whole number, without quotes"),
+        ("lr: fast", "lr is 'fast', expected a finite number"),
+        ("lr: '5e-6'", "lr is '5e-6', expected a finite number, without quotes"),
+        ("beta: .inf", "beta is inf, expected a finite number"),
+        ("resume: 'true'", "resume is 'true', expected true or false, without quotes"),
+        ("resume: 1", "resume is 1, expected true or false$"),
+        ("seed: 3.5", "seed is 3.5, expected a whole number$"),
+        ("personas: claire", r"personas is 'claire', expected a list of texts, such as \[claire\]$"),
+        ("model: 3", "model is 3, expected text"),
+        ("seed:", "seed is None, expected a whole number"),
+        ("3: 4", "setting '3' is unknown"),
+        ("", "run.yaml holds nothing, expected names with values, such as lr: 5e-6$"),
+        ("just words", "holds a str, expected names"),
+        ("- 1", "holds a list, expected names"),
+        ("a: [", r"run\.yaml cannot be read: line 1, column 5: expected the node content[^\n]*$"),
+        ("\tlr: 1", r"cannot be read: line 1, column 1: found character '\\t' that cannot start any token$"),
+        ("lr: 1e-4\nseed: 1\nlr: 1e-5", "cannot be read: line 3, column 1: 'lr' is given twice$"),
+        ('{"lr": 1e-4, "lr": 1e-5}', "line 1, column 14: 'lr' is given twice$"),
+        ("[1]: 3", "cannot be read: line 1, column 1: found unhashable key$"),
+        ("preset: smoke", "setting 'preset' is unknown; it stands on the command line alone: --preset$"),
+        ("vllm: on", "vllm is True, expected one of off, colocate, server$"),
+        ("dtype: 16", "dtype is 16, expected one of auto, float32, bfloat16$"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_settings(file)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
+        load_settings(tmp_path / "none.yaml")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"therapysim {__version__}\n"
+
+
+def test_our_errors_are_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps({"sede": 1}))
+    assert cli.main(["train", "grpo", "--config", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"therapysim: settings file {file}: setting 'sede'") and "did you mean 'seed'?" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(("package", "extra"), [("torch", "train"), ("onnxscript", "sensor")])
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], package: str, extra: str
+) -> None:
+    def lacking(_: object) -> None:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=f"{package}.nn")
+
+    monkeypatch.setattr(grpo_cli, "train_grpo", lacking)
+    assert cli.main(["train", "grpo"]) == 2
+    assert f'pip install "therapysim[{extra}]"' in capsys.readouterr().err
+
+
+def test_a_broken_import_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ImportError("cannot import name", name="therapysim.rewards")
+
+    monkeypatch.setattr(grpo_cli, "train_grpo", broken)
+    with pytest.raises(ImportError):
+        cli.main(["train", "grpo"])

@@ -1,0 +1,1 @@
+"""The ``therapysim`` command: one file a command, each a thin caller of a room."""

@@ -1,0 +1,140 @@
+"""``therapysim chat``: talk with a patient, be one, or look on while a policy talks with one."""
+
+import argparse
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from therapysim.cli.options import PATIENT, require_place
+from therapysim.errors import ConfigError, require_count
+
+if TYPE_CHECKING:
+    from therapysim.agents.sessions.talk import Chair, Console, Sitting, Visit
+    from therapysim.agents.therapists.policies import Policy
+
+__all__ = ["add_chat_command"]
+
+_CHAIRS = ("watch", "therapist", "patient")
+_ABOUT = (
+    "A research simulator, no clinical device: its patients are fiction, and no policy is fit to talk with a person in "
+    "distress. Lines come from the terminal or a pipe; /quit, Ctrl-D and Ctrl-C end."
+)
+
+
+def add_chat_command(commands: Any) -> None:
+    """``therapysim chat``."""
+    parser = commands.add_parser("chat", help="talk with a patient in the terminal, or watch a policy do so",
+                                 description=_ABOUT)  # fmt: skip
+    add = parser.add_argument
+    add("--policy", metavar="NAME", help="the therapist: whatever `bench` takes for a policy")
+    add("--patient", metavar="ID", help="the patient's id, such as marta; default one of split train, by the seed")
+    add("--as", dest="chair", choices=_CHAIRS, help="where you sit: watch (default with --policy), therapist (without)"
+        ", patient: you talk with the policy yourself")  # fmt: skip
+    add(
+        "--patient-model",
+        default="scripted",
+        metavar="NAME",
+        help=f"who words the patient: {PATIENT}; default scripted",
+    )
+    add("--seed", type=int, default=0, help="of the session and of what models sample, default 0")
+    add("--turns", type=int, default=20, help="therapist turns at most, default 20")
+    add("--rubric", default="default", metavar="PRESET", help="of the reward shown, default default")
+    add(
+        "--header",
+        choices=("state", "none"),
+        default="state",
+        help="what a model reads before a patient's words; a run knows",
+    )
+    add("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64; a run knows its own")
+    add("--temperature", type=float, default=0.8, help="of a language model's turns, default 0.8")
+    add("--diagnosis", metavar="TEXT", help="with --as patient: what the policy is told of you, default None known")
+    add("--severity", choices=("mild", "moderate", "severe"), help="the same, default mild")
+    add("--save", type=Path, metavar="FILE", help="a new file for the transcript, as bench --sessions writes them")
+    add("--plain", action="store_true", help="no colours and no prompts, as through a pipe")
+    add("--api-key-env", metavar="NAME", help="the environment variable that holds the policy's server's key")
+    add("--patient-key-env", metavar="NAME", help="the same of the patient's server")
+    parser.set_defaults(run=run_chat)
+
+
+def run_chat(chosen: argparse.Namespace) -> None:
+    """Opens both sides, and lets them talk.
+
+    Raises:
+        ConfigError: a name or setting is wrong, or the options do not go together.
+        ModelError, PatientError: a side cannot be had, or gave no answer.
+    """
+    from therapysim.agents.sessions.talk import Console, talk
+
+    chair = chair_of(chosen)
+    require_count("--seed", chosen.seed, 0)
+    require_count("--turns", chosen.turns, 1)
+    _check_save(chosen.save)
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a stray byte is no reason to break off
+    console = Console(plain=chosen.plain)
+    talk(_sides(chosen, chair, console), console, chosen.save)
+
+
+def chair_of(chosen: argparse.Namespace) -> "Chair":
+    """Where the person sits.
+
+    Raises:
+        ConfigError: the options do not go together; says which.
+    """
+    chair: Chair = chosen.chair or ("watch" if chosen.policy else "therapist")
+    if chair != "therapist" and not chosen.policy:
+        raise ConfigError(f"--as {chair} needs a policy to be the therapist; add --policy NAME")
+    if chair == "therapist" and chosen.policy:
+        raise ConfigError("--as therapist leaves nothing for --policy to say; drop it, or use --as watch")
+    mine = chosen.diagnosis is not None or chosen.severity is not None
+    if mine and chair != "patient":
+        raise ConfigError("--diagnosis and --severity are of you as the patient; add --as patient, or drop them")
+    if chair == "patient" and (chosen.patient or chosen.patient_model != "scripted"):
+        raise ConfigError("--as patient puts you in the patient's chair; drop --patient and --patient-model")
+    return chair
+
+
+def _check_save(file: Path | None) -> None:
+    require_place(file)
+    if file is not None and file.exists():
+        raise ConfigError(f"{file} is there already; name another file")
+
+
+def _sides(chosen: argparse.Namespace, chair: "Chair", console: "Console") -> "Sitting | Visit":
+    policy = _policy(chosen) if chosen.policy else None
+    if chair == "patient" and policy:
+        return _visit(chosen, policy)
+    from therapysim.agents.sessions.talk import Sitting
+    from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+    from therapysim.personas.load import find
+    from therapysim.personas.opening import open_patient
+    from therapysim.rewards.reading.emotions import shipped_sensor
+
+    if chosen.patient:
+        find(chosen.patient)  # before any model is loaded
+    patient = open_patient(chosen.patient_model, shipped_sensor().affect, api_key_env=chosen.patient_key_env)
+    batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=patient, rubric=chosen.rubric)
+    therapist = policy.open() if policy else None
+    sitting = Sitting(batch, Start(chosen.seed, chosen.patient), therapist, policy.name if policy else "")
+    met = sitting.session.persona.id  # where none was named, the seed chose
+    if policy and met.partition("~")[0] in policy.trained_on:
+        console.show(f"{policy.name} was trained with {met}: what you see is practice, and no test.")
+    return sitting
+
+
+def _visit(chosen: argparse.Namespace, policy: "Policy") -> "Visit":
+    from therapysim.agents.sessions.talk import Visit, person
+    from therapysim.rewards.reading.emotions import shipped_sensor
+
+    visitor = person(chosen.diagnosis or "None known", severity=chosen.severity or "mild")
+    return Visit(policy.open(), policy.name, shipped_sensor(), visitor, chosen.seed, chosen.turns,
+                 stored=chosen.save is not None)  # fmt: skip
+
+
+def _policy(chosen: argparse.Namespace) -> "Policy":
+    from therapysim.agents.therapists.policies import find_policy
+    from therapysim.models.chat import Sampling
+
+    sampling = Sampling(max_tokens=chosen.max_tokens, temperature=chosen.temperature)
+    return find_policy(chosen.policy, sampling, show_state=chosen.header == "state", api_key_env=chosen.api_key_env)

@@ -1,0 +1,114 @@
+"""``therapysim report``: a benchmark's results as a page, a Markdown table and tidy CSV."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from therapysim.cli.options import require_place
+from therapysim.errors import ConfigError, require_count
+
+__all__ = ["add_report_command"]
+
+_FILES = ("results.jsonl", "results.jsonl.gz")
+
+
+def add_report_command(commands: Any) -> None:
+    """Adds ``therapysim report``."""
+    parser = commands.add_parser("report", help="show results of the benchmark: a page, a table for a paper, CSV")
+    parser.add_argument(
+        "results",
+        nargs="+",
+        type=Path,
+        metavar="RESULTS",
+        help="results folders, or files ending in .jsonl or .jsonl.gz",
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FILE.html", help="the page, one file that needs no other"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="a table for a paper")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="every number, a row each")
+    parser.add_argument("--reference", metavar="POLICY", help="what the others are compared to; default: the first")
+    parser.add_argument(
+        "--price",
+        action="append",
+        default=[],
+        metavar="POLICY=IN/OUT",
+        help="dollars for a million tokens read, and written; once a policy",
+    )
+    parser.add_argument("--transcripts", type=int, metavar="N", help="sessions a policy in the page; default all")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.set_defaults(run=run_report)
+
+
+def run_report(chosen: argparse.Namespace) -> None:
+    """Reads, counts, writes the files, and prints the table.
+
+    Raises:
+        ConfigError: the results are no one benchmark, a file is there already, or an option is wrong.
+    """
+    from therapysim.agents.bench.report.page import page
+    from therapysim.agents.bench.report.runs import read_runs
+    from therapysim.agents.bench.report.summary import summarise
+    from therapysim.agents.bench.report.tables import markdown, tidy
+
+    places = [place for place in (chosen.out, chosen.markdown, chosen.csv) if place is not None]
+    _refuse_places(places, chosen.results, chosen.force)
+    prices = dict(map(_price, chosen.price))
+    if chosen.transcripts is not None:
+        require_count("transcripts", chosen.transcripts, 0)
+    runs = read_runs(chosen.results)
+    summary = summarise(runs, chosen.reference, prices)
+    table = markdown(summary, runs.told)
+    _write(chosen.out, page(runs, summary, chosen.transcripts))
+    if chosen.markdown:
+        _write(chosen.markdown, table)
+    if chosen.csv:
+        _write(chosen.csv, tidy(summary))
+    warned = "".join(f"note: {text}\n" for text in summary.warnings)
+    print(f"{table}\n{warned}{', '.join(map(str, places))}")
+
+
+def _refuse_places(places: Sequence[Path], results: Sequence[Path], force: bool) -> None:
+    """Refuses, before any work, files that must not or cannot be written."""
+    if len({place.resolve() for place in (*places, *results)}) < len(places) + len({r.resolve() for r in results}):
+        raise ConfigError(
+            f"the results, --out, --markdown and --csv name one file twice: {', '.join(map(str, places))}"
+        )
+    folders = {path if path.is_dir() else path.parent for path in results}
+    held = {(folder / name).resolve() for folder in folders for name in (*_FILES, "settings.json", "timing.jsonl")}
+    for place in places:
+        if place.resolve() in held:
+            raise ConfigError(f"{place} belongs to the results that are read; name another file")
+        if place.exists() and not force and not place.is_dir():
+            raise ConfigError(f"{place} is there already; name another, or add --force")
+        require_place(place)
+
+
+def _price(text: str) -> tuple[str, tuple[float, float]]:
+    """``POLICY=IN/OUT``; a policy's name may hold = and /."""
+    policy, equals, amounts = text.rpartition("=")
+    parts = amounts.split("/")
+    try:
+        read, written = (float(part) for part in parts)
+        good = bool(policy and equals) and all(math.isfinite(v) and v >= 0 for v in (read, written))
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(
+            f"--price is {text!r}, expected POLICY=IN/OUT, dollars for a million tokens read and written, such as "
+            "my-model=0.5/1.5"
+        )
+    return policy, (read, written)
+
+
+def _write(place: Path, text: str) -> None:
+    """Whole or not at all; a broken character becomes a question mark."""
+    from therapysim.files import whole
+
+    try:
+        with whole(place) as part:
+            part.write_bytes(text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise ConfigError(f"{place} cannot be written: {error.strerror or error}; name another file") from error

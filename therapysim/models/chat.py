@@ -1,0 +1,271 @@
+"""Chat models: one small protocol that therapists, patients and judges speak through, and its Hugging Face form."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
+
+import numpy as np
+
+from therapysim.errors import ConfigError, ModelError
+from therapysim.models.checkpoint import adapter_base, load, resolve
+from therapysim.models.fingerprint import fingerprint
+
+__all__ = [
+    "CHARS_PER_TOKEN",
+    "TEMPLATE_TOKENS",
+    "ChatMessage",
+    "ChatModel",
+    "HuggingFaceChat",
+    "Sampling",
+    "check_seeds",
+    "count_tokens",
+    "estimate_tokens",
+    "identity_of",
+]
+
+#: For an estimate of tokens where no tokenizer is at hand.
+CHARS_PER_TOKEN, TEMPLATE_TOKENS = 4, 4
+
+
+class ChatMessage(TypedDict):
+    """One message of a chat, as chat templates and chat servers take it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a reply is drawn.
+
+    Attributes:
+        max_tokens: the longest reply, at least 1.
+        temperature: at least 0; 0 takes the likeliest token every time.
+        top_p: in (0, 1]; the share of probability that the candidates for a token hold together.
+    """
+
+    max_tokens: int = 64
+    temperature: float = 0.8
+    top_p: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ConfigError(f"Sampling: max_tokens is {self.max_tokens}, expected at least 1")
+        if not 0 <= self.temperature < float("inf"):
+            raise ConfigError(f"Sampling: temperature is {self.temperature}, expected 0 (greedy) or a positive number")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"Sampling: top_p is {self.top_p}, expected in (0, 1]")
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """Answers chats, many at once."""
+
+    def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
+        """One reply a chat, in order, each drawn from its own seed.
+
+        Raises:
+            ModelError: the model gave no answer.
+        """
+        ...
+
+
+class HuggingFaceChat:
+    """A causal language model run in this process with transformers.
+
+    Every chat is sampled from its own seed, so a reply does not depend on its neighbours in the batch or on their
+    order. One limit: padding a chat differently changes the rounding of its logits, and where two tokens all but tie,
+    the other may win. Equal calls give equal replies. Threads may share one: it answers one call at a time.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        dtype: str = "float32",
+        batch_size: int | None = None,
+        device: str | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            source: whatever ``therapysim.models.checkpoint.resolve`` accepts.
+            dtype: precision of the weights, one of ``therapysim.models.checkpoint.DTYPES``.
+            batch_size: how many chats are answered at once; more need more memory. None takes 16, or 128 on a GPU.
+            device: a PyTorch device name; None takes CUDA where there is one.
+            cache: where a GGUF file is kept once converted.
+
+        Raises:
+            ConfigError: a setting is out of range.
+            ModelError: the model cannot be loaded, or has no chat template.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"HuggingFaceChat: batch_size is {batch_size}, expected at least 1")
+        self.source = str(source)
+        self._turn = threading.Lock()  # a tokenizer fails where two threads use it at once
+        self._cache, self._dtype = cache, dtype
+        self.model, self.tokenizer = load(source, dtype=dtype, cache=cache)
+        if not self.tokenizer.chat_template:
+            raise ModelError(f"model '{source}': its tokenizer has no chat template; choose an instruction-tuned model")
+        if hasattr(self.model, "merge_and_unload"):  # an adapter costs several times the model on a CPU, merged nothing
+            ends = self.model.generation_config
+            self.model = self.model.merge_and_unload()
+            self.model.generation_config = ends
+        self.model.to(device or _best_device())
+        self.batch_size = batch_size or (16 if self.model.device.type == "cpu" else 128)
+
+    @cached_property
+    def identity(self) -> str:
+        """What the model is, for ``therapysim.models.replay``; its files are read for it, so it is made when asked
+        for."""
+        return f"transformers {identity_of(self.source, cache=self._cache)} in {self._dtype}"
+
+    def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
+        """One reply a chat, in order, stripped; it may be empty.
+
+        Raises:
+            ConfigError: the numbers of chats and seeds differ, or a seed is negative.
+            ModelError: a chat does not fit the model's context, or PyTorch failed.
+        """
+        check_seeds(chats, seeds)
+        size = self.batch_size
+        replies: list[str] = []
+        with self._turn:
+            for start in range(0, len(chats), size):
+                replies += self._reply_batch(chats[start : start + size], sampling, seeds[start : start + size])
+        return replies
+
+    def count_tokens(self, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]) -> list[tuple[int, int]]:
+        """How many tokens each chat and its reply have: read, with all that the chat template adds, and written."""
+        lists = [[dict(message) for message in chat] for chat in chats]
+        with self._turn:
+            read = self.tokenizer.apply_chat_template(lists, add_generation_prompt=True, return_dict=False)
+            written = self.tokenizer(list(replies), add_special_tokens=False)["input_ids"] if replies else []
+        return [(len(a), len(b)) for a, b in zip(read if lists else [], written, strict=True)]
+
+    def _reply_batch(
+        self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[str]:
+        try:
+            prompt = self._encode(chats)
+            width = prompt["input_ids"].shape[1]
+            self._check_context(width, sampling.max_tokens)
+            tokens = self._generate(prompt, sampling, seeds)[:, width:]
+            return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        except ModelError:
+            raise
+        except Exception as error:  # PyTorch, jinja2 and the tokenizer each raise errors of their own
+            raise ModelError(f"model '{self.source}': answering {len(chats)} chats failed: {error!r}") from error
+
+    def _encode(self, chats: Sequence[Sequence[ChatMessage]]) -> Any:
+        lists = [[dict(message) for message in chat] for chat in chats]
+        batch = self.tokenizer.apply_chat_template(
+            lists, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
+        )
+        return batch.to(self.model.device)
+
+    def _check_context(self, width: int, max_tokens: int) -> None:
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        if limit is not None and width + max_tokens > limit:
+            raise ModelError(
+                f"model '{self.source}': the longest chat has {width} tokens and the reply up to {max_tokens}, but the "
+                f"context is {limit}; shorten the session or lower Sampling.max_tokens"
+            )
+
+    def _generate(self, prompt: Any, sampling: Sampling, seeds: Sequence[int]) -> Any:
+        import torch
+        import transformers
+
+        # Greedy over perturbed logits is sampling; transformers' own draw takes every row from one generator.
+        config: Any = transformers.GenerationConfig
+        settings = config(
+            max_new_tokens=sampling.max_tokens,
+            do_sample=False,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self.model.generation_config.eos_token_id or self.tokenizer.eos_token_id,
+        )
+        draw = transformers.LogitsProcessorList(_warpers(sampling, seeds))
+        with torch.inference_mode():
+            return self.model.generate(**prompt, generation_config=settings, logits_processor=draw)
+
+
+class _RowNoise:
+    """Adds Gumbel noise to each row of the logits from that row's own generator, so that the maximum is a sample.
+
+    Source: Maddison, Tarlow and Minka (2014), A* Sampling, section 2: argmax(logits + Gumbel) ~ softmax(logits).
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.rows = [np.random.default_rng(seed) for seed in seeds]
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        drawn = np.stack([row.standard_exponential(scores.shape[1], dtype=np.float32) for row in self.rows])
+        # -log of an exponential draw is Gumbel; the floor keeps a draw of exactly 0 from making an infinity.
+        gumbel = -np.log(np.maximum(drawn, np.finfo(np.float32).tiny))
+        return scores.float() + torch.from_numpy(gumbel).to(scores.device)
+
+
+def _warpers(sampling: Sampling, seeds: Sequence[int]) -> list[Any]:
+    """What is done to the logits before the maximum is taken; nothing at temperature 0."""
+    from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+    if sampling.temperature == 0:
+        return []
+    nucleus = [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
+    return [TemperatureLogitsWarper(float(sampling.temperature)), *nucleus, _RowNoise(seeds)]
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_seeds(chats: Sequence[Sequence[ChatMessage]], seeds: Sequence[int]) -> None:
+    """Refuses anything but one seed a chat, each at least 0.
+
+    Raises:
+        ConfigError: says which.
+    """
+    if len(chats) != len(seeds):
+        raise ConfigError(f"reply: got {len(chats)} chats and {len(seeds)} seeds, expected one seed a chat")
+    if any(seed < 0 for seed in seeds):
+        raise ConfigError(f"reply: seed {min(seeds)} is negative, expected 0 or more")
+
+
+def identity_of(source: str | Path, *, cache: Path | None = None) -> str:
+    """What a model is, by its files and its base's; a hub id stays what it is. Nothing is loaded.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    place = resolve(source, cache=cache)
+    base = adapter_base(Path(place)) if (Path(place) / "adapter_config.json").is_file() else ""
+    return fingerprint(place) + (f" on {fingerprint(resolve(base, cache=cache))}" if base else "")
+
+
+def count_tokens(
+    model: ChatModel, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Tokens read and written for each chat: by the model's own tokenizer where it has ``count_tokens``.
+
+    Elsewhere, as behind a server, estimated: a token is about ``CHARS_PER_TOKEN`` characters of English, and a message
+    has ``TEMPLATE_TOKENS`` more for its role.
+    """
+    if counter := getattr(model, "count_tokens", None):
+        return list(counter(chats, replies))
+    return [
+        (sum(estimate_tokens(message["content"]) + TEMPLATE_TOKENS for message in chat), estimate_tokens(reply))
+        for chat, reply in zip(chats, replies, strict=True)
+    ]
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text of English has."""
+    return -(-len(text) // CHARS_PER_TOKEN)

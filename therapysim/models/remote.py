@@ -1,0 +1,232 @@
+"""A chat model behind a server that speaks the OpenAI chat-completions protocol: vLLM, llama.cpp, a hosted one."""
+
+import asyncio
+import json
+import os
+import random
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from therapysim.errors import ConfigError, ModelError, require_count, require_number
+from therapysim.models.chat import ChatMessage, Sampling, check_seeds
+from therapysim.models.completions import Failure, Line, import_aiohttp
+
+__all__ = ["RemoteChat", "RemoteSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """How a server is asked.
+
+    Attributes:
+        concurrency: requests under way at once, over all calls to one ``RemoteChat``.
+        timeout_s: seconds until one request, from its first byte to its answer's last, is given up.
+        retries: how often a request is sent again after it failed in a way that may pass.
+        backoff_s: seconds before the first of these; each further wait is twice as long, and all are jittered.
+        max_wait_s: the longest wait, in seconds; a server that asks for more by Retry-After fails the request.
+        token_limit: the field in which the server takes ``Sampling.max_tokens``.
+        extra: more fields for every request, such as ``{"chat_template_kwargs": {"enable_thinking": False}}``.
+    """
+
+    concurrency: int = 64
+    timeout_s: float = 120.0
+    retries: int = 4
+    backoff_s: float = 0.5
+    max_wait_s: float = 60.0
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_count("RemoteSettings: concurrency", self.concurrency, 1)
+        require_count("RemoteSettings: retries", self.retries, 0)
+        for name, low in (("timeout_s", 1e-3), ("backoff_s", 0.0), ("max_wait_s", 0.0)):
+            require_number(f"RemoteSettings: {name}", getattr(self, name), low, 86_400.0)
+        if self.token_limit not in ("max_tokens", "max_completion_tokens"):
+            raise ConfigError(
+                f"RemoteSettings: token_limit is {self.token_limit!r}, expected 'max_tokens' or 'max_completion_tokens'"
+            )
+        try:
+            json.dumps(dict(self.extra))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"RemoteSettings: extra is not a JSON object: {error}") from error
+
+
+class RemoteChat:
+    """A chat model behind an OpenAI-compatible server.
+
+    Every chat is one request; up to ``concurrency`` of them run at once, on an event loop in a thread of its own, so
+    that ``reply`` may be called from anywhere, a notebook's running loop included. A request that fails in a way that
+    may pass (408, 409, 429, 5xx, a time-out, a cut connection, an answer that is no JSON, or has no choices or null
+    as its content) is sent again after a jittered wait, which honours Retry-After; any other 4xx is final.
+
+    The seed goes along; whether equal seeds give equal replies is the server's affair. For a run that repeats bit for
+    bit, put a ``therapysim.models.replay.RecordedChat`` around it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        api_key: str | None = None,
+        api_key_env: str | None = None,
+        settings: RemoteSettings | None = None,
+    ) -> None:
+        """A chat model; nothing is sent yet.
+
+        Args:
+            url: what comes before ``/chat/completions``, such as ``http://localhost:8000/v1``.
+            model: the name under which the server knows the model.
+            api_key: the key, where the server wants one. No error and no repr shows it.
+            api_key_env: instead of a key, the environment variable that holds it; no other one is read.
+            settings: how the server is asked; None takes the defaults.
+
+        Raises:
+            ConfigError: the URL or the key is none.
+            ModelError: the package ``aiohttp`` is not installed.
+        """
+        self.url = _checked_url(url)
+        self.model = model
+        self.settings = settings or RemoteSettings()
+        self._key = _checked_key(api_key, api_key_env)
+        import_aiohttp()
+        self._jitter = random.Random()  # of waits only: no reply hangs on it
+        self._lock = threading.Lock()
+        self._line: Line | None = None
+
+    def __repr__(self) -> str:
+        return f"RemoteChat({self.url!r}, {self.model!r})"
+
+    @property
+    def identity(self) -> str:
+        """What a recorded reply hangs on besides chat, sampling and seed."""
+        extra = json.dumps(dict(self.settings.extra), sort_keys=True)
+        return f"remote {self.model} at {self.url} with {extra}"
+
+    def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
+        """One reply a chat, in order, stripped.
+
+        An empty text is a reply like any other: the server answered, and asking again with the same seed would
+        bring the same. ``LLMPatient`` refuses it as it refuses any unfit line, and draws anew.
+
+        Raises:
+            ConfigError: the numbers of chats and seeds differ, or a seed is negative.
+            ModelError: a chat got no answer after all retries; the others' replies are in the error's ``replies``.
+        """
+        check_seeds(chats, seeds)
+        if not chats:
+            return []
+        line = self._open()
+        answers = line.run(self._reply_all(line, chats, sampling, seeds))
+        failures = [(i, a) for i, a in enumerate(answers) if isinstance(a, Failure)]
+        replies = [None if isinstance(a, Failure) else a for a in answers]
+        if failures:
+            # Not chained: the server's raw words, which may repeat the key, would be shown.
+            raise ModelError(self._report(failures, len(chats)), replies) from None
+        return [reply for reply in replies if reply is not None]
+
+    def close(self) -> None:
+        """Ends the connections; a later call opens new ones."""
+        with self._lock:
+            if self._line:
+                self._line.close()
+            self._line = None
+
+    def _open(self) -> Line:
+        with self._lock:
+            # Threads do not survive a fork, and sockets should not be shared over one.
+            if self._line is None or self._line.pid != os.getpid():
+                self._line = Line(self.url, self._key, self.settings.timeout_s, self.settings.concurrency)
+                weakref.finalize(self, self._line.close)
+            return self._line
+
+    async def _reply_all(
+        self, line: Line, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[str | Failure]:
+        """A reply or a failure for each chat; once a failure is everyone's, what was not yet sent is not sent."""
+        hopeless: list[Failure] = []
+
+        async def one(chat: Sequence[ChatMessage], seed: int) -> str | Failure:
+            async with line.slots:
+                if hopeless:
+                    return hopeless[0]
+                try:
+                    return await self._persist(line, self._request(chat, sampling, seed))
+                except Failure as failure:
+                    hopeless.extend([failure] if failure.for_all else [])
+                    return failure
+
+        return await asyncio.gather(*(one(chat, seed) for chat, seed in zip(chats, seeds, strict=True)))
+
+    def _request(self, chat: Sequence[ChatMessage], sampling: Sampling, seed: int) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "messages": [dict(message) for message in chat],
+            "temperature": float(sampling.temperature),
+            "top_p": float(sampling.top_p),
+            "seed": int(seed),
+            self.settings.token_limit: int(sampling.max_tokens),
+            **self.settings.extra,
+        }
+
+    async def _persist(self, line: Line, request: dict[str, Any]) -> str:
+        """Sends a request until it is answered, or fails for good."""
+        began, met = time.monotonic(), Counter[str]()
+        for attempt in range(self.settings.retries + 1):
+            try:
+                return await line.send(request)
+            except Failure as failure:
+                met[failure.what] += 1
+                wait_s = self._wait(attempt, failure)
+                if wait_s is None:
+                    raise failure.after(met, time.monotonic() - began) from None
+            await asyncio.sleep(wait_s)
+        raise AssertionError("the last attempt either returns or raises")
+
+    def _wait(self, attempt: int, failure: Failure) -> float | None:
+        """Seconds until the next attempt; None where there is none."""
+        longest, asked = self.settings.max_wait_s, failure.retry_after_s
+        if not failure.may_pass or attempt == self.settings.retries or (asked or 0.0) > longest:
+            return None
+        if asked is not None:
+            return asked + self._jitter.uniform(0.0, self.settings.backoff_s)
+        return min(longest, self.settings.backoff_s * 2.0**attempt) * self._jitter.uniform(0.5, 1.0)
+
+    def _report(self, failures: Sequence[tuple[int, Failure]], chats: int) -> str:
+        index, first = failures[0]
+        return (
+            f"model '{self.model}' at {self.url}: {len(failures)} of {chats} chats got no answer; "
+            f"chat {index}: {first.what.rstrip('.')}. Next: {first.hint}"
+        )
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, a bad IPv6 address
+        raise ConfigError("RemoteChat: the url's host or port cannot be read, expected 'http://host:port/v1'") from None
+    if parts.username or parts.password or parts.query:
+        # Not shown: it may hold a key.
+        raise ConfigError("RemoteChat: the url holds a user or a query, expected neither; give the key as api_key")
+    if not sound:
+        raise ConfigError(f"RemoteChat: url is {url!r}, expected one such as 'http://localhost:8000/v1'")
+    return url.rstrip("/")
+
+
+def _checked_key(api_key: str | None, variable: str | None) -> str:
+    """The key, "" where none is given."""
+    if api_key is not None and variable is not None:
+        raise ConfigError("RemoteChat: both api_key and api_key_env are given, expected one of them")
+    key = os.environ.get(variable, "") if variable is not None else api_key
+    if variable is not None and not key:
+        raise ConfigError(f"RemoteChat: the environment variable {variable} is not set; set it to the API key")
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigError("RemoteChat: the API key holds a space, a line break, or a character outside ASCII")
+    return key or ""

@@ -1,0 +1,1 @@
+"""GRPO over whole sessions; ``run`` reads top to bottom as the whole training."""

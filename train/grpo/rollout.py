@@ -1,0 +1,289 @@
+"""Sessions played by the policy in training; the only file that knows TRL's experimental ``rollout_func``.
+
+TRL calls ``Rollout`` with the prompts of one generation. It plays that many sessions and returns
+
+    prompt_ids       the system prompt and the patient's first words
+    completion_ids   everything after that: therapist, patient, therapist, ...
+    env_mask         1 at therapist tokens, 0 at the patient's and the template's; only 1s are learned from
+    logprobs         the sampler's own at therapist tokens, 0.0 elsewhere; None where the sampler gives none
+    episode          the whole Episode, handed on to the reward function and to the advantages
+
+Hugging Face's ``generate`` and a vLLM server take all sessions on by one turn at a time. A vLLM engine in this process
+takes each session on as soon as its patient has answered, and the patients answer while it goes on with the others.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+
+from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, conversation, user_message
+from therapysim.envs.batch import Session, SessionBatch, Start, Turn
+from therapysim.errors import ConfigError
+from therapysim.models.chat import ChatMessage
+from therapysim.models.chat_template import TurnTemplate
+from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.grpo.patient_processes import Patients
+from therapysim.train.grpo.sampler import Engine
+from therapysim.train.grpo.trajectory import Episode, session_return, summary
+from therapysim.train.runs.run_folder import Transcripts
+
+__all__ = ["Episode", "Rollout", "session_return", "summary"]
+
+
+#: Sessions after a turn, the turns, and how many seconds they took.
+Answers = tuple[tuple[Session, ...], list[Turn | None], float]
+
+
+class Rollout:
+    """Plays the policy that is being trained against a batch of patients.
+
+    Args:
+        settings: the run's.
+        batch: the environment; its turn limit should be the settings'.
+        tokenizer: the policy's.
+        transcripts: keeps some of the sessions word for word.
+
+    Raises:
+        ModelError: the tokenizer's chat template does not suit sessions of many turns.
+    """
+
+    def __init__(
+        self, settings: GRPOSettings, batch: SessionBatch, tokenizer: Any, transcripts: Transcripts | None = None
+    ) -> None:
+        self.settings = settings
+        self.batch = batch
+        self.tokenizer = tokenizer
+        self.template = TurnTemplate(tokenizer)
+        self.transcripts = transcripts
+        self.engine: Engine | None = None
+        self.patients: Patients | None = None
+        # Waiting for turns, waiting for patients, and what patients took in all, beside the turns of others too.
+        self.seconds = {"generation": 0.0, "environment": 0.0, "environment_busy": 0.0}
+
+    def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        """TRL's ``rollout_func``: one session for each row that the trainer kept; the prompts are placeholders."""
+        episodes = self.play(trainer, [Start(row["seed"], row["persona"]) for row in trainer.rows])
+        if self.transcripts:
+            self.transcripts.keep(trainer.state.global_step, episodes)
+        for name, value in self.seconds.items():
+            trainer._log_metric(f"seconds/{name}", value)
+        spoken = sum(turn >= 0 for e in episodes for turn in e.turn_ids)
+        trainer._log_metric("tokens/sampled", float(sum(gather_object([spoken]))))  # by all processes
+        known = trainer.use_vllm  # Hugging Face's generate gives no log-probabilities
+        return {
+            "prompt_ids": [e.prompt_ids for e in episodes],
+            "completion_ids": [e.completion_ids for e in episodes],
+            "logprobs": [e.logprobs for e in episodes] if known else None,
+            "env_mask": [e.env_mask for e in episodes],
+            "episode": episodes,
+        }
+
+    def play(self, trainer: Any, starts: Sequence[Start]) -> list[Episode]:
+        """Sessions from begin to end, one a start, in order.
+
+        Sampling in this process is a function of the settings' seed and the starts alone, and leaves the global
+        generator as it was: a resumed run samples what the uninterrupted one would have. A vLLM server has a seed of
+        its own.
+        """
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
+        episodes = self._begin(starts)
+        if self.engine is not None:
+            trainer.sync_engine()
+            self._stream(self.engine, episodes, self._turn_seeds(starts, trainer.accelerator.process_index))
+        else:
+            self._play_in_step(trainer, starts, episodes)
+        for episode in episodes:
+            if episode.session is None:  # TRL takes no empty completion
+                episode.pending = [self.tokenizer.eos_token_id]
+                episode.hear()
+        return episodes
+
+    def close(self) -> None:
+        """Ends the patients' processes, if there are any."""
+        if self.patients:
+            self.patients.close()
+
+    def _play_in_step(self, trainer: Any, starts: Sequence[Start], episodes: list[Episode]) -> None:
+        """All sessions one turn on, and again: sampling may be a collective operation of all processes."""
+        with torch.random.fork_rng():
+            self._seed(starts, trainer.accelerator.process_index)
+            while True:
+                live = [e for e in episodes if self._goes_on(e)]
+                if not (most := _most(trainer, len(live))):
+                    return
+                self._speak(trainer, live, idle=episodes[0], most=most)
+                self._heed(live, self._step(*self._spoken(live)), trainer.eos_token_ids)
+                self.seconds["environment"] = self.seconds["environment_busy"]
+
+    def _stream(self, engine: Engine, episodes: list[Episode], seeds: list[int]) -> None:
+        """Each session on as soon as its patient has answered; those whose turn ended meanwhile wait for a patient.
+
+        Threads wait for patients and do nothing else: a tokenizer serves one thread at a time.
+        """
+        number = {id(episode): i for i, episode in enumerate(episodes)}
+        waiting: list[Episode] = []
+        answering: dict[Future[Answers], list[Episode]] = {}
+        most = self.patients.count if self.patients else 1  # an environment takes one turn at a time
+        with ThreadPoolExecutor(most) as threads:
+            self._ask(engine, list(enumerate(episodes)), seeds)
+            while engine.busy or waiting or answering:
+                if engine.busy:
+                    waiting += self._take(engine, episodes)
+                for done in self._answered(answering, wait_for_one=not engine.busy and len(answering) > 0):
+                    share = answering.pop(done)
+                    self._heed(share, done.result(), engine.ends)
+                    self._ask(engine, [(number[id(e)], e) for e in share], seeds)
+                free = most - len(answering)
+                for share in _shares(waiting, free):
+                    answering[threads.submit(self._step, *self._spoken(share))] = share
+                waiting = [] if free else waiting
+
+    def _answered(self, answering: "Collection[Future[Answers]]", *, wait_for_one: bool) -> "list[Future[Answers]]":
+        """Those that are done; where nothing else is left to do, at least one."""
+        if wait_for_one:
+            began = time.perf_counter()
+            wait(answering, return_when=FIRST_COMPLETED)
+            self._spent("environment", began)
+        return [future for future in answering if future.done()]
+
+    def _ask(self, engine: Engine, episodes: Sequence[tuple[int, Episode]], seeds: list[int]) -> None:
+        """Puts the next turn of each session that goes on under way."""
+        live = [(i, e) for i, e in episodes if self._goes_on(e)]
+        for _, episode in live:
+            episode.hear()
+        began = time.perf_counter()
+        engine.ask(
+            [i for i, _ in live],
+            [e.prompt_ids + e.completion_ids for _, e in live],
+            [_mix(seeds[i], len(e.turn_rewards)) for i, e in live],
+        )
+        self._spent("generation", began)
+
+    def _take(self, engine: Engine, episodes: list[Episode]) -> list[Episode]:
+        """The sessions whose turn has ended with the engine's next step."""
+        began = time.perf_counter()
+        said = engine.take()
+        self._spent("generation", began)
+        for turn in said:
+            self._say(episodes[turn.number], turn.ids, turn.logprobs, engine.ends)
+        return [episodes[turn.number] for turn in said]
+
+    def _say(self, episode: Episode, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
+        """A turn that the limit cut off is closed by what comes between two turns, and not learned from."""
+        cut = not ids or ids[-1] not in ends
+        episode.say(ids, logprobs, cut=cut, learn=not (cut and self.settings.mask_cut_turns))
+
+    def _begin(self, starts: Sequence[Start]) -> list[Episode]:
+        """Each different start is opened once: members of a group begin from the very same session."""
+        began, different = time.perf_counter(), list(dict.fromkeys(starts))
+        opened = dict(zip(different, self.batch.reset(different), strict=True))
+        self._spent("environment_busy", began)
+        self.seconds["environment"] = self.seconds["environment_busy"]
+        sessions = [None if opened[start].failed else opened[start] for start in starts]
+        return [Episode(self._prompt(session), session) for session in sessions]
+
+    def _prompt(self, session: Session | None) -> list[int]:
+        silent: list[ChatMessage] = [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": ""}]
+        messages = conversation(session, show_state=self.settings.show_state) if session else silent
+        ids, budget = self.template.opening(messages), self.settings.max_prompt_tokens
+        if len(ids) > budget:
+            raise ConfigError(
+                f"max_prompt_tokens is {budget}, but the prompt for persona "
+                f"'{session.persona.id if session else '?'}' has {len(ids)} tokens; raise it"
+            )
+        return ids
+
+    def _goes_on(self, episode: Episode) -> bool:
+        """Whether another turn follows; notes where the budget forbids it."""
+        if episode.session is None or episode.session.done or episode.cut:
+            return False
+        used = len(episode.completion_ids) + len(episode.pending) + self.settings.max_turn_tokens
+        episode.cut = used > self.settings.max_completion_tokens
+        return not episode.cut
+
+    def _speak(self, trainer: Any, live: list[Episode], *, idle: Episode, most: int) -> None:
+        """One turn of every live session, sampled together.
+
+        A process whose sessions are all over goes through the motions, since sampling may be a collective operation;
+        and TRL deals the turns of a server out in equal shares, so that each process asks for as many as the busiest.
+        """
+        for episode in live:
+            episode.hear()
+        asked = [e.prompt_ids + e.completion_ids for e in live]
+        asked += [idle.prompt_ids] * ((most if trainer.use_vllm else 1) - len(live))
+        began = time.perf_counter()
+        sampled, logprobs = trainer._generate_single_turn(asked, None, {}, 1)
+        self._spent("generation", began)
+        for k, episode in enumerate(live):
+            ids = [int(i) for i in sampled[k]]
+            drawn = logprobs[k] if logprobs is not None else [None] * len(ids)
+            self._say(episode, ids, drawn, trainer.eos_token_ids)
+
+    def _spoken(self, live: list[Episode]) -> tuple[list[Session], list[str]]:
+        """Sessions, and what the therapist has just said in each."""
+        return [e.session for e in live if e.session], [self._last_words(e) for e in live]
+
+    def _step(self, sessions: list[Session], texts: list[str]) -> Answers:
+        """The patients' answers, and how many seconds they took."""
+        began = time.perf_counter()
+        if self.patients:
+            return *self.patients.step(sessions, texts), time.perf_counter() - began
+        self.batch.restore(sessions)
+        turns = self.batch.step(texts) if texts else []
+        return self.batch.sessions, turns, time.perf_counter() - began
+
+    def _heed(self, live: list[Episode], answers: Answers, ends: Sequence[int]) -> None:
+        """Takes the answers in, and makes the tokens that the next turn reads of them."""
+        sessions, turns, seconds = answers
+        self.seconds["environment_busy"] += seconds
+        for episode, turn, session in zip(live, turns, sessions, strict=True):
+            said, episode.session = episode.completion_ids, session
+            if turn is not None:
+                episode.note(turn)
+            if not session.done:
+                heard = user_message(
+                    session.state, session.transcript.last("patient"), show_state=self.settings.show_state
+                )
+                episode.pending = self.template.between(heard, said, ends)
+
+    def _spent(self, what: str, began: float) -> None:
+        self.seconds[what] += time.perf_counter() - began
+
+    def _last_words(self, episode: Episode) -> str:
+        """The newest therapist turn as text."""
+        return str(self.tokenizer.decode(episode.said, skip_special_tokens=True)).strip()
+
+    def _turn_seeds(self, starts: Sequence[Start], process: int) -> list[int]:
+        """What each session's turns are drawn from: members of a group share their start, and not this."""
+        met: Counter[Start] = Counter()
+        seeds = []
+        for start in starts:
+            seeds.append(_mix(self.settings.seed, process, start.seed, met[start]))
+            met[start] += 1
+        return seeds
+
+    def _seed(self, starts: Sequence[Start], process: int) -> None:
+        entropy = [self.settings.seed, process, len(starts), *(s.seed for s in dict.fromkeys(starts))]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+
+def _most(trainer: Any, live: int) -> int:
+    """How many sessions go on in the process that has the most of them."""
+    return live if trainer.accelerator.num_processes == 1 else int(max(gather_object([live])))
+
+
+def _shares(episodes: list[Episode], most: int) -> Iterator[list[Episode]]:
+    """The episodes in at most so many shares of about equal size."""
+    count = min(most, len(episodes))
+    yield from (episodes[k::count] for k in range(count))
+
+
+def _mix(*entropy: int) -> int:
+    """One seed of 63 bits from several numbers."""
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))

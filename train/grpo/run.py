@@ -1,0 +1,268 @@
+"""Group Relative Policy Optimization of a therapist against simulated patients.
+
+Read ``train`` from top to bottom: that is the whole run. What a session is stands in ``rollout.py``, what a token is
+credited with in ``advantages.py``, how TRL is bent to it in ``trainer.py``, what is written down in ``record.py``.
+
+Source: Shao et al. 2024, DeepSeekMath (GRPO); https://huggingface.co/docs/trl (GRPOTrainer).
+"""
+
+import math
+import os
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, get_int_from_env
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl import GRPOConfig
+
+from therapysim.envs.batch import SessionBatch, SessionConfig
+from therapysim.errors import ConfigError
+from therapysim.files import write_json
+from therapysim.personas.load import training_ids
+from therapysim.personas.opening import describe_patient
+from therapysim.personas.vary import MARK
+from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
+from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.grpo.limit import TimeLimit
+from therapysim.train.grpo.model import load_policy, lora_config, precision
+from therapysim.train.grpo.patient_processes import Office, Patients
+from therapysim.train.grpo.rollout import Rollout
+from therapysim.train.grpo.sampler import Engine
+from therapysim.train.grpo.trainer import SessionGRPOTrainer, check_shards
+from therapysim.train.grpo.trajectory import session_return
+from therapysim.train.grpo.validate import Validation
+from therapysim.train.runs.alarms import Alarms
+from therapysim.train.runs.policy_card import CardWriter, write_card
+from therapysim.train.runs.run_folder import MetricsFile, Progress, Transcripts, open_run, read_rows
+from therapysim.train.runs.tracking import trackers
+
+__all__ = ["SessionGRPOTrainer", "TrainResult", "group_rows", "train"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of a run.
+
+    Attributes:
+        policy: folder of the trained adapter; ``therapysim.models.checkpoint.load`` reads it.
+        out: folder of the run, with ``metrics.jsonl`` and ``completions.jsonl``.
+        steps: updates made in all, those before a resume included.
+        seconds: how long this call took.
+        metrics: the newest value of every metric.
+    """
+
+    policy: Path
+    out: Path
+    steps: int
+    seconds: float
+    metrics: dict[str, Any]
+
+
+def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainResult:
+    """Trains a policy.
+
+    Args:
+        settings: of the run.
+        batch: the patients to practise on; by default scripted ones, with the shipped sensor and the settings'
+            rubric. A batch that is given brings its own rubric.
+
+    Raises:
+        ConfigError: settings do not fit one another, the model, or the run that is resumed.
+        ModelError: the model cannot be loaded, or its chat template rewrites earlier turns.
+        PersonaError: a persona or split is unknown.
+    """
+    began, folder = time.perf_counter(), Path(settings.out)
+    with warnings.catch_warnings():
+        _quieten()
+        arguments = trl_arguments(settings)
+        checkpoint = _open_once(settings)
+
+        describe_patient(settings.patient)  # a wrong name is told before a model is loaded
+        model, tokenizer = load_policy(settings)
+        patients = batch or open_patients(settings)
+        if PartialState().is_main_process:
+            write_json(folder / "rubric.json", asdict(patients.rubric.settings))
+        rollout = Rollout(settings, patients, tokenizer, Transcripts(settings))
+        metrics, validation = MetricsFile(folder), Validation(settings, rollout)
+        # In this order: what validations and alarms add to a row is then logged everywhere.
+        callbacks = [validation, Alarms(settings), metrics, Progress(), TimeLimit(settings), CardWriter(settings)]
+        callbacks += trackers(settings)
+
+        trainer = SessionGRPOTrainer(
+            model=model,
+            args=arguments,
+            processing_class=tokenizer,
+            peft_config=lora_config(model, settings),
+            rollout_func=rollout,
+            reward_funcs=session_return,
+            train_dataset=Dataset.from_list(group_rows(settings, arguments.world_size)),
+            callbacks=callbacks,
+        )
+        trainer.settings = settings
+        check_shards(settings, trainer.accelerator)
+        validation.trainer = trainer
+        trainer.remove_callback(PrinterCallback)
+
+        try:
+            if settings.vllm == "colocate":
+                rollout.engine = _open_engine(settings, trainer)
+                rollout.patients = None if batch else open_processes(settings, patients)
+                trainer.attach(rollout.engine)
+            trainer.train(resume_from_checkpoint=checkpoint)
+        finally:
+            rollout.close()
+
+        trainer.save_policy(folder / "policy")
+        if trainer.accelerator.is_main_process:
+            write_card(folder / "policy", settings, read_rows(metrics.path), trainer.state.global_step)
+    seconds = time.perf_counter() - began
+    return TrainResult(folder / "policy", folder, trainer.state.global_step, seconds, metrics.last)
+
+
+def _open_engine(settings: GRPOSettings, trainer: SessionGRPOTrainer) -> Engine:
+    """The engine of this process, with room for all the sessions that it may play at once."""
+    processes = trainer.accelerator.num_processes
+    sessions = max(-(-settings.generation_sessions // processes), settings.validate_sessions)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return Engine(model, settings, trainer.eos_token_ids, sessions, processes)
+
+
+def open_processes(settings: GRPOSettings, patients: SessionBatch) -> Patients | None:
+    """Scripted patients go beside the engine into processes; a model as the patient stays in this one."""
+    if settings.patient != "scripted":
+        return None
+    count = settings.patient_processes or max(1, min(4, _cores() // 3))
+    return Patients(Office(patients.config, patients.rubric.settings), count)
+
+
+def _cores() -> int:
+    """The cores that fall to this process: those of its host, shared with the others there, not with other hosts'."""
+    return max(1, (os.cpu_count() or 2) // get_int_from_env(["LOCAL_WORLD_SIZE"], 1))
+
+
+def _quieten() -> None:
+    """Drops two warnings that whoever trains can do nothing about."""
+    # rollout.py is the one place to mend if rollout_func changes, and trl is pinned.
+    warnings.filterwarnings("ignore", message=".*rollout_func.*experimental")
+    # TRL uses a name that transformers is replacing.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
+
+
+def _open_once(settings: GRPOSettings) -> str | None:
+    """The run's folder is opened by one process, and the others are told the checkpoint, or why there is none.
+
+    Raises:
+        ConfigError: as ``open_run``, in every process: the others would wait for one that has given up.
+    """
+    told: list[str | None] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            told[0] = open_run(settings)
+        except ConfigError as error:
+            told[1] = str(error)
+    broadcast_object_list(told)
+    if told[1] is not None:
+        raise ConfigError(told[1])
+    return told[0]
+
+
+def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
+    """The settings in TRL's words.
+
+    Raises:
+        ConfigError: TRL refuses them, for instance since the number of processes does not divide a generation.
+    """
+    try:
+        arguments = _trl_arguments(settings)
+    except ValueError as error:
+        raise ConfigError(f"TRL refuses the settings: {error}") from error
+    _check_passes(settings, arguments)
+    return arguments
+
+
+def _check_passes(settings: GRPOSettings, arguments: GRPOConfig) -> None:
+    """As the settings' own rule on batches, with as many processes as there are."""
+    passes, accumulation = arguments.steps_per_generation, settings.accumulation
+    if passes % accumulation and accumulation % passes:
+        raise ConfigError(
+            f"accumulation is {accumulation}, but {arguments.world_size} processes go through a generation of "
+            f"{settings.generation_sessions} sessions in {passes} passes of batch_size {settings.batch_size}; "
+            "expected one of the two numbers to divide the other, so that no update straddles two generations"
+        )
+
+
+def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
+    served = settings.vllm == "server"  # a colocated engine is ours: sampler.py
+    return GRPOConfig(
+        output_dir=str(Path(settings.out) / "checkpoints"),
+        seed=settings.seed,
+        max_steps=settings.max_steps,
+        num_generations=settings.generations,
+        generation_batch_size=settings.generation_sessions,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.lr,
+        lr_scheduler_type="constant",  # a run can be prolonged without becoming another run
+        beta=settings.beta,
+        loss_type=settings.loss_type,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_completion_length=settings.max_completion_tokens,
+        generation_kwargs={"max_tokens" if served else "max_new_tokens": settings.max_turn_tokens},
+        epsilon=settings.clip,
+        max_grad_norm=settings.max_grad_norm,
+        bf16=precision(settings) == "bfloat16",
+        use_cpu=not torch.accelerator.is_available(),  # left to itself, transformers refuses bfloat16 on a CPU
+        gradient_checkpointing=settings.gradient_checkpointing,
+        ddp_find_unused_parameters=False,  # every weight of the adapter is used in every pass
+        use_vllm=served,
+        vllm_mode="server",
+        vllm_server_base_url=settings.vllm_server_url or None,
+        # By sequence, the ratio of a dialogue is a product over hundreds of tokens: near 0, and its gradient with it.
+        vllm_importance_sampling_correction=settings.importance != "off",
+        vllm_importance_sampling_mode="token_truncate" if settings.importance == "off" else settings.importance,
+        vllm_importance_sampling_clip_max=settings.importance_max,
+        shuffle_dataset=False,  # group_rows shuffles, so that a row depends on its number alone
+        dataloader_pin_memory=torch.cuda.is_available(),
+        logging_steps=1,
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen
+        use_bias_correction_kl=True,  # the KL term is weighed by the ratio, which makes its gradient unbiased
+        report_to=[],  # tracking.py has the trackers
+        disable_tqdm=True,  # record.Progress shows one
+    )
+
+
+def open_patients(settings: GRPOSettings) -> SessionBatch:
+    """The environment to train in: the settings' patient and rubric, and the shipped sensor."""
+    threads = settings.sensor_threads or max(2, min(8, _cores()))
+    return SessionBatch(
+        SessionConfig(max_turns=settings.max_turns),
+        sensor=EmotionSensor(settings=SensorSettings(threads=threads)),
+        patient=settings.patient,
+        rubric=settings.rubric,
+    )
+
+
+def group_rows(settings: GRPOSettings, processes: int = 1) -> list[dict[str, Any]]:
+    """One row a group, as many as the run needs: a seed of its own, and the personas in turn, shuffled each time round.
+
+    Row i depends on the run's seed and on i alone, so that a longer run begins like a shorter one.
+    """
+    ids = training_ids(settings.split, settings.personas)
+    sessions = settings.max_steps * settings.batch_size * settings.accumulation * processes
+    rows = []
+    for i in range(settings.groups * math.ceil(sessions / settings.generation_sessions)):
+        own, turn = np.random.SeedSequence(settings.seed, spawn_key=(0, i)), i // len(ids)
+        order = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(1, turn))).permutation(len(ids))
+        seed, who = int(own.generate_state(1)[0]), ids[order[i % len(ids)]]
+        rows.append({"prompt": "", "seed": seed, "persona": f"{who}{MARK}{seed}" if settings.vary else who})
+    return rows

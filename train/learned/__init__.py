@@ -1,0 +1,1 @@
+"""What a training changed, as data and as a page."""

@@ -1,0 +1,166 @@
+"""Trained less base: paired differences of every measure and reward term, with intervals clustered by patient.
+
+A mode's runs are pooled session by session: the mean of its seeds' sessions with a patient under a seed, less the
+base's. Its interval is over patients, for these trainings; how the trainings scatter is shown beside it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any, Literal
+
+from therapysim.agents.bench.results import Result
+from therapysim.agents.statistics.comparisons import benjamini_hochberg, detectable, holm
+from therapysim.agents.statistics.intervals import paired_difference
+from therapysim.errors import ConfigError
+from therapysim.train.learned.compared_runs import Key, Study, rounded
+
+__all__ = ["Effect", "Values", "compare", "effects", "harms_of", "session_values"]
+
+#: measure -> (patient, seed) -> its value; nan where a session has none.
+Values = Mapping[str, Mapping[Key, float]]
+Level = Literal["mode", "run"]
+
+#: Measures that say nothing of a policy's worth.
+_COSTS = ("tokens_read", "tokens_written", "patient_read", "patient_written")
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How far a trained policy, or a mode's policies together, lie above the base.
+
+    Attributes:
+        kind: what is compared: "measure", "term", "harm", "detector", "act".
+        name: of the measure.
+        level: "mode", its runs pooled, or "run".
+        who: the mode's or the run's name.
+        base, trained: means over the pairs.
+        difference, low, high: trained less base, and its 95 % interval.
+        p: two-sided, before any correction.
+        p_adjusted: Holm over the policies of the level; of terms and acts, Benjamini-Hochberg over them.
+        detectable: the smallest true difference found with a power of 0.8.
+        by_run: of a mode, each run's own difference.
+        patients, sessions: how many pairs there are, and of how many patients.
+    """
+
+    kind: str
+    name: str
+    level: Level
+    who: str
+    base: float
+    trained: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    detectable: float
+    by_run: tuple[float, ...]
+    patients: int
+    sessions: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a file: numbers to five digits, null for what is not finite."""
+        told = {name: rounded(v, 5) if isinstance(v, float) else v for name, v in asdict(self).items()}
+        return {**told, "by_run": [rounded(v, 5) for v in self.by_run]}
+
+
+def effects(study: Study) -> list[Effect]:
+    """Every measure of the benchmark, every reward term, every harm."""
+    measures = session_values(study, lambda r: {n: v for n, v in r.measures.items() if n not in _COSTS})
+    terms = session_values(study, lambda r: r.terms)
+    harms = session_values(study, harms_of)
+    return [
+        *compare(study, "measure", measures),
+        *compare(study, "term", terms),
+        *compare(study, "harm", _with_zeros(harms)),
+    ]
+
+
+def harms_of(result: Result) -> dict[str, float]:
+    """Shares of a session's turns: objected to, and unsafe in each way that there was."""
+    count = max(1, len(result.turns))
+    found = {f"violation: {name}" for said in result.turns for name in said.violations}
+    shares = {n: sum(n.removeprefix("violation: ") in s.violations for s in result.turns) / count for n in found}
+    return {"rupture rate": result.measures["ruptures"] / count, **dict(sorted(shares.items()))}
+
+
+def session_values(study: Study, read: Callable[[Result], Mapping[str, float]]) -> dict[str, Values]:
+    """policy -> measure -> session -> value."""
+    told: dict[str, Values] = {}
+    for policy, sessions in study.sessions.items():
+        own: dict[str, dict[Key, float]] = {}
+        for key, result in sessions.items():
+            for name, value in read(result).items():
+                own.setdefault(name, {})[key] = value
+        told[policy] = own
+    return told
+
+
+def _with_zeros(values: Mapping[str, Values]) -> dict[str, Values]:
+    """A harm that a session does not name did not happen in it."""
+    names = sorted({name for own in values.values() for name in own})
+    whole = {policy: own["rupture rate"] for policy, own in values.items()}
+    return {p: {n: {**dict.fromkeys(whole[p], 0.0), **own.get(n, {})} for n in names} for p, own in values.items()}
+
+
+def compare(study: Study, kind: str, values: Mapping[str, Values], names: Iterable[str] = ()) -> list[Effect]:
+    """Each measure, for each mode and then for each run.
+
+    Args:
+        kind: what the effects are called.
+        values: policy -> measure -> session -> value.
+        names: of the measures; by default the base's.
+
+    Raises:
+        ConfigError: a policy lacks a measure that the base has.
+    """
+    chosen = tuple(names) or tuple(values[study.base])
+    for policy, own in values.items():
+        if lost := [name for name in chosen if name not in own]:
+            raise ConfigError(f"the sessions of {policy!r} have no {lost[0]!r}, expected it as of {study.base!r}; "
+                              "play all by one `therapysim bench`")  # fmt: skip
+    groups: list[tuple[Level, str, list[str]]] = [
+        ("mode", m, [r.policy for r in own]) for m, own in study.modes.items()
+    ]
+    groups += [("run", run.name, [run.policy]) for run in study.runs]
+    found = [_effect(kind, n, level, who, values[study.base][n], [values[p][n] for p in policies])
+             for n in chosen for level, who, policies in groups]  # fmt: skip
+    return _adjusted(found)
+
+
+def _effect(
+    kind: str, name: str, level: Level, who: str, base: Mapping[Key, float], runs: Sequence[Mapping[Key, float]]
+) -> Effect:
+    shared = [key for key in sorted(base) if all(_finite(own, key) for own in (base, *runs))]
+    first, second = {key: base[key] for key in shared}, {key: fmean(own[key] for own in runs) for key in shared}
+    gap = paired_difference(first, second)
+    least = detectable({key: second[key] - first[key] for key in shared})
+    before, after = (fmean(own.values()) if own else math.nan for own in (first, second))
+    by_run = tuple(fmean(own[k] - base[k] for k in shared) if shared else math.nan for own in runs)
+    found = gap.interval
+    return Effect(kind, name, level, who, before, after, found.mean, found.low, found.high, gap.p, math.nan, least,
+                  by_run, gap.n_patients, gap.n_sessions)  # fmt: skip
+
+
+def _finite(own: Mapping[Key, float], key: Key) -> bool:
+    return math.isfinite(own.get(key, math.nan))
+
+
+def _adjusted(found: Sequence[Effect]) -> list[Effect]:
+    """With the corrected p in its place."""
+    many = bool(found) and found[0].kind in ("term", "act")
+    families: dict[tuple[str, str], list[int]] = {}
+    for i, effect in enumerate(found):
+        families.setdefault((effect.level, effect.who if many else effect.name), []).append(i)
+    correct, told = (benjamini_hochberg if many else holm), list(found)
+    for rows in families.values():
+        for i, p in zip(rows, correct([found[i].p for i in rows]), strict=True):
+            told[i] = replace(told[i], p_adjusted=p)
+    return told

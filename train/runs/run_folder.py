@@ -1,0 +1,278 @@
+"""What a training run leaves behind in its folder, and how it is taken up again.
+
+settings.json       the settings
+rubric.json         the reward's weights and gates
+metrics.jsonl       one object an update: loss, reward, terms, guard rates, ratio, KL, seconds, validations, alarms
+validation.jsonl    one object a validation: return, mood, alliance, terms, variety of the policy's words
+validation/         the mood profile of each validation, drawn
+completions.jsonl   sessions word for word, in training and in validation, with the patient's mood turn by turn
+checkpoints/        to resume from
+best/               the policy of the best validation so far
+policy/             the trained adapter
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from accelerate import PartialState
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from therapysim.errors import ConfigError
+from therapysim.files import whole
+from therapysim.train.grpo.grpo_settings import FREE, GRPOSettings, load_settings, save_settings
+from therapysim.train.grpo.trajectory import Episode
+from therapysim.train.runs.best import drop
+
+__all__ = [
+    "MetricsFile",
+    "Progress",
+    "Transcripts",
+    "append",
+    "checkpoint_step",
+    "figure_file",
+    "open_run",
+    "read_rows",
+    "session_row",
+    "tell",
+]
+
+
+def open_run(settings: GRPOSettings) -> str | None:
+    """Makes the run's folder, or takes it up again: what was logged after its newest checkpoint is dropped.
+
+    Returns:
+        The checkpoint to go on from, None at the start.
+
+    Raises:
+        ConfigError: the folder holds a run and ``resume`` is off, or a run with other settings; a file of it cannot be
+            read, or the folder not be written.
+    """
+    try:
+        return _open(settings, Path(settings.out))
+    except OSError as error:
+        raise ConfigError(
+            f"run folder {settings.out} cannot be written: {error}; mend that, or name another by --out"
+        ) from error
+
+
+def _open(settings: GRPOSettings, folder: Path) -> str | None:
+    folder.mkdir(parents=True, exist_ok=True)
+    saved, logged = folder / "settings.json", folder / "metrics.jsonl"
+    if saved.exists() and logged.exists():
+        _check_same_run(settings, saved)
+    elif saved.exists():  # a run that never began leaves settings, and the policy of a validation that broke off
+        drop(folder / "best")
+    checkpoint = _newest_checkpoint(folder / "checkpoints")
+    step = checkpoint_step(checkpoint)
+    if step >= settings.max_steps:
+        raise ConfigError(
+            f"run {folder} has a checkpoint of {step} updates already; raise max_steps {settings.max_steps}"
+        )
+    for name in ("metrics.jsonl", "completions.jsonl", "validation.jsonl"):
+        _keep_until(folder / name, step)
+    for figure in figure_file(folder, 0).parent.glob("step-*.svg"):
+        if not step or int(figure.stem.rpartition("-")[2]) > step:
+            figure.unlink()
+    save_settings(settings, saved)
+    return checkpoint
+
+
+def _newest_checkpoint(folder: Path) -> str | None:
+    """The newest one that was written to its end: a crash may have cut off a newer."""
+    found = (place for place in folder.glob("checkpoint-*") if place.name.rpartition("-")[2].isdigit())
+    for place in sorted(found, key=lambda place: checkpoint_step(str(place)), reverse=True):
+        if _is_whole(place):
+            return str(place)
+        tell(f"{place} was not written to its end; the run goes on from an earlier checkpoint, or from its start")
+    return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether its last file, the trainer's state, is there and complete."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
+def checkpoint_step(checkpoint: str | None) -> int:
+    """How many updates a checkpoint has seen; 0 for none."""
+    return int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0
+
+
+def _check_same_run(settings: GRPOSettings, saved: Path) -> None:
+    if not settings.resume:
+        raise ConfigError(
+            f"out folder {saved.parent} holds a run already; go on with it by --resume, or choose another"
+        )
+    old, new = asdict(load_settings(saved)), asdict(settings)
+    changed = [f"{name} {old[name]!r} -> {new[name]!r}" for name in new if name not in FREE and old[name] != new[name]]
+    if changed:
+        raise ConfigError(f"run {saved.parent} cannot be resumed with other settings: {'; '.join(changed)}; "
+                          "set them back, or start a new run in another folder")  # fmt: skip
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Drops the rows after a step; a row that a crash cut in half is dropped with them."""
+    if path.exists():
+        kept = [line for line, row in zip(_lines(path), read_rows(path), strict=True) if step and row["step"] <= step]
+        with whole(path) as part:
+            part.write_bytes(b"".join(line + b"\n" for line in kept))
+
+
+def append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Adds rows to a file of JSON lines; closed, and so flushed, after every call."""
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines, oldest first; none where there is no file. A half-written one is left out.
+
+    Raises:
+        ConfigError: a row is no JSON object with a ``step``.
+    """
+    return [_row(path, number, line) for number, line in enumerate(_lines(path), 1)]
+
+
+def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        int(row["step"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{path}: row {number} is no JSON object with a step ({error!r}); mend or remove the row"
+        ) from error
+    return row
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines that were written to their end.
+
+    Not by ``splitlines``, which a line separator within a text ends too; as bytes, since a crash may halve a letter.
+    """
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def figure_file(folder: Path, step: int) -> Path:
+    """Where a run keeps the mood profile of the validation after so many updates."""
+    return folder / "validation" / f"step-{step}.svg"
+
+
+def tell(text: str) -> None:
+    """One line on stderr, above the progress bar where there is one."""
+    tqdm.write(text, file=sys.stderr)
+
+
+class MetricsFile(TrainerCallback):
+    """Appends every logged update to ``metrics.jsonl``.
+
+    An update that learns from sessions played for an earlier one has no reward of its own, only loss, KL and ratio.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.last: dict[str, Any] = {}
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        if state.is_world_process_zero and logs and "train_runtime" not in logs:
+            row = {"step": state.global_step, **{name: _finite(value) for name, value in logs.items()}}
+            self.last |= row
+            append(self.path, [row])
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows neither nan nor inf: null, and ``alarm/not_finite`` beside it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Progress(TrainerCallback):
+    """A bar where there is a terminal, a line an update where there is none."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero and sys.stderr.isatty():
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="update", dynamic_ncols=True)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        if not state.is_world_process_zero or not logs or "loss" not in logs:
+            return
+        names = {"reward": "reward", "reward_std": "±", "kl": "kl", "loss": "loss", "step_time": "seconds"}
+        text = ", ".join(f"{short} {logs[name]:.4g}" for name, short in names.items() if logs.get(name) is not None)
+        if self.bar is None:
+            print(f"update {state.global_step}/{state.max_steps}: {text}", file=sys.stderr, flush=True)
+        else:
+            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Transcripts:
+    """Keeps a group of training sessions word for word, every so many updates.
+
+    Whether a generation is kept depends on its number alone, so that a resumed run keeps the same ones. Their rows
+    carry the update that first learns from them: one that a crash undid is undone with it.
+    """
+
+    def __init__(self, settings: GRPOSettings) -> None:
+        self.every, self.spans = settings.transcripts_every, settings.updates_per_generation
+        self.path = Path(settings.out) / "completions.jsonl"
+        self.kept = -1
+
+    def keep(self, step: int, episodes: Sequence[Episode]) -> None:
+        """Writes the first group of a generation if it is its turn; the main process's part of it.
+
+        Args:
+            step: updates made before the generation.
+            episodes: this process's sessions of the generation.
+        """
+        # An update may span several generations: the first of them is kept.
+        due = self.every and -step % self.every < self.spans and step != self.kept
+        if not due or not PartialState().is_main_process:
+            return
+        self.kept = step
+        group = [e for e in episodes if _same_start(e, episodes[0])]
+        append(self.path, [session_row(e, step + 1, "training") for e in group])
+
+
+def _same_start(one: Episode, other: Episode) -> bool:
+    if one.session is None or other.session is None:
+        return one.session is other.session
+    return (one.session.persona.id, one.session.seed) == (other.session.persona.id, other.session.seed)
+
+
+def session_row(episode: Episode, step: int, kind: Literal["training", "validation"]) -> dict[str, Any]:
+    """One session as a row of ``completions.jsonl``."""
+    row: dict[str, Any] = {"step": step, "kind": kind, "ending": episode.ending}
+    session = episode.session
+    if session is None:
+        return row
+    return row | {
+        "persona": session.persona.id,
+        "seed": session.seed,
+        "reward": None if episode.failed else sum(episode.turn_rewards),
+        "turn_rewards": episode.turn_rewards,
+        "terms": episode.terms,
+        "violations": dict(episode.violations),
+        "alliance": session.latent.alliance,
+        "messages": [{"speaker": m.speaker, "text": m.text} for m in session.transcript],
+        "affect": [s.affect for s in session.states],
+        "polarity": [s.history[-1] if s.history else None for s in session.states],
+        "sources": episode.sources,
+    }

@@ -1,0 +1,1 @@
+"""The recipe of the shipped emotion sensor and of the heads on its encoder."""
