@@ -13,7 +13,7 @@ from therapysim.envs.session import Session, SessionConfig, Start, Turn
 from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
-from therapysim.personas.opening import open_patient
+from therapysim.personas.opening import shared_patient
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK, vary
@@ -38,8 +38,8 @@ class SessionBatch:
 
     Args:
         config: length, κ, screen, dynamics.
-        patient: words the cues; the scripted patient by default. A name opens one: "scripted", "llm", a model, or a
-            server; see ``personas.opening.open_patient``.
+        patient: words the cues; the scripted patient by default. A name opens one, which all batches of the process
+            share: "scripted", "llm", a model, or a server; see ``personas.opening.open_patient``.
         sensor: reads both speakers; the shipped one by default.
         rubric: scores the turns; or its settings, or the name of a preset.
         archive: what was said to other patients before, so that one template for all does not pay; never written to.
@@ -63,7 +63,7 @@ class SessionBatch:
             raise ConfigError("both sensor and emotions are given: emotions names a sensor to open, so give one")
         self.sensor = sensor if sensor is not None else open_sensor(emotions)
         self.patient = (
-            open_patient("scripted" if patient is None else patient, self.sensor.affect)
+            shared_patient("scripted" if patient is None else patient, self.sensor.affect)
             if patient is None or isinstance(patient, str)
             else patient
         )

@@ -1,8 +1,10 @@
 """Patients by name: the one place where a patient is opened."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
@@ -13,10 +15,32 @@ from therapysim.personas.llm.prompts import Prompt
 from therapysim.personas.patient import Patient
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 
-__all__ = ["ADAPTER", "brief_settings", "describe_patient", "open_patient", "settings_of"]
+__all__ = ["ADAPTER", "brief_settings", "describe_patient", "open_patient", "settings_of", "shared_patient"]
 
 #: The shipped adapter on SmolLM2-135M-Instruct.
 ADAPTER = Path(__file__).parent / "llm" / "adapter"
+
+
+#: The patients that environments of this process share, for as long as one of them keeps it.
+_shared: "WeakValueDictionary[tuple[Any, ...], Patient]" = WeakValueDictionary()
+
+
+def shared_patient(name: str, feel: Feel) -> Patient:
+    """The patient of that name, one for all who ask: a model is loaded once, and a server has one client and thread.
+
+    It ends with the last who keeps it, and never before. A folder written anew, and a forked process, get a new one.
+
+    Args:
+        name, feel: as for ``open_patient``.
+
+    Raises:
+        ConfigError, ModelError: as ``open_patient`` does.
+    """
+    key = (os.getpid(), name, _written(name), feel)
+    if (patient := _shared.get(key)) is None:
+        # Where two threads are first at once, both get the patient of one of them.
+        patient = _shared.setdefault(key, open_patient(name, feel))
+    return patient
 
 
 def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key_env: str | None = None) -> Patient:
@@ -67,6 +91,13 @@ def settings_of(name: str, prompt: Prompt | None = None) -> LLMPatientSettings:
 def brief_settings() -> LLMPatientSettings:
     """What the shipped adapter was measured with."""
     return LLMPatientSettings(max_draws=3, sampling=Sampling(max_tokens=64, temperature=0.5, top_p=0.9), prompt="brief")
+
+
+def _written(name: str) -> int:
+    """When a model's folder or file was last written, in ns; 0 for what is none."""
+    if name.startswith(("http://", "https://")) or not Path(name).exists():
+        return 0
+    return max(file.stat().st_mtime_ns for file in (Path(name), *Path(name).glob("*")))
 
 
 def _server_of(name: str) -> Server | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,9 @@ class LLMPatient:
         self.fallback = fallback
         self.feel = feel
         self.settings = settings or LLMPatientSettings()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LLMPatient":
+        return self  # it holds no session, so the copy of an environment's spec shares it, and its model or client
 
     def speak(self, cues: Sequence[Cue]) -> list[Line]:
         """One line a cue, in order; refused lines of the whole batch are drawn again together.
