@@ -18,6 +18,8 @@ _LONGEST = 60
 _MOST_DIGITS = 4_000
 # What pydantic calls a field that a model, or a dataclass, does not have.
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+# What pydantic calls a text in place of something that YAML reads without quotes.
+_UNQUOTED = ("bool_type", "float_type", "int_type")
 
 
 def first_fault(fault: ValidationError, schema: Schema) -> str:
@@ -90,7 +92,15 @@ def _tell(detail: ErrorDetails, schema: Schema) -> str:
         return f"it holds what no text may hold: {context['error']}; write it again"
     found = f"a list of {len(detail['input'])}" if kind in ("too_short", "too_long") else _shown_of(detail, node)
     expected = _expected(schema, node) or detail["msg"]
-    return f"{place or 'it'} is {found}, expected {expected}" + _next_step(loc)
+    return f"{place or 'it'} is {found}, expected {expected}" + _meant(detail, schema, node) + _next_step(loc)
+
+
+def _meant(detail: ErrorDetails, schema: Schema, node: Schema) -> str:
+    """What a text stands for, perhaps: one of a few words, or a number in quotes."""
+    if not isinstance(detail["input"], str):
+        return ""
+    known = [str(word) for option in _options(schema, node) for word in option.get("enum", ())]
+    return ", without quotes" if detail["type"] in _UNQUOTED else hint(detail["input"], known)
 
 
 def _shown_of(detail: ErrorDetails, node: Schema) -> str:

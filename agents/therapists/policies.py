@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import importlib
 import inspect
-import json
 import os
 import re
 import sys
@@ -15,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import ConfigDict
+
 from therapysim.agents.therapists.baselines import BASELINES, baseline
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
 from therapysim.envs.session import Session
@@ -22,6 +23,7 @@ from therapysim.envs.therapy import observe
 from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimError
 from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
 from therapysim.personas.load import personas
+from therapysim.records import Record, read_record
 
 __all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of", "run_of"]
 
@@ -193,20 +195,28 @@ def _find_run(name: str, sampling: Sampling) -> Policy:
     return _chat_policy(name, "run", identity, partial(HuggingFaceChat, model), drawn, show_state, trained_on)
 
 
+class _Run(Record):
+    """What is needed of a run's settings."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    personas: tuple[str, ...]
+    split: str
+    show_state: bool
+    max_turn_tokens: int
+
+
 def read_run(folder: Path) -> tuple[bool, int, frozenset[str]]:
     """Whether a run's policy reads the header, its tokens a turn, and ids of the patients it was trained with.
 
     Raises:
         ConfigError: the folder's settings are none of a training.
     """
-    try:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        ids = settings["personas"] or [p.id for p in personas(settings["split"])]
-        # Whoever practised on a variant has met its patient.
-        met = frozenset(str(i).partition("~")[0] for i in ids)
-        return bool(settings["show_state"]), int(settings["max_turn_tokens"]), met
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"run {folder}: settings.json is none of a training ({error!r}); train it again") from error
+    where = f"run {folder}: settings.json is none of a training"
+    run = read_record(folder / "settings.json", _Run, ConfigError, where)
+    ids = run.personas or [p.id for p in personas(run.split)]
+    # Whoever practised on a variant has met its patient.
+    return run.show_state, run.max_turn_tokens, frozenset(i.partition("~")[0] for i in ids)
 
 
 def _import(name: str) -> tuple[Any, str]:

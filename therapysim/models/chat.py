@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.checkpoint import adapter_base, load, resolve

@@ -38,7 +38,8 @@ from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.trajectory import Trajectory, summary
 from therapysim.train.runs.best import Standing, held_return, keep_best, mend
 from therapysim.train.runs.policy_card import practised, write_card
-from therapysim.train.runs.run_folder import announce, append, figure_file, read_rows, session_row
+from therapysim.train.runs.rows import append, read_rows
+from therapysim.train.runs.run_folder import announce, figure_file, session_row
 
 __all__ = ["Validation", "dev_starts", "scores"]
 

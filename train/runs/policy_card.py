@@ -18,7 +18,7 @@ from therapysim.files import whole
 from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.personas.load import personas, training_ids
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.runs.run_folder import read_rows
+from therapysim.train.runs.rows import read_rows
 
 __all__ = ["CardWriter", "Merge", "base_of", "card", "practised", "write_card"]
 

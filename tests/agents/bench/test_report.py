@@ -1,6 +1,5 @@
 """A report's numbers are the sessions' own, its tables hold them, and it refuses what is no one benchmark."""
 
-import argparse
 import csv
 import io
 import json
@@ -29,7 +28,7 @@ from therapysim.agents.bench.results import Result, Said, as_line, result_of, wr
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.statistics.intervals import FEW
 from therapysim.agents.therapists.baselines import baseline
-from therapysim.cli.report import add_report_command
+from therapysim.cli.main import build_parser
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.personas.load import personas
@@ -448,9 +447,7 @@ def test_fewer_transcripts_are_embedded_where_asked_and_the_page_says_so(played:
 
 
 def report(*arguments: object) -> None:
-    parser = argparse.ArgumentParser()
-    add_report_command(parser.add_subparsers())
-    chosen = parser.parse_args(["report", *map(str, arguments)])
+    chosen = build_parser().parse_args(["report", *map(str, arguments)])
     chosen.run(chosen)
 
 

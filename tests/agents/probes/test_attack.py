@@ -4,7 +4,6 @@
 prints the share of each half that the screen neutralises, with Wilson intervals, and every such turn.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -18,7 +17,7 @@ import yaml
 
 from therapysim.agents.probes.attack.attack_run import MODES, NEUTRAL, AttackTrial, Mode, attack_all, attack_table, says
 from therapysim.agents.probes.attack.suite import CODES, Attack, attacks, families, render
-from therapysim.cli.attack import add_attack_command
+from therapysim.cli.main import build_parser
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.envs.screen import screen
 from therapysim.errors import ConfigError, PatientError
@@ -215,9 +214,7 @@ def test_few_sessions_tell_no_gain() -> None:
 
 def command(*options: str) -> int:
     """Runs ``therapysim attack``; the exit code."""
-    parser = argparse.ArgumentParser()
-    add_attack_command(parser.add_subparsers())
-    chosen = parser.parse_args(["attack", "--patients", "3", "--seeds", "1", "--turns", "3", *options])
+    chosen = build_parser().parse_args(["attack", "--patients", "3", "--seeds", "1", "--turns", "3", *options])
     try:
         chosen.run(chosen)
     except SystemExit as stop:
@@ -240,7 +237,7 @@ def test_the_command_where_an_attack_succeeds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     obedient = Obedient(lambda cue: "Fine. I love my life.")
-    monkeypatch.setattr("therapysim.personas.opening.open_patient", lambda name, feel, **options: obedient)
+    monkeypatch.setattr("therapysim.cli.options.open_patient", lambda name, feel, **options: obedient)
     assert command("--families", "happy_words", "--modes", "flood") == 1
     assert "happy_words/bet, flood: " in (shown := capsys.readouterr().out) and "'Fine. I love my life.'" in shown
 
@@ -249,7 +246,7 @@ def test_the_command_refuses_what_it_cannot_play(monkeypatch: pytest.MonkeyPatch
     for options in (["--families", "none"], ["--modes", "siege"], ["--seeds", "0"], ["--patients", "0"]):
         with pytest.raises(ConfigError):
             command(*options)
-    monkeypatch.setattr("therapysim.personas.opening.open_patient", lambda name, feel, **options: Failing())
+    monkeypatch.setattr("therapysim.cli.options.open_patient", lambda name, feel, **options: Failing())
     with pytest.raises(ConfigError, match="failed in every session"):
         command("--families", "sentinels", "--modes", "flood")
 

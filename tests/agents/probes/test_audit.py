@@ -1,6 +1,5 @@
 """The audit: its bank, its mutations, its searches, and that it finds what a broken rubric pays."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,7 +35,7 @@ from therapysim.agents.probes.audit.turns import (
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.statistics.intervals import Interval
 from therapysim.agents.therapists.baselines import baseline
-from therapysim.cli.audit import add_audit_command
+from therapysim.cli.main import build_parser
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, PatientError
 from therapysim.messages import Transcript
@@ -320,15 +319,13 @@ def test_an_audit_that_cannot_be_played_is_refused() -> None:
 
 @pytest.fixture(autouse=True)
 def two_patients_to_tune_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("therapysim.cli.audit._TUNED_ON", 12)
+    monkeypatch.setattr("therapysim.agents.probes.audit.search._TUNED_ON", 12)
 
 
 def command(*options: str) -> int:
     """Runs ``therapysim audit`` in small; the exit code."""
-    parser = argparse.ArgumentParser()
-    add_audit_command(parser.add_subparsers())
     small = ["audit", "--patients", "2", "--turns", "2", "--n", "3", "--kinds", "hostile"]
-    chosen = parser.parse_args([*small, *options])
+    chosen = build_parser().parse_args([*small, *options])
     try:
         chosen.run(chosen)
     except SystemExit as stop:

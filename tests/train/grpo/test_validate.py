@@ -27,7 +27,8 @@ from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.run import TrainResult, train
 from therapysim.train.grpo.validate import Validation, dev_starts, scores
 from therapysim.train.runs.best import Standing
-from therapysim.train.runs.run_folder import Transcripts, read_rows
+from therapysim.train.runs.rows import read_rows
+from therapysim.train.runs.run_folder import Transcripts
 
 MakeBatch = Callable[..., SessionBatch]
 Run = Callable[..., TrainResult]

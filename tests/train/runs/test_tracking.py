@@ -16,7 +16,7 @@ pytest.importorskip("trl")
 from therapysim.envs.batch import SessionBatch
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import TrainResult, train
-from therapysim.train.runs.run_folder import read_rows
+from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.tracking import trackers
 
 MakeBatch = Callable[..., SessionBatch]
