@@ -240,7 +240,7 @@ def test_the_command_where_an_attack_succeeds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     obedient = Obedient(lambda cue: "Fine. I love my life.")
-    monkeypatch.setattr("therapysim.personas.opening.open_patient", lambda name, feel, **options: obedient)
+    monkeypatch.setattr("therapysim.cli.options.open_patient", lambda name, feel, **options: obedient)
     assert command("--families", "happy_words", "--modes", "flood") == 1
     assert "happy_words/bet, flood: " in (shown := capsys.readouterr().out) and "'Fine. I love my life.'" in shown
 
@@ -249,7 +249,7 @@ def test_the_command_refuses_what_it_cannot_play(monkeypatch: pytest.MonkeyPatch
     for options in (["--families", "none"], ["--modes", "siege"], ["--seeds", "0"], ["--patients", "0"]):
         with pytest.raises(ConfigError):
             command(*options)
-    monkeypatch.setattr("therapysim.personas.opening.open_patient", lambda name, feel, **options: Failing())
+    monkeypatch.setattr("therapysim.cli.options.open_patient", lambda name, feel, **options: Failing())
     with pytest.raises(ConfigError, match="failed in every session"):
         command("--families", "sentinels", "--modes", "flood")
 
