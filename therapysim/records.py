@@ -76,7 +76,7 @@ def read_rows(
 
     Args:
         path, kind, error, where, most_bytes: as in ``read_record``.
-        broken_end: leave out a last line that was cut off, as a killed run leaves it; else it is refused.
+        broken_end: leave out a last line without a line end, as a killed run leaves it.
 
     Raises:
         error: the file cannot be read, or a line is no such record; names the line.
@@ -86,9 +86,8 @@ def read_rows(
         *lines, rest = read_bytes(Path(path), most_bytes).split(b"\n")
     except Unreadable as fault:
         raise error(f"{name}: {fault}") from fault
-    if rest.strip() and not broken_end:
-        raise error(f"{name}: line {len(lines) + 1} is cut off, expected a line end after each row; write it again")
-    for i, line in enumerate(lines, 1):
+    # An editor may leave out the last line end; a run that was killed leaves half a row.
+    for i, line in enumerate(lines if broken_end else [*lines, rest], 1):
         if line.strip():
             yield _row(line, kind, error, f"{name}: line {i}")
 

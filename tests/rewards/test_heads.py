@@ -523,7 +523,7 @@ def drop(path: Path, word: str) -> None:
         ("here/danger.jsonl", lambda p: drop(p, "true"), f"head '{DANGER}': 0 of "),
         ("here/empathy_levels.jsonl", lambda p: drop(p, '"reactions": 0'), "head 'reactions_1': 12 of 12 examples"),
         ("data.jsonl", Path.unlink, r"data\.jsonl: the file cannot be read: No such file"),
-        ("data.jsonl", lambda p: p.write_text('{"context": '), r"data\.jsonl: line 1 is cut off"),
+        ("data.jsonl", lambda p: p.write_text('{"context": '), r"data\.jsonl: line 1: the file cannot be read as JSON"),
         ("data.jsonl", lambda p: p.write_bytes(b"\xff\xfe\n"), r"data\.jsonl: line 1: the file cannot be read as text"),
         ("data.jsonl", lambda p: p.write_text('\n{"context": "x"}\n'), r"line 2: response is missing, expected a text"),
         ("data.jsonl", lambda p: p.write_text("[]\n"), r"data\.jsonl: line 1: it is \[\], expected a mapping of"),

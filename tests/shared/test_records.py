@@ -174,12 +174,16 @@ def test_rows_are_records(tmp_path: Path, name: str) -> None:
         (ROW + b'{"x": 1, "x": 1}\n', "line 2: 'x' is given twice"),
         (ROW + b'{"x": NaN}\n', "line 2: NaN is no number that can be used"),
         (ROW + b"null\n", "line 2: the content is empty"),
-        (ROW + ROW[:-1], "line 2 is cut off"),
+        (ROW + ROW[:5], "line 2: the file cannot be read as JSON"),
     ],
 )  # fmt: skip
 def test_a_wrong_row_is_named(tmp_path: Path, text: bytes, told: str) -> None:
     with pytest.raises(ConfigError, match=f"a.jsonl: {told}"):
         list(read_rows(rows(tmp_path / "a.jsonl", text), Point, ConfigError))
+
+
+def test_the_last_line_end_may_be_missing(tmp_path: Path) -> None:
+    assert len(list(read_rows(rows(tmp_path / "a.jsonl", ROW + ROW[:-1]), Point, ConfigError))) == 2
 
 
 def test_a_row_that_was_cut_off_may_be_left_out(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
     [
         ("{}\n", "line 1: policy is missing"),
         ("[1]\n", "line 1: the content is .1., expected a mapping of policy"),
-        ('{"policy"', "line 1 is cut off"),
+        ('{"policy"', "line 1: the file cannot be read as JSON"),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, message: str) -> None:
