@@ -256,8 +256,9 @@ class Long:
     def reply(self, chats, sampling, seeds):
         return [str(seeds[0]) * 4_000_000]
 chat = RecordedChat(Long(), {folder!r})
-print("on", flush=True)
 seed = {first}
+chat.reply(ask("a"), SAMPLING, [seed])  # one is whole, however busy the machine
+print("on", flush=True)
 while True:
     chat.reply(ask("a"), SAMPLING, [seed])
     seed += 1
