@@ -108,7 +108,7 @@ def mean_interval(values: ArrayLike, units: ArrayLike, *, unit: str = "patient")
 def worst_decile(values: ArrayLike, units: ArrayLike, *, unit: str = "patient") -> Interval:
     """Mean of the lowest tenth of sessions, ceil(n / 10) of them; of a measure where high is bad, pass its negative.
 
-    The tenth is found anew without each patient. The worst of few sessions lie above the worst of many: 92 to 95 % of
+    The tenth is found anew without each patient. The worst of few sessions lie above the worst of many: 90 to 95 % of
     intervals hold the latter (``python -m tests.measures.coverage_simulation``). Else as ``mean_interval``.
     """
     x, rows = grouped(values, units, unit)
