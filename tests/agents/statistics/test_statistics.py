@@ -261,6 +261,16 @@ def test_a_rate_of_nothing_or_all_is_not_certain() -> None:
     assert proportion([], []).n == 0
     with pytest.raises(ConfigError, match="from 0 to 1"):
         proportion([0.0, 1.5], ["a", "b"])
+    with pytest.raises(ConfigError, match="go from -0.5 to 1"):
+        proportion([-0.5, 1.0], ["a", "b"])
+
+
+def test_a_rate_counts_as_many_sessions_as_the_scatter_of_the_patients_says() -> None:
+    """By hand: 3, 3, 1 and 1 of 4; the rate's variance 4 / 3 * 4 / 256 is that of 12 sessions."""
+    found = proportion([1.0, 1, 1, 0] * 2 + [1.0, 0, 0, 0] * 2, names(4))
+    level = 1 - 2 * scipy.stats.norm.sf(scipy.stats.t.ppf(0.975, 3))
+    known = scipy.stats.binomtest(6, 12).proportion_ci(level, method="wilson")
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
 
 
 def test_patients_who_differ_widen_the_interval() -> None:
@@ -370,6 +380,7 @@ def test_what_is_detectable_is_told_from_the_sessions_own_variances() -> None:
         (0.995, 5, 4.032143),
         (0.95, 10, 1.812461),
         (0.8, 15, 0.866245),
+        (0.4, 5, -0.267181),
     ],
 )
 def test_quantiles_of_t_are_those_of_the_tables(p: float, freedom: int, value: float) -> None:
