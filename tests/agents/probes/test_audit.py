@@ -84,16 +84,30 @@ def test_the_bank_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"vague": []}, {"vague": "Mm."}, {"vague": [True]}, {"vague": [" "]}, {"new": ["Mm."]}, [], "Mm."]
+    ("told", "message"),
+    [
+        ({"vague": []}, "vague is a list of 0, expected a list of at least 1 texts"),
+        ({"vague": "Mm."}, "vague is 'Mm.', expected a list"),
+        ({"vague": [True]}, r"vague\[0\] is True, expected a text"),
+        ({"vague": [" "]}, r"vague\[0\] is ' ', expected a text with words"),
+        ({"new": ["Mm."]}, "new is an unknown kind, expected one of reflections"),
+        ({3: ["Mm."]}, "a name is 3, expected a text"),
+        ({}, "there are none, expected kinds of turns"),
+        ([], "expected a mapping"),
+        ("Mm.", "expected a mapping"),
+    ],
 )
-def test_a_bank_that_is_wrong_is_refused(told: object, tmp_path: Path) -> None:
+def test_a_bank_that_is_wrong_is_refused(told: object, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bank.yaml"
     path.write_text(yaml.safe_dump(told))
-    with pytest.raises(ConfigError, match="expected"):
+    with pytest.raises(ConfigError, match=rf"turns .*bank\.yaml: .*{message}"):
         load_bank(path=path)
-    for name in ("none.yaml", "."):
-        with pytest.raises(ConfigError, match="expected"):
-            load_bank(path=tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "."])
+def test_a_bank_that_is_not_there_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the file cannot be read: .*check the path"):
+        load_bank(path=tmp_path / name)
 
 
 def test_mutations_do_what_their_names_say() -> None:
