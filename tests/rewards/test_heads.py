@@ -526,7 +526,7 @@ def drop(path: Path, word: str) -> None:
         ("data.jsonl", lambda p: p.write_text('{"context": '), r"data\.jsonl: line 1: the file cannot be read as JSON"),
         ("data.jsonl", lambda p: p.write_bytes(b"\xff\xfe\n"), r"data\.jsonl: line 1: the file cannot be read as text"),
         ("data.jsonl", lambda p: p.write_text('\n{"context": "x"}\n'), r"line 2: response is missing, expected a text"),
-        ("data.jsonl", lambda p: p.write_text("[]\n"), r"data\.jsonl: line 1: the content is \[\], expected a mapping of"),
+        ("data.jsonl", lambda p: p.write_text("[]\n"), r"data\.jsonl: line 1: the content is \[\], expected a mapping"),
         ("here/danger.jsonl", Path.unlink, r"danger\.jsonl: the file cannot be read"),
     ],
 )  # fmt: skip

@@ -261,7 +261,7 @@ def test_a_rate_of_nothing_or_all_is_not_certain() -> None:
     assert proportion([], []).n == 0
     with pytest.raises(ConfigError, match="from 0 to 1"):
         proportion([0.0, 1.5], ["a", "b"])
-    with pytest.raises(ConfigError, match="go from -0.5 to 1"):
+    with pytest.raises(ConfigError, match=r"go from -0\.5 to 1"):
         proportion([-0.5, 1.0], ["a", "b"])
 
 
