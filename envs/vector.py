@@ -122,7 +122,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
             EpisodeError: step came before reset.
         """
         self._check(actions)
-        resetting = self._over if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(self._over)
+        resetting = self._over & (self.autoreset_mode is AutoresetMode.NEXT_STEP)
         # A session that could not be opened is done, and has yet to be reported so.
         done = [session.done for session in self.batch.sessions]
         turns = self.batch.step([None if d else str(a) for a, d in zip(actions, done, strict=True)])
@@ -131,7 +131,8 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         rewards = np.array([reward_of(turn) for turn in turns], dtype=np.float64)
         terminated = np.array([bool(s.ending) for s in sessions])
         truncated = np.array([s.done and not s.ending for s in sessions]) & ~resetting
-        self._over = ended = terminated | truncated
+        ended = terminated | truncated
+        self._over = ended.copy()
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             infos = self._restart(turns, ended)
         else:
@@ -186,6 +187,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
             start_of(int(self.np_random[i].integers(2**62)), self.persona, self.split, options, self.vary)
             for i in which
         ]
+        self._over[which] = False
         kept: list[Session | None] = list(self.batch.snapshot()) or [None] * self.num_envs
         for i, session in zip(which, self.batch.reset(starts), strict=True):
             kept[i] = session

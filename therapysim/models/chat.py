@@ -107,7 +107,7 @@ class HuggingFaceChat:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"HuggingFaceChat: batch_size is {batch_size}, expected at least 1")
         self.source = str(source)
-        self._turn = threading.Lock()  # a tokenizer fails where two threads use it at once
+        self._turn = threading.Lock()  # a tokenizer is told how to pad, and pads, in two steps
         self._cache, self._dtype = cache, dtype
         self.model, self.tokenizer = load(source, dtype=dtype, cache=cache)
         if not self.tokenizer.chat_template:
