@@ -261,7 +261,7 @@ def test_a_rate_of_nothing_or_all_is_not_certain() -> None:
     assert proportion([], []).n == 0
     with pytest.raises(ConfigError, match="from 0 to 1"):
         proportion([0.0, 1.5], ["a", "b"])
-    with pytest.raises(ConfigError, match="go from -0.5 to 1"):
+    with pytest.raises(ConfigError, match=r"go from -0\.5 to 1"):
         proportion([-0.5, 1.0], ["a", "b"])
 
 
@@ -314,6 +314,7 @@ def test_corrections_give_the_known_values_in_the_order_given() -> None:
     p = [0.04, 0.01, 0.03, 0.005]
     assert holm(p) == pytest.approx([0.06, 0.03, 0.06, 0.02])
     assert benjamini_hochberg(p) == pytest.approx([0.04, 0.02, 0.04, 0.02])
+    assert benjamini_hochberg([0.02, 0.01, 0.021]) == pytest.approx([0.021] * 3)
 
 
 @pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
