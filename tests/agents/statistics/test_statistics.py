@@ -343,6 +343,12 @@ def test_the_smallest_detectable_difference_is_found_as_often_as_told(patients: 
     assert np.mean(t > t_quantile(0.975, patients - 1)) == pytest.approx(power, abs=0.025)
 
 
+def test_the_smallest_detectable_difference_by_hand() -> None:
+    t = scipy.stats.t(3)
+    error = math.sqrt((0.6**2 + 0.8**2 / 4) / 4)
+    assert minimum_detectable(0.6, 0.8, 4, 4) == pytest.approx((t.ppf(0.975) + t.ppf(0.8)) * error)
+
+
 def test_more_patients_and_more_seeds_find_less() -> None:
     base = minimum_detectable(0.5, 1.0, 16, 4)
     assert minimum_detectable(0.5, 1.0, 32, 4) < minimum_detectable(0.5, 1.0, 16, 8) < base
