@@ -2,8 +2,8 @@
 
 Sessions with one patient are alike, so it is the number of patients that says how much is known; the patients played
 stand for others like them. What a seed does to all patients alike is no part of an interval: it holds for these seeds.
-Where something else is independent, such as the post that several pairs of answers belong
-to, its names stand in place of the patients', and ``unit`` says what it is.
+Where something else is independent, such as the post that several pairs of answers belong to, its names stand in
+place of the patients', and ``unit`` says what it is.
 
 Nothing is drawn at random: equal input gives equal bits, in whatever order the sessions come.
 """

@@ -164,7 +164,7 @@ class Validation(TrainerCallback):
         held = held_return(folder, asked)
         if held is not None and held > found["return"]:
             return False
-        ends = {name: found[f"return_{name}"] for name in ("low", "high")}
+        ends = {name: found.get(f"return_{name}") for name in ("low", "high")}
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         about = {"step": step, "return": found["return"], **ends, "asked": asked}
         told = {"step": step, **{f"validation/{name}": value for name, value in found.items()}}

@@ -314,6 +314,7 @@ def test_corrections_give_the_known_values_in_the_order_given() -> None:
     p = [0.04, 0.01, 0.03, 0.005]
     assert holm(p) == pytest.approx([0.06, 0.03, 0.06, 0.02])
     assert benjamini_hochberg(p) == pytest.approx([0.04, 0.02, 0.04, 0.02])
+    assert benjamini_hochberg([0.02, 0.01, 0.021]) == pytest.approx([0.021] * 3)
 
 
 @pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
@@ -340,6 +341,12 @@ def test_the_smallest_detectable_difference_is_found_as_often_as_told(patients: 
     means = values.mean(axis=2)
     t = means.mean(axis=1) / (means.std(axis=1, ddof=1) / math.sqrt(patients))
     assert np.mean(t > t_quantile(0.975, patients - 1)) == pytest.approx(power, abs=0.025)
+
+
+def test_the_smallest_detectable_difference_by_hand() -> None:
+    t = scipy.stats.t(3)
+    error = math.sqrt((0.6**2 + 0.8**2 / 4) / 4)
+    assert minimum_detectable(0.6, 0.8, 4, 4) == pytest.approx((t.ppf(0.975) + t.ppf(0.8)) * error)
 
 
 def test_more_patients_and_more_seeds_find_less() -> None:
