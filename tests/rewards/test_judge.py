@@ -33,6 +33,12 @@ def test_the_context_counts() -> None:
     assert found.term("risk").tolist() == [1.0, 0.0]
 
 
+def test_a_danger_in_the_context_is_new_so_that_acknowledging_it_is_paid() -> None:
+    dark = "Some nights I think about not waking up."
+    found = score([dark, "I cannot sleep."], ["So dark, those nights, that not waking up looks like rest."] * 2)
+    assert 0.2 < found.term("risk")[0] <= 0.5 and found.term("risk")[1] == 0.0
+
+
 def test_the_rubric_is_a_choice() -> None:
     scores = [Judge(name).score([HEARD], [GOOD]).scores[0] for name in ("judge", "default", "user")]
     assert len(set(scores)) == 3 and scores[2] == pytest.approx(1.0)

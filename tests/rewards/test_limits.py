@@ -13,8 +13,8 @@ from therapysim.rewards.matrix import LABELS
 from therapysim.rewards.reading.emotions import SensorSettings, readings
 from therapysim.rewards.reading.memory import check_texts
 from therapysim.rewards.reading.pretrained import PretrainedSettings
-from therapysim.rewards.reading.relevance import Gold, RelevanceSettings
-from therapysim.rewards.reading.tone_guard import EmotionNegativity, ToneGuard, ToneGuardSettings
+from therapysim.rewards.reading.relevance import STAND_IN, Gold, RelevanceSettings, open_relevance
+from therapysim.rewards.reading.tone_guard import EmotionNegativity, ToneGuard, ToneGuardSettings, open_tone_guard
 from therapysim.rewards.reading.valence import ValenceSettings, soft_polarity, soften
 from therapysim.rewards.risk import RiskThresholds
 
@@ -192,3 +192,32 @@ def test_a_reading_is_what_the_matrix_makes_of_a_text() -> None:
     first, second = readings(["a", "b"], p)
     assert (first.text, first.affect, first.polarity) == ("a", pytest.approx((0.4, 0, 0.4, 0)), pytest.approx(0.4))
     assert (second.text, second.affect) == ("b", pytest.approx((0, 0, 0, -0.6))) and second.probabilities[14] > 0.5
+
+
+def test_judges_are_opened_over_what_is_given() -> None:
+    gold = Gold({"a": ("0.1", "0.1")}, ("0.2",), ("0.5", "0.5"))
+    guard = open_tone_guard(sensor=Angry(), gold=gold, settings=ToneGuardSettings(0.98))  # type: ignore[arg-type]
+    assert guard.negativity(["0.5"]) == pytest.approx([0.99]) and guard.rejects(["0.5", "0.3"]).tolist() == [
+        True,
+        False,
+    ]
+    with pytest.raises(ConfigError, match="sensor and gold are the stand-in's"):
+        open_tone_guard("a/b", gold=gold)
+    for wrong in ({"labels": ("negative", "positive")}, {"pretrained": PretrainedSettings()}):
+        with pytest.raises(ConfigError, match="labels and pretrained are a model's"):
+            open_tone_guard(**wrong)  # type: ignore[arg-type]
+
+
+def test_relevance_is_opened_over_what_is_given() -> None:
+    class Letters:
+        def embed(self, texts: Sequence[str]) -> np.ndarray:
+            return np.array([[text.count(c) for c in "abc"] for text in texts], dtype=np.float32)
+
+    gold = Gold({"x": ("a",)}, ("c",), ("b",))
+    found = open_relevance(sensor=Letters(), gold=gold, settings=RelevanceSettings(1, centred=False))  # type: ignore[arg-type]
+    assert found(["aa", "b", "ab"]) == pytest.approx([1.0, 0.0, np.sqrt(0.5)])
+    assert open_relevance().settings == STAND_IN == RelevanceSettings(5, True, 1.0)
+    with pytest.raises(ConfigError, match="sensor is the stand-in's"):
+        open_relevance("a/b", sensor=Letters())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="pretrained is a model's"):
+        open_relevance(pretrained=PretrainedSettings())

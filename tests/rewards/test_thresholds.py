@@ -110,6 +110,7 @@ def test_what_reads_as_passing_distress_by_acknowledges_nothing(passes: float, a
         told = in_danger(act, ignores_risk=passes)
         assert acknowledges(told) is accepts and missed_risk(told) is not accepts
         assert ("missed_risk" in violations(told)) is not accepts
+    assert acknowledges(in_danger("validation"))  # no head was asked
     assert not acknowledges(in_danger("open_question")) and not acknowledges(in_danger())
 
 
