@@ -30,7 +30,7 @@ class Judged:
     """What came out.
 
     Attributes:
-        files: what was read, by place; the first holds the pairs that were judged.
+        files: what was read, with its place; the first holds the pairs that were judged.
         rubric: the judge's, by the name of its preset.
         settings: the same, spelt out.
         surface: what the surface regression was fitted on.
@@ -40,7 +40,7 @@ class Judged:
         terms: accuracy of each term alone, by source.
     """
 
-    files: Mapping[Path, Pairs]
+    files: Sequence[tuple[Path, Pairs]]
     rubric: str
     settings: RubricSettings
     surface: str
@@ -51,7 +51,7 @@ class Judged:
 
     def tables(self, *, terms: bool = False) -> str:
         """Markdown: what was read, accuracies, differences, and if asked for each term alone."""
-        told = [_heading(path, found) for path, found in self.files.items()]
+        told = [_heading(path, found) for path, found in self.files]
         told += [f"rubric {self.rubric!r}; surface {self.surface}", "", _accuracies(self.rows), ""]
         return "\n".join([*told, _differences(self.rows), *(["", _terms(self.terms)] if terms else [])])
 
@@ -60,22 +60,22 @@ class Judged:
         terms = {n: {source: asdict(share) for source, share in own.items()} for n, own in self.terms.items()}
         return {
             "rubric": {"name": self.rubric, "weights": self.settings.weights, "gates": list(self.settings.gates)},
-            "files": [_file(*item) for item in self.files.items()],
+            "files": [_file(*item) for item in self.files],
             "surface": self.surface,
             "results": [_figures(row) for row in self.rows],
             "terms": terms,
-            "pairs": _scores(next(iter(self.files.values())), self.scores, self.judgement),
+            "pairs": _scores(self.files[0][1], self.scores, self.judgement),
         }
 
 
-def judge_pairs(files: Mapping[Path, Pairs], rubric: str = "judge") -> Judged:
+def judge_pairs(files: Sequence[tuple[Path, Pairs]], rubric: str = "judge") -> Judged:
     """Judges the pairs of the first file; the surface regression is fitted on the second's, or cross-fitted.
 
     Raises:
         ConfigError: the rubric is unknown, or no pair of the second file is left that shares no text with the first's.
     """
     settings = RubricSettings.preset(rubric)
-    own, *others = (found.pairs for found in files.values())
+    own, *others = (found.pairs for _, found in files)
     fitted, how = _fitted(own, others[0] if others else None)
     judgement = Judge(settings).score(*sides(own))
     scores = {"judge": by_pair(judgement.scores), **_baselines(own, fitted)}

@@ -31,7 +31,7 @@ def run(chosen: argparse.Namespace) -> None:
     RubricSettings.preset(chosen.rubric)
     _refuse_inputs(chosen)
     require_place(chosen.out)
-    judged = judge_pairs({path: read_pairs(path) for path in (chosen.pairs, chosen.fit) if path}, chosen.rubric)
+    judged = judge_pairs([(path, read_pairs(path)) for path in (chosen.pairs, chosen.fit) if path], chosen.rubric)
     keep(chosen.out, judged.as_dict())
     print(judged.tables(terms=chosen.terms))
 

@@ -108,11 +108,13 @@ def _file(path: Path) -> Path:
 
 
 def _source(file: Path, rows: Sequence[SessionResult]) -> Source:
-    digest, held = hashlib.sha256(file.read_bytes()).hexdigest(), read_provenance(file.with_name("settings.json"))
+    digest, settings = hashlib.sha256(file.read_bytes()).hexdigest(), file.with_name("settings.json")
+    if settings.exists():  # an earlier version kept what it was given; no error may show it
+        refuse_secrets(settings.read_text(encoding="utf-8", errors="replace"), f"settings {settings}")
+    held = read_provenance(settings)
     if held is not None:
         require_theirs(rows, held, file)
     told = {} if held is None else held.model_dump(mode="json", exclude_unset=True)
-    refuse_secrets(json.dumps(told), f"settings {file.with_name('settings.json')}")  # earlier ones kept what was given
     return Source(str(Path(*file.parts[-2:])), digest, len(rows), told)
 
 
