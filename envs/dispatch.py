@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
-from gymnasium.spaces import Box, Tuple, flatdim, flatten, flatten_space, unflatten
+from gymnasium.spaces import Box, Space, Tuple, flatdim, flatten, flatten_space, unflatten
 from gymnasium.spaces import utils as spaces
 from gymnasium.vector import utils as vectors
 from gymnasium.wrappers.utils import create_zero_array
@@ -70,7 +70,7 @@ def _is_equivalent(space: Utterance, other: Any) -> bool:
 
 # --- Batches: tuples of texts ---------------------------------------------------------------------------------------
 @_register(vectors.batch_differing_spaces)
-def _batch_differing_spaces(given: Sequence[Utterance]) -> Tuple[Any]:
+def _batch_differing_spaces(given: Sequence[Utterance]) -> Space[Any]:
     return Tuple([deepcopy(space) for space in given], seed=deepcopy(given[0].np_random))
 
 

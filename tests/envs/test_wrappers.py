@@ -29,6 +29,8 @@ WARM = "That sounds heavy, and I can hear how tired you are. What is it like for
 CUT = "One moment, please, I have to get the door."
 NUMBERS = ("affect", "history", "turn")
 SEED = 5
+#: Before 1.4, Gymnasium's refusals are bare assertions.
+PLAIN = tuple(map(int, gym.__version__.split(".")[:2])) >= (1, 4)
 
 
 class Flaky:
@@ -154,6 +156,7 @@ def test_every_wrapper_is_listed(module: Any, listed: dict[str, Any]) -> None:
     assert not set(listed) & set(UNFIT)
 
 
+@pytest.mark.skipif(not PLAIN, reason="before 1.4 Gymnasium's refusals are bare assertions")
 @pytest.mark.parametrize("name", sorted(UNFIT))
 @pytest.mark.parametrize("module", [wrappers, vector], ids=["single", "vector"])
 def test_a_wrapper_that_cannot_fit_says_why(module: Any, name: str) -> None:
@@ -201,6 +204,10 @@ def build(kind: str, name: str, form: str, mode: AutoresetMode) -> Any:
     """A form of the environment in a wrapper of one environment or of many."""
     if name == "NumpyToTorch":
         pytest.importorskip("torch")
+    if name not in (wrappers if kind == "one" else vector).__all__:
+        pytest.skip("this Gymnasium does not ship it yet")
+    if not PLAIN and (kind, name) == ("many", "NormalizeObservation"):
+        pytest.skip("before 1.4 its observations are not of its space's type")
     if kind == "one":
         return make(SINGLE[name]) if form == "alone" else VECTOR_FORMS[form](SINGLE[name], mode)
     return MANY[name](own(2, mode) if form == "own" else VECTOR_FORMS[form](same, mode))
@@ -223,6 +230,7 @@ CASES = [
 ]
 
 
+@pytest.mark.skipif(not PLAIN, reason="before 1.4 Gymnasium's refusals are bare assertions")
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0]}-{case[1]}-{case[2].value}")
 def test_gymnasium_says_which_mode_a_wrapper_cannot_have(case: tuple[str, str, AutoresetMode]) -> None:
     name, form, mode = case
