@@ -58,7 +58,8 @@ def results() -> list[SessionResult]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    runs = read_runs([write(folder, results(), {"turns": 4, "rubric": "default", WHOLE[0]: WHOLE[1]})])
+    settings = {"turns": 4, "rubric": {"preset": "default"}, "versions": {WHOLE[0]: WHOLE[1]}}
+    runs = read_runs([write(folder, results(), settings)])
     out = folder / "report.html"
     out.write_text(page(runs, summarise(runs)), encoding="utf-8")
     return out.as_uri()
