@@ -34,4 +34,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    refuse_renamed(__name__, name, {"table": "therapysim.agents.results_table"})
+    refuse_renamed(
+        __name__, name, {"table": "therapysim.agents.results_table", "Result": "therapysim.agents.SessionResult"}
+    )
