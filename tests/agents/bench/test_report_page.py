@@ -60,12 +60,7 @@ def results() -> list[SessionResult]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
-<<<<<<< HEAD
     runs = read_runs([write(folder, results(), {"turns": 4, "versions": {WHOLE[0]: WHOLE[1]}})])
-=======
-    settings = {"turns": 4, "rubric": {"preset": "default"}, "versions": {WHOLE[0]: WHOLE[1]}}
-    runs = read_runs([write(folder, results(), settings)])
->>>>>>> wt-records
     out = folder / "report.html"
     out.write_text(report_page(runs, summarise(runs)), encoding="utf-8")
     return out.as_uri()
