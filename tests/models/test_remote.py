@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.parts.patience import HANGS_S
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling
 
@@ -155,7 +156,7 @@ def test_a_script_that_never_closes_it_ends(url: str) -> None:
         f"m = RemoteChat({url!r}, 'tiny')\n"
         "print(m.reply([[{'role': 'user', 'content': 'say done'}]], Sampling(), [1]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS_S, check=True)
     assert done.stdout == "['done']\n" and done.stderr == ""
 
 

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("trl")
 
+from tests.parts.patience import HANGS_S
 from tests.train.grpo.test_sampler import SlowEngine
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import PatientError
@@ -170,7 +171,7 @@ def test_what_fails_between_start_and_training_leaves_no_process(
 
 
 _WAITS = """
-    import time
+    import threading
     from therapysim.envs.batch import SessionBatch, SessionConfig, Start
     from therapysim.train.grpo.patient_processes import Office, Patients
     batch = SessionBatch(SessionConfig(max_turns=3))
@@ -178,7 +179,7 @@ _WAITS = """
     try:
         patients.step(batch.reset([Start(1, "marta")]), ["Hello."])
         print("under way", flush=True)
-        time.sleep(300)
+        threading.Event().wait()
     finally:
         patients.close()
 """
@@ -194,5 +195,7 @@ def test_processes_end_with_the_one_that_started_them(number: signal.Signals) ->
     assert trains.stdout is not None
     trains.stdout.readline()
     os.killpg(trains.pid, number)
-    _, wrote = trains.communicate(timeout=60)  # which ends once nobody holds stderr any more, the patients included
+    _, wrote = trains.communicate(
+        timeout=HANGS_S
+    )  # which ends once nobody holds stderr any more, the patients included
     assert wrote.count("Traceback") == (number == signal.SIGINT)
