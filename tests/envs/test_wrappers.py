@@ -187,7 +187,17 @@ def sync(wrap: Callable[[Any], Any], mode: AutoresetMode) -> VectorEnv[Any, Any,
     return SyncVectorEnv([partial(make, wrap)] * 2, autoreset_mode=mode)
 
 
+@cache
+def read_ahead(mode: AutoresetMode) -> None:
+    """Plays the cases here, so that their texts are remembered: a process that has to read opens the sensor anew."""
+    env = sync(same, mode)
+    for options in OPTIONS:
+        test_a_patient_that_answers(Wrapped("", env, mode), options)
+        test_a_patient_that_fails(Wrapped("", env, mode), options)
+
+
 def parallel(wrap: Callable[[Any], Any], mode: AutoresetMode, shared: bool) -> VectorEnv[Any, Any, Any]:
+    read_ahead(mode)
     # A process that begins anew takes seconds to import all; a fork begins at once.
     return AsyncVectorEnv([partial(make, wrap)] * 2, autoreset_mode=mode, shared_memory=shared, context="fork")
 
