@@ -226,3 +226,14 @@ def test_the_vector_form_is_what_it_was_asked_to_be() -> None:
     assert env.observation_space.contains(shown) and env.action_space.contains((WARM,) * 3)
     assert env.batch.config.max_turns == 4 and many(config=SessionConfig(max_turns=7)).batch.config.max_turns == 7
     assert many().batch.config == SessionConfig() and many(rubric="user").batch.rubric.settings.affect == 0.0
+
+
+def test_a_space_of_text_is_told_by_its_length_and_writes_its_texts_down() -> None:
+    space = Utterance(9)
+    assert space == Utterance(9) != Utterance(8) and space != 9 and repr(space) == "Utterance(max_chars=9)"
+    assert space.to_jsonable(("a", "é")) == space.from_jsonable(["a", "é"]) == ["a", "é"]
+    for given in ({"mask": 1}, {"probability": 1}):
+        with pytest.raises(ConfigError, match="neither mask nor probability"):
+            space.sample(**given)
+    drawn = [Utterance(2_000, seed=i).sample() for i in range(60)]
+    assert {len(text.split()) for text in drawn} == set(range(3, 13)) and len(space.sample()) <= 9

@@ -258,6 +258,21 @@ def test_the_goal_is_met_above_both_limits_with_no_danger_left(
     assert found.ending == ending and (found.move is Move.CLOSE) is bool(ending) and found.facts == ()
 
 
+@pytest.mark.parametrize(("mood", "alliance", "ending"), [(0.01, 0.61, "goal"), (0.0, 0.61, ""), (0.01, 0.6, "")])
+def test_unless_set_otherwise_the_goal_lies_above_a_mood_of_zero_and_an_alliance_of_six_tenths(
+    mood: float, alliance: float, ending: str
+) -> None:
+    assert turn(*ASKS, latent=Latent((0.5, mood, 0.5, 0.5), alliance), settings=FROZEN).ending == ending
+
+
+@pytest.mark.parametrize(("alliance", "ending"), [(0.121, ""), (0.119, "rupture")])
+def test_unless_set_otherwise_the_patient_leaves_below_an_alliance_of_eight_hundredths(
+    alliance: float, ending: str
+) -> None:
+    found = turn("silence", latent=Latent(LOW, alliance, strain=1), settings=FROZEN)
+    assert found.latent.alliance == pytest.approx(alliance - 0.04) and found.ending == ending
+
+
 @pytest.mark.parametrize(
     ("risk", "told", "alliance", "act", "ending"),
     [

@@ -1,11 +1,15 @@
 """The automated judge on single turns."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from therapysim.errors import ConfigError, SensorError
 from therapysim.rewards.judge import MAX_CHARS, Judge, score
-from therapysim.rewards.rubric import TERMS
+from therapysim.rewards.reading.emotions import shipped_sensor
+from therapysim.rewards.rubric import TERMS, Rubric, Score
+from therapysim.state import Transition
 
 HEARD = "I lie awake every night since the accident and I am so scared of driving."
 GOOD = "Every night back at that crossing, and the car has become a threat. What comes first, the pictures or the fear?"
@@ -37,6 +41,25 @@ def test_a_danger_in_the_context_is_new_so_that_acknowledging_it_is_paid() -> No
     dark = "Some nights I think about not waking up."
     found = score([dark, "I cannot sleep."], ["So dark, those nights, that not waking up looks like rest."] * 2)
     assert 0.2 < found.term("risk")[0] <= 0.5 and found.term("risk")[1] == 0.0
+
+
+def test_a_single_turn_is_a_transition_without_a_session() -> None:
+    class Keeps(Rubric):
+        """Keeps what it scored."""
+
+        def score(self, turns: Sequence[Transition]) -> list[Score]:
+            self.kept = turns
+            return super().score(turns)
+
+    rubric, dark = Keeps("judge"), "I keep thinking about killing myself."
+    Judge(rubric).score([dark], [GOOD])
+    (turn,) = rubric.kept
+    (heard, spoken) = shipped_sensor().read([dark, GOOD])
+    assert (turn.context, turn.patient.text, turn.therapist.text) == (dark, dark, GOOD)
+    assert turn.before == turn.after and turn.before.affect == heard.affect and turn.before.history == (heard.polarity,)
+    assert turn.therapist.affect == spoken.affect and turn.risk_open is turn.risk_new is True
+    assert (turn.alliance_before, turn.alliance_after, turn.repaired, turn.disclosed, turn.ending) == (0, 0, 0, (), "")
+    assert (turn.flags, turn.asked, turn.reflected, turn.turns_left) == ((), 0, 0, 0) and turn.move == "express"
 
 
 def test_the_rubric_is_a_choice() -> None:

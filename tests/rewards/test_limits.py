@@ -1,5 +1,6 @@
 """Settings at the ends of their ranges and beyond, and what is wrong with a calibration, fault by fault."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from therapysim.errors import CalibrationError, ConfigError, SensorError
 from therapysim.rewards.calibration import MIN_POINTS, Calibration, fit, platt
 from therapysim.rewards.matrix import LABELS
-from therapysim.rewards.reading.emotions import SensorSettings, readings
+from therapysim.rewards.reading.emotions import WEIGHTS, SensorSettings, read_logits, readings, shipped_sensor
 from therapysim.rewards.reading.memory import check_texts
 from therapysim.rewards.reading.pretrained import PretrainedSettings
 from therapysim.rewards.reading.relevance import STAND_IN, Gold, RelevanceSettings, open_relevance
@@ -221,3 +222,12 @@ def test_relevance_is_opened_over_what_is_given() -> None:
         open_relevance("a/b", sensor=Letters())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="pretrained is a model's"):
         open_relevance(pretrained=PretrainedSettings())
+
+
+def test_probabilities_are_the_networks_logits_calibrated() -> None:
+    texts, sensor = ["I am so sad.", "How dare they!", "the bus"], shipped_sensor()
+    meta = json.loads((WEIGHTS / "emotions.json").read_text(encoding="utf-8"))
+    logits = read_logits(WEIGHTS / "emotions.onnx", WEIGHTS / "tokenizer.json", texts)
+    calibrated = logits * np.array(meta["slope"]) + np.array(meta["intercept"])
+    assert logits.shape == (3, 28) and sensor(texts) == pytest.approx(1 / (1 + np.exp(-calibrated)), abs=1e-5)
+    assert sensor.thresholds == pytest.approx(meta["thresholds"]) and sensor.digest == meta["sha256"]["emotions.onnx"]

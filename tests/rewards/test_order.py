@@ -1,5 +1,7 @@
 """The order of words: heaps are told from sentences, and hardly a sentence is taken for a heap."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,19 @@ def test_what_cannot_be_told_costs_nothing(text: str) -> None:
 def test_a_word_order_is_told_by_its_neighbours() -> None:
     assert in_order("And how is that for you?") == 1.0 > 0.5 > in_order("how and that for is you how the me and")
     assert in_order("Don\u2019t you think so?") == in_order("Don't you think so?")
+
+
+@pytest.mark.parametrize("text", ["the me", "more when how", "how the me", "and for that is you how the"])
+def test_the_order_is_the_mean_step_of_the_pairs_and_four_of_english(text: str) -> None:
+    table, words = load_order(), [EDGE, *text.split(), EDGE]
+    found = [table.steps[table.numbers[a], table.numbers[b]] for a, b in pairwise(words)]
+    mean = (sum(np.clip(found, -3.0, 1.0)) + 4 * 0.5) / (len(found) + 4)
+    assert in_order(text) == pytest.approx(min(1.0, max(0.0, (mean + 0.5) / 0.5)), abs=1e-6)
+
+
+def test_some_of_these_lie_between_a_heap_and_english() -> None:
+    found = [in_order(text) for text in ("the me", "more when how", "how the me", "and for that is you how the")]
+    assert sum(0.0 < value < 1.0 for value in found) >= 2
 
 
 def test_sentences_have_edges() -> None:

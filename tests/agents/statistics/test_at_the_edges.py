@@ -90,6 +90,17 @@ def test_of_one_patient_a_rate_says_nothing_of_others_and_of_two_hardly_anything
     assert (two.low, two.high) == pytest.approx(((0.5 + t2 / 2 - half) / (1 + t2), (0.5 + t2 / 2 + half) / (1 + t2)))
 
 
+def test_a_rate_is_known_as_well_as_from_so_many_independent_sessions() -> None:
+    """By hand: four patients of eight sessions, rates 3/4, 3/4, 1/4, 1/4, amount to 1/4 over 1/48, twelve sessions."""
+    hits = [float(i < good) for good in (6, 6, 2, 2) for i in range(8)]
+    found = proportion(hits, [name for name in "abcd" for _ in range(8)])
+    t2 = t_quantile(0.975, 3) ** 2 / 12
+    half = math.sqrt(t2 * 0.25 + t2**2 / 4)
+    assert (found.low, found.high) == pytest.approx(
+        ((0.5 + t2 / 2 - half) / (1 + t2), (0.5 + t2 / 2 + half) / (1 + t2))
+    )
+
+
 def test_pass_k_takes_as_many_as_the_least_played() -> None:
     safe = {("a", 0): True, ("a", 1): False, ("b", 0): True, ("b", 1): True, ("b", 2): True}
     assert pass_k(safe, 2).mean == (0 + 1) / 2 and pass_k(safe, 1).mean == (1 / 2 + 1) / 2
