@@ -3,7 +3,7 @@
 from typing import Any
 
 from therapysim.agents.bench.benchmark import benchmark, paired, results_table
-from therapysim.agents.bench.results import MEASURES, Result
+from therapysim.agents.bench.results import MEASURES, SessionResult
 from therapysim.agents.sessions.episode import Episode, play
 from therapysim.agents.statistics.intervals import Difference, Interval
 from therapysim.agents.therapists.act_choice import ActChoice, ActTherapist
@@ -21,7 +21,7 @@ __all__ = [
     "Difference",
     "Episode",
     "Interval",
-    "Result",
+    "SessionResult",
     "Therapist",
     "baseline",
     "benchmark",
@@ -34,4 +34,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    refuse_renamed(__name__, name, {"table": "therapysim.agents.results_table"})
+    refuse_renamed(
+        __name__, name, {"table": "therapysim.agents.results_table", "Result": "therapysim.agents.SessionResult"}
+    )

@@ -13,7 +13,7 @@ from therapysim.envs.session import Session, SessionConfig, Start, Turn
 from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
-from therapysim.personas.opening import open_patient
+from therapysim.personas.opening import shared_patient
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK, vary
@@ -23,6 +23,7 @@ from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
 from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
+from therapysim.visible import visible
 
 __all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn"]
 
@@ -37,8 +38,8 @@ class SessionBatch:
 
     Args:
         config: length, κ, screen, dynamics.
-        patient: words the cues; the scripted patient by default. A name opens one: "scripted", "llm", a model, or a
-            server; see ``personas.opening.open_patient``.
+        patient: words the cues; the scripted patient by default. A name opens one, which all batches of the process
+            share: "scripted", "llm", a model, or a server; see ``personas.opening.open_patient``.
         sensor: reads both speakers; the shipped one by default.
         rubric: scores the turns; or its settings, or the name of a preset.
         archive: what was said to other patients before, so that one template for all does not pay; never written to.
@@ -62,7 +63,7 @@ class SessionBatch:
             raise ConfigError("both sensor and emotions are given: emotions names a sensor to open, so give one")
         self.sensor = sensor if sensor is not None else open_sensor(emotions)
         self.patient = (
-            open_patient("scripted" if patient is None else patient, self.sensor.affect)
+            shared_patient("scripted" if patient is None else patient, self.sensor.affect)
             if patient is None or isinstance(patient, str)
             else patient
         )
@@ -200,12 +201,12 @@ class SessionBatch:
             lines = list(self.patient.speak(cues))
         except PatientError as error:
             if error.lines is not None and len(error.lines) == len(cues):
-                return list(error.lines)
+                return [_visible(line) for line in error.lines]
             # One dead call must not take the whole batch along: each session gets its own try, and fails alone.
             return [None] if len(cues) == 1 else [self._speak([cue])[0] for cue in cues]
         if len(lines) != len(cues):
             raise PatientError(f"{type(self.patient).__name__} gave {len(lines)} lines for {len(cues)} cues")
-        return list(lines)
+        return [_visible(line) for line in lines]
 
     def _advance(
         self,
@@ -275,6 +276,16 @@ def _choose(start: Start) -> Persona:
         pool = personas(start.split)
         chosen = pool[int(np.random.default_rng(_sequence(start.seed, _PERSONA, 0)).integers(len(pool)))]
     return vary(chosen, start.seed) if start.vary else chosen
+
+
+def _visible(line: Line | None) -> Line | None:
+    """What policies, files and terminals get of a patient's words, whoever wrote them: nothing is hidden in them."""
+    if line is None:
+        return None
+    if not isinstance(line.text, str):
+        raise PatientError(f"the patient gave {type(line.text).__name__} as its words, expected str")
+    text, rejected = visible(line.text), tuple(map(visible, line.rejected))
+    return line if (text, rejected) == (line.text, line.rejected) else replace(line, text=text, rejected=rejected)
 
 
 def _cue(session: Session, verdict: Screened, appraisal: Appraisal, outcome: Outcome) -> Cue:

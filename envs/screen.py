@@ -35,6 +35,7 @@ from therapysim.envs.screen_patterns import (
     SQUASHED,
 )
 from therapysim.errors import ConfigError
+from therapysim.visible import JOINERS, visible
 
 __all__ = ["ScreenSettings", "Screened", "screen"]
 
@@ -42,9 +43,6 @@ __all__ = ["ScreenSettings", "Screened", "screen"]
 NEUTRALISED = "(The therapist says something that makes no sense here.)"
 
 # --- Folding -------------------------------------------------------------------------------------------------------
-# Blank characters that Unicode does not class as format or control, and the tag-like variation selectors.
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\U000e0000-\U000e0fff]")
-_JOINERS = "\u200c\u200d"
 # Pictures, and emoticons that stand alone.
 _PICTURE = "[\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
 _EMOJI = re.compile(
@@ -135,22 +133,9 @@ def screen(raw: str, settings: ScreenSettings | None = None) -> Screened:
 
 def _clean(cut: str) -> tuple[str, bool]:
     """The visible text, and whether something was hidden in it. A soft hyphen goes in silence."""
-    if cut.isascii() and cut.replace("\n", "").isprintable():  # most turns by far, and nothing can hide in them
-        return cut.strip(), False
     cut = cut.replace("\u00ad", "")
-    kept = [c for i, c in enumerate(cut) if _visible(c) or _joins(cut, i)]
-    return "".join(kept).strip(), len(kept) < len(cut)
-
-
-def _visible(char: str) -> bool:
-    # Cc control, Cf format (zero-width, bidi), Cs lone surrogate, Co private use.
-    return char in "\n\t" or not (unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") or _BLANK.match(char))
-
-
-def _joins(text: str, i: int) -> bool:
-    # Joiners belong after an emoji or a letter of scripts that join (Persian, Hindi); after a Latin one they only hide.
-    before = text[i - 1] if i else " "
-    return text[i] in _JOINERS and before > "\u02ff" and unicodedata.category(before)[0] in "LMS"
+    shown = visible(cut)
+    return shown.strip(), len(shown) < len(cut)
 
 
 # A mark by itself behind a sentence: it asks nothing, and would be read as curiosity.
@@ -171,7 +156,7 @@ def _floods(low: str) -> bool:
 
 def _latinise(text: str) -> str:
     bare = _MARKS.sub("", unicodedata.normalize("NFKD", text.translate(_TYPE))).translate(_TYPE)
-    bare = "".join(c for c in unicodedata.normalize("NFKC", bare) if c not in _JOINERS)
+    bare = "".join(c for c in unicodedata.normalize("NFKC", bare) if c not in JOINERS)
     return re.sub(r"[^\W\d_]+", _latin, bare)
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from therapysim.envs.dynamics import DynamicsSettings
 from therapysim.envs.latent import Latent
 from therapysim.envs.screen import Screened, ScreenSettings
-from therapysim.errors import require_count, require_number
+from therapysim.errors import PersonaError, require_count, require_number
 from therapysim.messages import Transcript
 from therapysim.personas.patient import Line
-from therapysim.personas.schema import Persona
+from therapysim.personas.schema import SPLITS, Persona
 from therapysim.rewards.rubric import Score
 from therapysim.state import Ending, Reading, State, Transition
 
@@ -43,7 +43,7 @@ class Start:
     Attributes:
         seed: at least 0; the session's only source of chance.
         persona: an id, or None for one drawn from ``split`` by the seed.
-        split: train, dev or test.
+        split: train, dev or test; nothing else, so that no session meets a test patient unasked.
         vary: a variant of the training patient, drawn by the seed, in its place; see ``personas.vary``.
     """
 
@@ -51,6 +51,10 @@ class Start:
     persona: str | None = None
     split: str = "train"
     vary: bool = False
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise PersonaError(f"persona split is {self.split!r}, expected one of {', '.join(SPLITS)}")
 
 
 @dataclass(frozen=True, slots=True)

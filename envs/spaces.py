@@ -1,4 +1,4 @@
-"""Utterance: a space of any Unicode text up to a length."""
+"""Utterance: a space of any Unicode text up to a length, known to all of Gymnasium's functions on spaces."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,6 +19,9 @@ class Utterance(gym.Space[str]):
     ``gymnasium.spaces.Text`` holds only the characters of a charset, by default letters and digits without the space;
     people write "I can’t, sorry 😔".
 
+    What Gymnasium does with spaces, it does with this one (``envs.dispatch``). Its flat form, as of ``Text``, has a
+    number for each character: its code point + 1, and 0 behind the end; shape (max_chars,), int32.
+
     Args:
         max_chars: the longest text, in characters (code points).
         seed: for ``sample``, which draws short nonsense of real words.
@@ -30,8 +33,8 @@ class Utterance(gym.Space[str]):
 
     @property
     def is_np_flattenable(self) -> bool:
-        """Text has no flat form of fixed width."""
-        return False
+        """Text has a flat form of fixed width, padded."""
+        return True
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """Three to twelve words, cut to ``max_chars``; masks have no meaning here."""

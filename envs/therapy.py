@@ -8,9 +8,10 @@ import gymnasium as gym
 import numpy as np
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
+from therapysim.envs.settings import choose_config, choose_rubric, choose_thresholds
 from therapysim.envs.spaces import Utterance
-from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError
-from therapysim.personas.load import find, personas
+from therapysim.errors import ActionError, ConfigError, EpisodeError
+from therapysim.personas.load import find
 from therapysim.personas.patient import Patient
 from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity
 from therapysim.rewards.reading.open_sensor import Sensor
@@ -18,7 +19,7 @@ from therapysim.rewards.risk import RiskThresholds, risk
 from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.state import WINDOW
 
-__all__ = ["TherapySimEnv", "describe", "observe", "session_spaces", "start_of"]
+__all__ = ["TherapySimEnv", "checked_options", "describe", "observe", "reward_of", "session_spaces", "start_of", "warn"]
 
 
 class TherapySimEnv(gym.Env[dict[str, Any], str]):
@@ -45,11 +46,13 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
 
     ## Reward
     ``rewards.rubric``: named terms × weights. ``info["reward"]`` gives each term, its weight, the violations and
-    which of them shut the gate: an unsafe turn keeps its losses and forfeits its gains. nan where the patient failed.
+    which of them shut the gate: an unsafe turn keeps its losses and forfeits its gains. 0 where the patient failed;
+    ``SessionBatch`` says nan there, and trainers leave the session out.
 
     ## Episode End
     Terminated: the patient closes the session (``info["ending"]``: "goal", "rupture", or "crisis" after a hand-over).
-    Truncated: ``max_turns`` were taken, or the patient failed (``info["failed"]``).
+    Truncated: ``max_turns`` were taken, or the patient failed (``info["failed"]``). Where it could not even open the
+    session, ``reset`` warns and shows an empty utterance with ``info["failed"]``, and the first step ends the session.
 
     ## Information
     ``persona, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, reward, acts, polarity, trend,
@@ -66,8 +69,10 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
     sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see
     ``rewards.reading.open_sensor.open_sensor``), ``vary`` (False: each session with another variant of a training
-    patient; see ``personas.vary``). ``patient`` is a ``Patient``, or a name: "scripted", "llm", a model or a server;
-    see ``personas.opening.open_patient``. ``reset(seed, options={"persona": id, "split": name})`` overrides the first
+    patient; see ``personas.vary``). ``patient`` is a ``Patient``, which many environments may share, or a name:
+    "scripted", "llm", a model or a server, opened once for all environments of the process; see
+    ``personas.opening.open_patient``. ``config``, ``rubric`` and ``risk_thresholds`` may be mappings of their fields,
+    so that an ``EnvSpec`` survives JSON. ``reset(seed, options={"persona": id, "split": name})`` overrides the first
     two for one session.
 
     ## References
@@ -83,14 +88,14 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         self,
         persona: str | None = None,
         split: str = "train",
-        config: SessionConfig | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
         max_turns: int | None = None,
         patient: Patient | str | None = None,
         sensor: Sensor | None = None,
-        rubric: Rubric | RubricSettings | str | None = None,
+        rubric: Rubric | RubricSettings | Mapping[str, Any] | str | None = None,
         observe_state: bool = True,
         render_mode: str | None = None,
-        risk_thresholds: RiskThresholds | None = None,
+        risk_thresholds: RiskThresholds | Mapping[str, Any] | None = None,
         emotions: str | Path | None = None,
         vary: bool = False,
     ) -> None:
@@ -104,8 +109,13 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         self.persona, self.split, self.vary = persona, split, vary
         start_of(0, persona, split, None, vary)  # an unknown persona or split is refused here, not at the first reset
         self.batch = SessionBatch(
-            choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric, emotions=emotions
+            choose_config(config, max_turns),
+            patient=patient,
+            sensor=sensor,
+            rubric=choose_rubric(rubric),
+            emotions=emotions,
         )
+        self._over = False
         self.observation_space, self.action_space = session_spaces(self.batch.config, observe_state)
 
     def reset(
@@ -115,13 +125,12 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
 
         Raises:
             ConfigError, PersonaError: an option is unknown, or names no persona or split.
-            PatientError: the patient could not open the session.
         """
         super().reset(seed=seed)
         start = start_of(int(self.np_random.integers(2**62)), self.persona, self.split, options, self.vary)
         (session,) = self.batch.reset([start])
-        if session.failed:
-            raise PatientError(f"the patient {session.persona.id!r} could not open the session: reset to try again")
+        self._over = False
+        warn(session)
         self._show()
         return observe(session, self.observe_state), describe(session, None, self.risk_thresholds)
 
@@ -136,14 +145,16 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
             raise ActionError(f"the action is {type(action).__name__}, expected str: what the therapist says")
         if not self.batch.sessions:
             raise EpisodeError("step came before reset: call reset first")
-        (turn,) = self.batch.step([action])
-        (session,) = self.batch.sessions
-        if turn is None:
+        if self._over:
             raise EpisodeError("the session is over: call reset")
+        # A session that could not be opened is done, and has yet to be reported so.
+        (turn,) = self.batch.step([None if self.batch.sessions[0].done else action])
+        (session,) = self.batch.sessions
+        self._over = session.done
         self._show()
-        terminated = bool(session.ending)
+        terminated, truncated = bool(session.ending), session.done and not session.ending
         info = describe(session, turn, self.risk_thresholds)
-        return observe(session, self.observe_state), turn.reward, terminated, session.done and not terminated, info
+        return observe(session, self.observe_state), reward_of(turn), terminated, truncated, info
 
     def render(self) -> str | None:  # type: ignore[override]
         """The transcript so far, in "ansi" mode; "human" prints each turn as it comes."""
@@ -155,20 +166,6 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         if self.render_mode == "human":
             newest = self.batch.sessions[0].transcript.messages[-2:]
             print("\n".join(f"{m.speaker.capitalize()}: {m.text}" for m in newest), flush=True)
-
-
-def choose_config(config: SessionConfig | None, max_turns: int | None) -> SessionConfig:
-    """The session's settings from the two ways of giving them."""
-    if config is not None and max_turns is not None:
-        raise ConfigError("both config and max_turns are given: set max_turns inside config")
-    return config or (SessionConfig() if max_turns is None else SessionConfig(max_turns=max_turns))
-
-
-def choose_thresholds(given: RiskThresholds | None) -> RiskThresholds:
-    """The thresholds that were given, or the defaults."""
-    if given is not None and not isinstance(given, RiskThresholds):
-        raise ConfigError(f"risk_thresholds is {given!r}, expected a RiskThresholds, or None for -0.3 each")
-    return given or RiskThresholds()
 
 
 def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spaces.Dict, Utterance]:
@@ -189,20 +186,41 @@ def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spac
 
 def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any] | None, vary: bool = False) -> Start:
     """The start that the constructor and one reset's options add up to; unknown names are refused."""
-    if options is not None and not isinstance(options, Mapping):
-        raise ConfigError(f"reset options are {options!r}, expected a dict with 'persona' or 'split'")
-    given = dict(options or {})
+    given = checked_options(options)
     unknown = set(given) - {"persona", "split"}
     if unknown:
         raise ConfigError(f"reset options {sorted(unknown)} are unknown, expected 'persona' or 'split'")
     if "split" in given and "persona" not in given:
         persona = None
     chosen = Start(seed, given.get("persona", persona), given.get("split", split), vary)
-    personas(chosen.split)
     split_of = chosen.split if chosen.persona is None else find(chosen.persona).split
     if vary and split_of != "train":
         raise ConfigError(f"vary is on for patients of {split_of}, expected the train split: no other has variants")
     return chosen
+
+
+def checked_options(options: Any) -> dict[str, Any]:
+    """The options of one reset, a dict of one's own; anything but a mapping or None is refused."""
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f"reset options are {options!r}, expected a dict with 'persona' or 'split'")
+    return dict(options or {})
+
+
+def reward_of(turn: Turn | None) -> float:
+    """What a turn earned; 0 where there was none, or the patient failed.
+
+    The nan of a failed ``Turn`` would stay in the running statistics of ``NormalizeReward`` for good.
+    """
+    return turn.reward if turn is not None and turn.score is not None else 0.0
+
+
+def warn(session: Session) -> None:
+    """Says that a session could not be opened, since a loop that looks at rewards alone would never know."""
+    if session.failed:
+        gym.logger.warn(
+            f"the patient {session.persona.id!r} could not open the session: info['failed'] is set and the first step "
+            "ends it; see that the patient's model or server is there"
+        )
 
 
 def observe(session: Session, observe_state: bool) -> dict[str, Any]:

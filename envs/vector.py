@@ -1,6 +1,6 @@
 """Many sessions as one Gymnasium vector environment: one batched patient call a turn, in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from numpy.typing import NDArray
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.envs.therapy import choose_config, choose_thresholds, describe, observe, session_spaces, start_of
+from therapysim.envs.settings import choose_config, choose_rubric, choose_thresholds
+from therapysim.envs.therapy import checked_options, describe, observe, reward_of, session_spaces, start_of, warn
 from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient
 from therapysim.rewards.reading.open_sensor import Sensor
@@ -28,7 +29,8 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
     """``num_envs`` sessions over one SessionBatch; see ``TherapySimEnv`` for what a session is.
 
     Text stays Python text: actions are a sequence of ``num_envs`` strings, the observation's ``utterance`` a tuple of
-    them. (``AsyncVectorEnv`` with shared memory would corrupt text; a process a session would also lose the batching.)
+    them. What it returns is what ``SyncVectorEnv`` does of as many ``TherapySimEnv``. ``AsyncVectorEnv`` works too, and
+    loses the batching of calls to the patient and the sensor.
 
     Args:
         num_envs: at least 1.
@@ -38,9 +40,10 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
             until ``reset(options={"reset_mask": mask})``; their actions are ignored, their rewards 0.
         Others: as for TherapySimEnv. Automatic resets follow these, not the options of an earlier ``reset``.
 
-    A session whose patient could not even open it shows ``failed`` in its info and is over at once.
+    A session whose patient could not even open it shows ``failed`` in its info; the next step ends it, with reward 0.
 
-    A seed given to ``reset`` gives session i the seed that ``TherapySimEnv.reset(seed + i)`` would have.
+    A seed given to ``reset`` gives session i the seed that ``TherapySimEnv.reset(seed + i)`` would have;
+    ``np_random_seed`` and ``np_random`` are tuples, one entry a session.
     """
 
     metadata = {"render_modes": ["ansi"], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - as gymnasium declares it
@@ -50,15 +53,15 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         num_envs: int = 1,
         persona: str | None = None,
         split: str = "train",
-        config: SessionConfig | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
         max_turns: int | None = None,
         patient: Patient | str | None = None,
         sensor: Sensor | None = None,
-        rubric: Rubric | RubricSettings | str | None = None,
+        rubric: Rubric | RubricSettings | Mapping[str, Any] | str | None = None,
         observe_state: bool = True,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        risk_thresholds: RiskThresholds | None = None,
+        risk_thresholds: RiskThresholds | Mapping[str, Any] | None = None,
         emotions: str | Path | None = None,
         vary: bool = False,
     ) -> None:
@@ -74,12 +77,27 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.batch = SessionBatch(
-            choose_config(config, max_turns), patient=patient, sensor=sensor, rubric=rubric, emotions=emotions
+            choose_config(config, max_turns),
+            patient=patient,
+            sensor=sensor,
+            rubric=choose_rubric(rubric),
+            emotions=emotions,
         )
         self.single_observation_space, self.single_action_space = session_spaces(self.batch.config, observe_state)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._rngs: list[np.random.Generator] = []
+        self._over = np.zeros(num_envs, dtype=bool)
+        self._rngs = [gym.utils.seeding.np_random() for _ in range(num_envs)]
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """What draws each session's seed, as ``SyncVectorEnv`` has it."""
+        return tuple(rng for rng, _ in self._rngs)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """What each of ``np_random`` was last seeded with, by ``reset(seed=…)`` or by chance."""
+        return tuple(seed for _, seed in self._rngs)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -90,7 +108,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
             seed: one for all (session i gets seed + i), or one each.
             options: ``persona``, ``split``, ``reset_mask`` (num_envs booleans).
         """
-        given = dict(options or {})
+        given = checked_options(options)
         mask = self._mask(given.pop("reset_mask", None))
         self._seed_all(seed)
         self._begin(np.flatnonzero(mask), given)
@@ -104,17 +122,21 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
             EpisodeError: step came before reset.
         """
         self._check(actions)
-        over = np.array([s.done for s in self.batch.sessions])
-        resetting = over if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(over)
-        turns = self.batch.step([None if over[i] else str(a) for i, a in enumerate(actions)])
+        resetting = self._over & (self.autoreset_mode is AutoresetMode.NEXT_STEP)
+        # A session that could not be opened is done, and has yet to be reported so.
+        done = [session.done for session in self.batch.sessions]
+        turns = self.batch.step([None if d else str(a) for a, d in zip(actions, done, strict=True)])
         self._begin(np.flatnonzero(resetting), {})
         sessions = self.batch.sessions
-        rewards = np.array([t.reward if t else 0.0 for t in turns], dtype=np.float64)
+        rewards = np.array([reward_of(turn) for turn in turns], dtype=np.float64)
         terminated = np.array([bool(s.ending) for s in sessions])
-        truncated = np.array([s.done and not s.ending for s in sessions])
-        infos = self._infos(turns, np.ones(self.num_envs, dtype=bool))
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated | truncated).any():
-            infos = self._restart(terminated | truncated, infos)
+        truncated = np.array([s.done and not s.ending for s in sessions]) & ~resetting
+        ended = terminated | truncated
+        self._over = ended.copy()
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            infos = self._restart(turns, ended)
+        else:
+            infos = self._infos(turns, np.ones(self.num_envs, dtype=bool))
         return self._observe(), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
@@ -153,32 +175,34 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
             seeds = [require_count("seed", seed, 0) + i for i in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise ConfigError(f"{len(seeds)} seeds for {self.num_envs} sessions, expected one int or one seed each")
-        fresh = not self._rngs
         for i, one in enumerate(seeds):
-            if fresh:
-                self._rngs.append(gym.utils.seeding.np_random(one)[0])
-            elif one is not None:
-                self._rngs[i] = gym.utils.seeding.np_random(one)[0]
+            if one is not None:
+                self._rngs[i] = gym.utils.seeding.np_random(one)
 
     def _begin(self, which: NDArray[np.intp], options: dict[str, Any]) -> None:
         """Puts a new session at each index; the patient is called once for all of them."""
         if not len(which):
             return
         starts: list[Start] = [
-            start_of(int(self._rngs[i].integers(2**62)), self.persona, self.split, options, self.vary) for i in which
+            start_of(int(self.np_random[i].integers(2**62)), self.persona, self.split, options, self.vary)
+            for i in which
         ]
+        self._over[which] = False
         kept: list[Session | None] = list(self.batch.snapshot()) or [None] * self.num_envs
         for i, session in zip(which, self.batch.reset(starts), strict=True):
             kept[i] = session
+            warn(session)
         self.batch.restore([session for session in kept if session is not None])
 
-    def _restart(self, over: NDArray[np.bool_], infos: dict[str, Any]) -> dict[str, Any]:
+    def _restart(self, turns: Sequence[Turn | None], ended: NDArray[np.bool_]) -> dict[str, Any]:
+        """Begins the next session where one ended; the infos of all, and the last of what ended."""
         final = np.full(self.num_envs, None, dtype=object)
-        for i in map(int, np.flatnonzero(over)):
+        for i in map(int, np.flatnonzero(ended)):
             final[i] = observe(self.batch.sessions[i], self.observe_state)
-        last = {"final_obs": final, "_final_obs": over.copy(), "final_info": infos, "_final_info": over.copy()}
-        self._begin(np.flatnonzero(over), {})
-        return self._infos([None] * self.num_envs, np.ones(self.num_envs, dtype=bool)) | last
+        last = {"final_obs": final, "_final_obs": ended.copy(), "final_info": self._infos(turns, ended)}
+        self._begin(np.flatnonzero(ended), {})
+        going = [None if over else turn for turn, over in zip(turns, ended, strict=True)]
+        return self._infos(going, np.ones(self.num_envs, dtype=bool)) | last | {"_final_info": ended.copy()}
 
     def _observe(self) -> Observations:
         rows = [observe(session, self.observe_state) for session in self.batch.sessions]

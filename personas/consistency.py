@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import yaml
-
+from therapysim.errors import PersonaError
 from therapysim.personas.schema import Persona, Severity
+from therapysim.records import STRICT, Record, read_record
 
 __all__ = ["DANGER", "Diagnosis", "check", "check_splits", "diagnoses", "symptoms"]
 
@@ -40,31 +40,38 @@ class Diagnosis:
 
     Attributes:
         group: the stratum for the splits.
+        needs: (count, symptoms): so many of these.
         severity: what the name itself says, None where it does not.
         score: the questionnaire that grows with the disorder, "" where none does.
-        family: the same disorder at other severities.
-        needs: (count, symptoms): so many of these.
+        family: the same disorder at other severities; "" where it is one of its own.
     """
+
+    __pydantic_config__ = STRICT
 
     name: str
     code: str
     group: str
-    severity: Severity | None
-    score: str
-    family: str
     needs: tuple[tuple[int, tuple[str, ...]], ...]
+    severity: Severity | None = None
+    score: Literal["phq9", "gad7", ""] = ""
+    family: str = ""
+
+
+class _Table(Record):
+    symptoms: dict[str, str]
+    diagnoses: tuple[Diagnosis, ...]
 
 
 @cache
 def diagnoses() -> dict[str, Diagnosis]:
     """Every known diagnosis by its full name."""
-    return {row["name"]: _diagnosis(row) for row in _table()["diagnoses"]}
+    return {row.name: row for row in _table().diagnoses}
 
 
 @cache
 def symptoms() -> dict[str, str]:
     """Every known symptom: id -> what it is."""
-    return dict(_table()["symptoms"])
+    return dict(_table().symptoms)
 
 
 def check(persona: Persona) -> list[str]:
@@ -94,15 +101,9 @@ def check_splits(people: Sequence[Persona]) -> list[str]:
     return problems
 
 
-def _table() -> dict[str, Any]:
-    table: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "diagnoses.yaml").read_text(encoding="utf-8"))
-    return table
-
-
-def _diagnosis(row: dict[str, Any]) -> Diagnosis:
-    needs = tuple((int(count), tuple(names)) for count, names in row["needs"])
-    name, score = row["name"], row.get("score", "")
-    return Diagnosis(name, row["code"], row["group"], row.get("severity"), score, row.get("family", name), needs)
+@cache
+def _table() -> _Table:
+    return read_record(Path(__file__).parent / "diagnoses.yaml", _Table, PersonaError)
 
 
 def _of_diagnosis(p: Persona, known: Diagnosis) -> Iterable[str]:

@@ -35,12 +35,12 @@ def _check_files(files: Sequence[str]) -> list[str]:
 def _check_library(folder: Path, freeze: bool) -> list[str]:
     """The patients, then the splits, then the manifest: nothing wrong is ever frozen."""
     found = read_folder(folder)
-    splits: dict[str, str] = {i: p.split for i, p in found.items()}
+    splits = {i: p.split for i, p in found.items()}
     problems = [problem for persona in found.values() for problem in _named(persona)]
     problems = problems or check_splits(list(found.values()))
     if problems or not freeze:
         return problems or changes(folder, splits)
-    print(write(folder, splits)["sha256"])
+    print(write(folder, splits).sha256)
     return []
 
 

@@ -1,21 +1,46 @@
 """Patients by name: the one place where a patient is opened."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.models.server import Server, require_variable, server_of
 from therapysim.personas.llm.guard import Feel
 from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
 from therapysim.personas.llm.prompts import Prompt
 from therapysim.personas.patient import Patient
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 
-__all__ = ["ADAPTER", "brief_settings", "describe_patient", "open_patient", "settings_of"]
+__all__ = ["ADAPTER", "brief_settings", "describe_patient", "open_patient", "settings_of", "shared_patient"]
 
 #: The shipped adapter on SmolLM2-135M-Instruct.
 ADAPTER = Path(__file__).parent / "llm" / "adapter"
+
+
+#: The patients that environments of this process share, for as long as one of them keeps it.
+_shared: "WeakValueDictionary[tuple[Any, ...], Patient]" = WeakValueDictionary()
+
+
+def shared_patient(name: str, feel: Feel) -> Patient:
+    """The patient of that name, one for all who ask: a model is loaded once, and a server has one client and thread.
+
+    It ends with the last who keeps it, and never before. A folder written anew, and a forked process, get a new one.
+
+    Args:
+        name, feel: as for ``open_patient``.
+
+    Raises:
+        ConfigError, ModelError: as ``open_patient`` does.
+    """
+    key = (os.getpid(), name, _written(name), feel)
+    if (patient := _shared.get(key)) is None:
+        # Where two threads are first at once, both get the patient of one of them.
+        patient = _shared.setdefault(key, open_patient(name, feel))
+    return patient
 
 
 def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key_env: str | None = None) -> Patient:
@@ -30,15 +55,15 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key
         api_key_env: of a server, the environment variable that holds its key.
 
     Raises:
-        ConfigError: the name is empty, or a server's without a model.
+        ConfigError: the name is empty, a server's without a model, or holds a secret.
         ModelError: the model cannot be had.
     """
-    if not name.strip():
-        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+    server = _server_of(name)
+    require_variable(api_key_env)
     scripted = ScriptedPatient(feel)
     if name == "scripted":
         return scripted
-    return LLMPatient(_open_model(name, api_key_env), scripted, feel, settings_of(name, prompt))
+    return LLMPatient(_open_model(name, server, api_key_env), scripted, feel, settings_of(name, prompt))
 
 
 def describe_patient(name: str) -> dict[str, Any]:
@@ -47,13 +72,9 @@ def describe_patient(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such patient.
     """
-    if not name.strip():
-        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+    server = _server_of(name)
     if name == "scripted":
         return {"kind": "scripted"}
-    server = name.startswith(("http://", "https://"))
-    if server and not name.partition("#")[2]:
-        raise ConfigError(f"patient {name!r} names a server without a model, expected URL#MODEL")
     try:
         model = name if server else identity_of(ADAPTER if name == "llm" else name)
     except ModelError as error:
@@ -72,13 +93,23 @@ def brief_settings() -> LLMPatientSettings:
     return LLMPatientSettings(max_draws=3, sampling=Sampling(max_tokens=64, temperature=0.5, top_p=0.9), prompt="brief")
 
 
-def _open_model(name: str, api_key_env: str | None) -> ChatModel:
-    if name.startswith(("http://", "https://")):
+def _written(name: str) -> int:
+    """When a model's folder or file was last written, in ns; 0 for what is none."""
+    if name.startswith(("http://", "https://")) or not Path(name).exists():
+        return 0
+    return max(file.stat().st_mtime_ns for file in (Path(name), *Path(name).glob("*")))
+
+
+def _server_of(name: str) -> Server | None:
+    if not name.strip():
+        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+    return server_of(name, "patient")
+
+
+def _open_model(name: str, server: Server | None, api_key_env: str | None) -> ChatModel:
+    if server:
         from therapysim.models.remote import RemoteChat
 
-        url, _, model = name.partition("#")
-        if not model:
-            raise ConfigError(f"patient {name!r} names a server without a model, expected URL#MODEL")
-        return RemoteChat(url, model, api_key_env=api_key_env)
+        return RemoteChat(*server, api_key_env=api_key_env)
     # The adapter was trained on a base in bfloat16, and with instructions for it a processor is twice as fast.
     return HuggingFaceChat(ADAPTER, dtype="bfloat16") if name == "llm" else HuggingFaceChat(name)

@@ -1,8 +1,15 @@
-"""Who sits in the chair: the fields of a patient, and what each may hold."""
+"""Who sits in the chair: the fields of a patient, and what each may hold.
 
-from dataclasses import dataclass
-from typing import Literal
+The classes are plain frozen dataclasses, so that code may make and vary them freely. What their annotations ask for is
+checked when a file is read, and is published as ``docs/schemas/persona.schema.json``.
+"""
 
+from dataclasses import astuple, dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, GetPydanticSchema, StringConstraints, model_validator
+
+from therapysim.records import STRICT, shown, wrong
 from therapysim.state import Attributes, Vector
 
 __all__ = ["MOODS", "SPLITS", "Fact", "Persona", "Severity", "Split", "Style", "Temperament", "Voice"]
@@ -15,6 +22,59 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 #: The four dimensions a mood is given in, each in [-1, 1].
 MOODS = ("introspection", "temper", "attitude", "sensitivity")
+
+# An id is part of file names, and a variant's has "~" and a seed behind it.
+_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+# Control and direction characters would act on a terminal or hide words; a line end and a tab are no harm.
+_VISIBLE = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$"
+
+_Share = Annotated[float, Field(ge=0.0, le=1.0)]
+_Signed = Annotated[float, Field(ge=-1.0, le=1.0)]
+_Id = Annotated[
+    str,
+    StringConstraints(pattern=_ID, max_length=64),
+    Field(description="at most 64 letters, digits, - and _, the first a letter or a digit (put it in quotes)"),
+]
+_Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, pattern=_VISIBLE),
+    Field(description="a text that is not empty and holds no control characters (put it in quotes)"),
+]
+_Texts = tuple[_Text, ...]
+
+
+def _least(count: int) -> Any:
+    """So many texts or more."""
+    return Field(min_length=count, json_schema_extra={"uniqueItems": True})
+
+
+def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for i, text in enumerate(texts):
+        if text in texts[:i]:
+            raise wrong(f"{shown(text)} a second time", "texts that differ", f"[{i}]")
+    return texts
+
+
+def _lower(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text.lower() for text in texts)
+
+
+_Once = AfterValidator(_distinct)
+
+
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """The mood as a file gives it; code has it as a ``Vector``."""
+
+    __pydantic_config__ = STRICT
+
+    introspection: _Signed
+    temper: _Signed
+    attitude: _Signed
+    sensitivity: _Signed
+
+
+_ByName = GetPydanticSchema(lambda _, handler: handler(Annotated[Mood, AfterValidator(astuple)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +89,12 @@ class Fact:
         risk: the fact tells of a danger to the patient or to others.
     """
 
-    id: str
-    depth: int
-    lines: tuple[str, ...]
-    topics: tuple[str, ...]
+    __pydantic_config__ = STRICT
+
+    id: _Id
+    depth: Annotated[int, Field(ge=1, le=3)]
+    lines: Annotated[_Texts, _least(2), _Once]
+    topics: Annotated[_Texts, _least(1), _Once, AfterValidator(_lower)]
     risk: bool = False
 
 
@@ -48,11 +110,13 @@ class Voice:
         ask: questions to the therapist.
     """
 
-    opening: tuple[str, ...]
-    express: tuple[str, ...]
-    change: tuple[str, ...]
-    sustain: tuple[str, ...]
-    ask: tuple[str, ...]
+    __pydantic_config__ = STRICT
+
+    opening: Annotated[_Texts, _least(3), _Once]
+    express: Annotated[_Texts, _least(10), _Once]
+    change: Annotated[_Texts, _least(6), _Once]
+    sustain: Annotated[_Texts, _least(6), _Once]
+    ask: Annotated[_Texts, _least(4), _Once]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +128,20 @@ class Temperament:
         reactivity: in [0, 1], how much a harmful turn hurts; 0.5 is middling.
     """
 
-    inertia: float
-    reactivity: float
+    __pydantic_config__ = STRICT
+
+    inertia: _Share
+    reactivity: _Share
+
+
+def _in_order(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    """Facts under ids of their own, in order of depth: who earns trust gets deeper, never shallower."""
+    for i, fact in enumerate(facts):
+        if fact.id in {earlier.id for earlier in facts[:i]}:
+            raise wrong(f"{fact.id!r} a second time", "ids that differ within the persona", f"[{i}].id")
+        if i and fact.depth < (least := facts[i - 1].depth):
+            raise wrong(str(fact.depth), f"at least {least}: facts stand in order of depth", f"[{i}].depth")
+    return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,37 +166,58 @@ class Persona:
         circumstances: what may have happened lately; only the variants of ``vary`` have lived through one of them.
     """
 
-    id: str
+    __pydantic_config__ = STRICT
+
+    id: _Id
     split: Split
-    name: str
-    age: int
-    pronouns: str
-    occupation: str
-    living: str
-    diagnosis: str
-    code: str
+    name: _Text
+    age: Annotated[int, Field(ge=16, le=110)]
+    pronouns: _Text
+    occupation: _Text
+    living: _Text
+    diagnosis: _Text
+    code: _Text
     severity: Severity
-    phq9: int
-    gad7: int
-    presenting_problem: str
-    symptoms: tuple[str, ...]
-    core_belief: str
-    intermediate_beliefs: tuple[str, ...]
-    automatic_thoughts: tuple[str, ...]
-    coping: str
-    strengths: tuple[str, ...]
-    triggers: tuple[str, ...]
+    phq9: Annotated[int, Field(ge=0, le=27)]
+    gad7: Annotated[int, Field(ge=0, le=21)]
+    presenting_problem: _Text
+    symptoms: Annotated[_Texts, _least(1), _Once]
+    core_belief: _Text
+    intermediate_beliefs: Annotated[_Texts, _least(2), _Once]
+    automatic_thoughts: Annotated[_Texts, _least(3), _Once]
+    coping: _Text
+    strengths: Annotated[_Texts, _least(1), _Once]
+    triggers: Annotated[_Texts, _least(1), _Once]
     style: Style
-    mood: Vector
-    resistance: float
-    trust: float
+    mood: Annotated[Vector, _ByName]
+    resistance: _Share
+    trust: _Share
     temperament: Temperament
-    risk: int
-    facts: tuple[Fact, ...]
-    circumstances: tuple[Fact, ...]
+    risk: Annotated[int, Field(ge=0, le=3)]
+    facts: Annotated[tuple[Fact, ...], Field(min_length=6), AfterValidator(_in_order)]
+    circumstances: Annotated[tuple[Fact, ...], Field(min_length=3)]
     voice: Voice
 
     @property
     def attributes(self) -> Attributes:
         """u_t: what the therapist is told of this patient."""
         return Attributes(persona=self.id, diagnosis=self.diagnosis, severity=self.severity, age=self.age)
+
+    @model_validator(mode="after")
+    def _check_risk(self) -> Self:
+        told = [fact.id for fact in self.facts if fact.risk]
+        if self.risk and not told:
+            raise wrong(str(self.risk), "0, or at least one fact with 'risk: true' that tells of it", "risk")
+        if told and not self.risk:
+            raise wrong("0", f"1–3, since fact {told[0]!r} is marked 'risk: true'", "risk")
+        return self
+
+    @model_validator(mode="after")
+    def _check_circumstances(self) -> Self:
+        """What may have happened lately is told readily, is no danger, and bears an id of its own."""
+        taken = {fact.id for fact in self.facts}
+        for i, fact in enumerate(self.circumstances):
+            if fact.id in taken or fact.depth != 1 or fact.risk:
+                raise wrong(repr(fact.id), "an id of its own, depth 1 and no risk", f"circumstances[{i}].id")
+            taken.add(fact.id)
+        return self

@@ -33,13 +33,16 @@ def vary(persona: Persona, seed: int) -> Persona:
         seed: at least 0.
 
     Raises:
-        PersonaError: the patient belongs to dev or test, or is a variant itself.
+        PersonaError: the patient belongs to dev or test, is a variant itself, or has a diagnosis that nobody knows.
         ConfigError: the seed is below 0 or no whole number.
     """
     require_count("variant seed", seed, 0)
     if persona.split != "train" or MARK in persona.id:
         what = "is a variant itself" if MARK in persona.id else f"belongs to {persona.split}"
         raise PersonaError(f"persona {persona.id!r} {what}: only the train split's patients as written have variants")
+    if persona.diagnosis not in diagnoses():
+        found = f"diagnosis is {persona.diagnosis!r}, expected one of diagnoses.yaml"
+        raise PersonaError(f"persona {persona.id!r}: {found}; only those have variants")
     rng = np.random.default_rng([seed, *persona.id.encode()])
     severity = _severity(persona, rng)
     step = _SEVERITIES.index(severity) - _SEVERITIES.index(persona.severity)
@@ -80,8 +83,8 @@ def _exists(persona: Persona, severity: Severity) -> bool:
 
 def _find(persona: Persona, severity: Severity) -> Diagnosis | None:
     own = diagnoses()[persona.diagnosis]
-    kin = (d for d in diagnoses().values() if d.family == own.family and d.severity in (None, severity))
-    return next(kin, None)
+    kin = (d for d in diagnoses().values() if d is own or (own.family and d.family == own.family))
+    return next((d for d in kin if d.severity in (None, severity)), None)
 
 
 def _kind(persona: Persona, severity: Severity) -> Diagnosis:

@@ -13,7 +13,7 @@ SHIPPED = (
     "rewards/reading/weights/MODEL_CARD.md",
     "rewards/reading/weights/order.npz",
     "agents/therapists/doctor.yaml",
-    "agents/bench/report/page.html",
+    "agents/bench/report/templates/page.html",
     "personas/scripted/lines.yaml",
     "py.typed",
 )

@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-__all__ = ["WINDOW", "Appraisal", "Attributes", "Ending", "Move", "Reading", "State", "Transition", "Vector"]
+__all__ = ["WINDOW", "Appraisal", "Attributes", "Ending", "Move", "Reading", "Signed", "State", "Transition", "Vector"]
 
-#: Four floats in [-1, 1]: introspection, temper, attitude, sensitivity.
-Vector = tuple[float, float, float, float]
+#: In [-1, 1]; a file that says otherwise is refused.
+Signed = Annotated[float, Field(ge=-1.0, le=1.0)]
+#: Introspection, temper, attitude, sensitivity, each in [-1, 1].
+Vector = tuple[Signed, Signed, Signed, Signed]
 
 #: How many patient turns the rolling history h_t remembers.
 WINDOW = 3
@@ -55,7 +58,7 @@ class State:
     """
 
     attributes: Attributes
-    history: tuple[float, ...]
+    history: tuple[Signed, ...]
     affect: Vector
     turn: int = 0
 

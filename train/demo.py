@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from therapysim.agents.bench.benchmark import benchmark, paired, results_table
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.sessions.text_profile import mood_profile
 from therapysim.agents.therapists.baselines import baseline
@@ -94,7 +94,7 @@ def show_session(seed: int) -> None:
     print(f"{episode.session.transcript}\n\n{mood_profile(episode.session)}")
 
 
-def evaluate(settings: DemoSettings, name: str, model: str, who: list[str]) -> list[Result]:
+def evaluate(settings: DemoSettings, name: str, model: str, who: list[str]) -> list[SessionResult]:
     """Plays the policy with the held-out patients."""
     therapist = ChatTherapist(HuggingFaceChat(model), Sampling(max_tokens=32))
     seeds = range(1000, 1000 + settings.seeds)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from therapysim.errors import ConfigError, require_count
+from therapysim.models.server import refuse_secrets
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Patient
 from therapysim.rewards.rubric import Rubric
@@ -25,6 +26,9 @@ class Simulator:
     name: str
     open: Callable[[], Patient]
     about: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        refuse_secrets(self.name, "the patient's name")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from therapysim.agents.bench.measures import MEASURES, RATES
-from therapysim.agents.bench.results import Result, result_of
+from therapysim.agents.bench.results import SessionResult, result_of
 from therapysim.agents.sessions.episode import Episode, play
 from therapysim.agents.sessions.session_file import save_session, session_file
 from therapysim.agents.statistics.intervals import Difference, mean_interval, paired_difference, proportion
@@ -28,7 +28,7 @@ def benchmark(
     seeds: Sequence[int],
     sessions: str | Path | None = None,
     simulator: str = "scripted",
-) -> list[Result]:
+) -> list[SessionResult]:
     """Plays every policy with every patient under every seed. All policies meet the same sessions.
 
     Args:
@@ -48,13 +48,13 @@ def benchmark(
         raise ConfigError("a benchmark needs at least one policy, one persona and one seed")
     if sessions is not None:
         _prepare(Path(sessions), policies)
-    results: list[Result] = []
+    results: list[SessionResult] = []
     for name, therapist in policies.items():
         results += play_policy(batch, therapist, starts, name, simulator, partial(_keep, sessions))
     return results
 
 
-def _keep(folder: str | Path | None, result: Result, episode: Episode) -> None:
+def _keep(folder: str | Path | None, result: SessionResult, episode: Episode) -> None:
     """Writes the session's file, where files are wanted."""
     if folder is not None:
         path = session_file(folder, result.policy, result.persona, result.seed)
@@ -67,8 +67,8 @@ def play_policy(
     starts: Sequence[Start],
     policy: str,
     simulator: str,
-    on_end: Callable[[Result, Episode], None] | None = None,
-) -> list[Result]:
+    on_end: Callable[[SessionResult, Episode], None] | None = None,
+) -> list[SessionResult]:
     """One policy's sessions, all advanced together, as results in the order of the starts.
 
     Args:
@@ -76,7 +76,7 @@ def play_policy(
         policy, simulator: their names in the results.
         on_end: told of each result as its session ends, and of the session.
     """
-    results: dict[int, Result] = {}
+    results: dict[int, SessionResult] = {}
 
     def take(i: int, episode: Episode) -> None:
         results[i] = result_of(policy, simulator, episode, _tokens(therapist, episode))
@@ -87,7 +87,7 @@ def play_policy(
     return [results[i] for i in range(len(starts))]
 
 
-def paired(results: Sequence[Result], first: str, second: str, measure: str) -> Difference:
+def paired(results: Sequence[SessionResult], first: str, second: str, measure: str) -> Difference:
     """second - first, session by session under the same patient and seed; the interval is by patient."""
     if len(simulators := {r.simulator for r in results}) > 1:
         raise ConfigError(f"results with {', '.join(sorted(simulators))} are mixed, expected those with one patient")
@@ -97,12 +97,12 @@ def paired(results: Sequence[Result], first: str, second: str, measure: str) -> 
     return paired_difference(*sides)
 
 
-def _sound(results: Sequence[Result], policy: str, measure: str) -> list[Result]:
+def _sound(results: Sequence[SessionResult], policy: str, measure: str) -> list[SessionResult]:
     """A policy's sessions that have the measure."""
     return [r for r in results if r.policy == policy and not r.failed and not math.isnan(r[measure])]
 
 
-def results_table(results: Sequence[Result], measures: Sequence[str] = USUAL) -> str:
+def results_table(results: Sequence[SessionResult], measures: Sequence[str] = USUAL) -> str:
     """A Markdown table: one row a policy, mean and 95 % interval of each measure, by patient."""
     unknown = set(measures) - set(MEASURES)
     if unknown:
@@ -116,7 +116,7 @@ def results_table(results: Sequence[Result], measures: Sequence[str] = USUAL) ->
     return "\n".join(rows)
 
 
-def _mean(results: Sequence[Result], measure: str) -> str:
+def _mean(results: Sequence[SessionResult], measure: str) -> str:
     if not results:
         return "–"
     interval = proportion if measure in RATES else mean_interval

@@ -4,39 +4,27 @@
 ends; ``timing.jsonl`` seconds, which no two runs share.
 """
 
-import hashlib
 import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import therapysim
-from therapysim import __version__
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
-from therapysim.agents.bench.results import Result, as_line, read_results, write_results
+from therapysim.agents.bench.provenance import provenance, read_provenance, require_same, require_theirs
+from therapysim.agents.bench.results import SessionResult, as_line, read_results, write_results
 from therapysim.agents.sessions.episode import Episode
 from therapysim.agents.sessions.session_file import save_session, session_file
 from therapysim.agents.therapists.policies import Policy
-from therapysim.envs.session import SessionConfig, Start
+from therapysim.envs.session import Start
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
-from therapysim.personas.load import find, library_hash
-from therapysim.rewards.reading.emotions import WEIGHTS
-from therapysim.rewards.rubric import Rubric
 
-__all__ = ["FORMAT", "RESULTS", "SETTINGS", "TIMING", "Book", "locked", "overlaps"]
+__all__ = ["RESULTS", "SETTINGS", "TIMING", "Book", "locked", "overlaps"]
 
-#: The files of a benchmark's folder, and what its settings say they are.
+#: The files of a benchmark's folder.
 SETTINGS, RESULTS, TIMING, SESSIONS = "settings.json", "results.jsonl", "timing.jsonl", "sessions"
-FORMAT, VERSION = "therapysim-bench", 1
 
-_PACKAGES = ("numpy", "onnxruntime", "gymnasium", "tokenizers", "torch", "transformers", "peft")
-#: What the package reads beside its code and its patients.
-_WEIGHTS = ("emotions.onnx", "emotions.json", "tokenizer.json", "heads.npz", "heads.json", "order.npz")
 #: What a model in this process samples can hang on its neighbours in the batch: its sessions are played together.
 _TOGETHER = ("model", "run")
 
@@ -50,22 +38,25 @@ class Book:
 
     def __init__(self, folder: Path, settings: BenchSettings, command: str, *, sessions: bool = False) -> None:
         self.folder, self.settings, self._sessions = folder, settings, sessions
-        now, kept, rows = _provenance(settings), _read_settings(folder), self._read_rows()
+        now, kept, rows = provenance(settings), read_provenance(folder / SETTINGS), self._read_rows()
         if rows:
-            _require_same(folder, kept, now)
-        else:
-            kept = {}  # nothing was played: there is nothing to be mixed
-        played = {"policies": {r.policy for r in rows}, "simulators": {r.simulator for r in rows}}
-        commands = [*kept.get("commands", []), *([command] if command else [])]
+            require_same(folder, kept, now)
+        if kept is None or not rows:
+            kept = now  # nothing was played: there is nothing to be mixed
+        # Who has no session may have been another then.
+        policies, simulators = {row.policy for row in rows}, {row.simulator for row in rows}
         self._head: dict[str, Any] = {
-            **now,
-            "commands": list(dict.fromkeys(commands)),
-            "warnings": kept.get("warnings", []),
-            **{kind: _only(folder, kept.get(kind, {}), names) for kind, names in played.items()},
+            **now.model_dump(mode="json"),
+            "commands": list(dict.fromkeys([*kept.commands, *([command] if command else [])])),
+            "warnings": list(kept.warnings),
+            "policies": {name: about for name, about in kept.policies.items() if name in policies},
+            "simulators": {name: about for name, about in kept.simulators.items() if name in simulators},
         }
-        self._results: dict[tuple[str, str, str, int], Result] = {row.key: row for row in rows}
+        if rows:
+            require_theirs(rows, kept, folder / RESULTS)
+        self._results: dict[tuple[str, str, str, int], SessionResult] = {row.key: row for row in rows}
 
-    def _read_rows(self) -> list[Result]:
+    def _read_rows(self) -> list[SessionResult]:
         path = self.folder / RESULTS
         if not path.exists():
             return []
@@ -105,7 +96,7 @@ class Book:
         together = {policy.about.get("kind"), simulator.about.get("kind")} & set(_TOGETHER)
         return starts if left and together else left
 
-    def add(self, result: Result, episode: Episode) -> None:
+    def add(self, result: SessionResult, episode: Episode) -> None:
         """Writes a session down, unless it is there; its own file first, so that no row is without one."""
         if result.key in self._results:
             return
@@ -119,7 +110,7 @@ class Book:
         """Writes down what a block took."""
         self._append(TIMING, json.dumps(row))
 
-    def close(self) -> list[Result]:
+    def close(self) -> list[SessionResult]:
         """Puts the rows in order: simulators and policies as they joined, then patients and seeds."""
         whose, order = ({name: i for i, name in enumerate(self._head[k])} for k in ("simulators", "policies"))
         rows = sorted(self._results.values(), key=lambda r: (whose[r.simulator], order[r.policy], r.persona, r.seed))
@@ -141,7 +132,7 @@ class Book:
                 f"{lost[0].policy!r} with {lost[0].persona}; name another folder to have them as files"
             )
 
-    def _file(self, result: Result) -> Path:
+    def _file(self, result: SessionResult) -> Path:
         # Patients worded by another simulator are other sessions; its name may hold a URL.
         below = session_file(self.folder / SESSIONS, result.simulator, "any", 0).parent
         return session_file(below, result.policy, result.persona, result.seed)
@@ -154,13 +145,6 @@ class Book:
 def overlaps(policy: Policy, met: Sequence[str]) -> tuple[str, ...]:
     """Ids of the patients that a policy was trained with and is scored on; a variant counts as its patient."""
     return tuple(sorted(policy.trained_on & {i.partition("~")[0] for i in met}))
-
-
-def _only(folder: Path, kept: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """What is kept of those who have sessions; who has none may have been another then."""
-    if lost := names - set(kept):
-        raise ConfigError(f"{folder}: {SETTINGS} says nothing of {', '.join(sorted(lost))}; name another folder")
-    return {name: about for name, about in kept.items() if name in names}
 
 
 @contextmanager
@@ -194,86 +178,3 @@ def _writable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(f"benchmark folder {folder}: {error.strerror or error}; name another with --out") from error
-
-
-def _provenance(settings: BenchSettings) -> dict[str, Any]:
-    """All that decides the results but the policies and the simulators."""
-    ids = whom(settings)
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "versions": {
-            "therapysim": __version__,
-            "code": _code(),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            **{name: _version(name) for name in _PACKAGES},
-        },
-        "library": library_hash(),
-        "weights": {name: _sha256(WEIGHTS / name) for name in _WEIGHTS},
-        "rubric": {"preset": settings.rubric, **_plain(asdict(Rubric(settings.rubric).settings))},
-        "session": _plain(asdict(SessionConfig(max_turns=settings.turns))),
-        "split": ", ".join(sorted({find(i).split for i in ids})),
-        "patients": list(ids),
-        "seeds": settings.seeds,
-        "turns": settings.turns,
-    }
-
-
-def _code() -> str:
-    """SHA-256 of the package but for its reports and trainers: versions do not change with every edit."""
-    root, digest = Path(therapysim.__file__).parent, hashlib.sha256()
-    for room in ("", "personas", "rewards", "envs", "agents"):
-        for file in sorted((root / room).glob("*")):
-            if file.suffix in (".py", ".yaml") and not file.name.startswith("report_"):
-                digest.update(f"{room}/{file.name}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _read_settings(folder: Path) -> dict[str, Any]:
-    path = folder / SETTINGS
-    if not path.exists():
-        return {}
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}; name another folder") from error
-    if not isinstance(kept, dict) or kept.get("format") != FORMAT:
-        raise ConfigError(f"{folder} holds something else than a benchmark; name another folder")
-    return kept
-
-
-def _require_same(folder: Path, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    changed = [name for name in now if kept.get(name) != now[name]]
-    if changed:
-        sides = "; ".join(_sides(name, kept.get(name), now[name]) for name in changed)
-        raise ConfigError(
-            f"{folder} holds a benchmark with other settings: {sides}; go on with the same ones, or name another folder"
-        )
-
-
-def _sides(name: str, kept: Any, now: Any) -> str:
-    if isinstance(kept, dict) and isinstance(now, dict):
-        inner = [key for key in {**kept, **now} if kept.get(key) != now.get(key)]
-        return _sides(f"{name}.{inner[0]}", kept.get(inner[0]), now.get(inner[0]))
-    return f"{name} was {_short(kept)} and is {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,8 +1,10 @@
-"""How far a benchmark is, on one line of a terminal, or a line a policy elsewhere."""
+"""How far a benchmark is: one bar on a terminal, or a line a policy elsewhere."""
 
 import time
 from collections.abc import Sequence
 from typing import TextIO
+
+from tqdm import tqdm
 
 from therapysim.agents.therapists.therapist import Therapist
 from therapysim.envs.session import Session
@@ -19,45 +21,28 @@ class Progress:
     """
 
     def __init__(self, turns: int, stream: TextIO) -> None:
-        self.stream = stream
-        self._left, self._done, self._began = turns, 0, time.monotonic()
-        self._label, self._shown = "", 0.0
+        self._stream = stream
+        # disable=None: no bar where the stream is no terminal.
+        self._bar = tqdm(total=turns, unit=" turns", file=stream, disable=None, dynamic_ncols=True)
 
     def begin(self, label: str) -> None:
         """The next policy."""
-        self._label = label
-        if not self.stream.isatty():
-            print(f"{label} …", file=self.stream, flush=True)
+        if self._bar.disable:
+            print(f"{label} …", file=self._stream, flush=True)
+        else:
+            self._bar.set_description_str(label)
 
     def take(self, turns: int) -> None:
         """Turns were taken."""
-        self._done, self._left = self._done + turns, self._left - turns
-        self._show()
+        self._bar.update(turns)
 
     def drop(self, turns: int) -> None:
         """Turns will not be taken: their session is over."""
-        self._left -= turns
+        self._bar.total -= turns
 
     def end(self) -> None:
-        """Leaves the line."""
-        if self.stream.isatty():
-            print(
-                f"\r\x1b[K{self._done} turns in {_clock(time.monotonic() - self._began)}", file=self.stream, flush=True
-            )
-
-    @property
-    def estimate_s(self) -> float:
-        """Seconds left, at the speed so far."""
-        return (time.monotonic() - self._began) / max(1, self._done) * max(0, self._left)
-
-    def _show(self) -> None:
-        now = time.monotonic()
-        if not self.stream.isatty() or now - self._shown < 0.2:
-            return
-        self._shown, share = now, self._done / max(1, self._done + self._left)
-        bar = "#" * round(24 * share)
-        line = f"[{bar:<24}] {share:4.0%}, about {_clock(self.estimate_s)} left: {self._label}"
-        print(f"\r\x1b[K{line}", end="", file=self.stream, flush=True)
+        """Leaves the bar as it stands."""
+        self._bar.close()
 
 
 class Watched:
@@ -81,9 +66,3 @@ class Watched:
         self.seconds += time.perf_counter() - began
         self._progress.take(len(sessions))
         return said
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -3,33 +3,46 @@
 import gzip
 import json
 import math
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from therapysim.agents.bench.measures import MEASURES, RATES, Measure, measures_of, shifts
 from therapysim.agents.sessions.episode import Episode
+from therapysim.agents.sessions.session_file import Count, OrNan, Share
 from therapysim.envs.session import Turn
 from therapysim.errors import ConfigError
 from therapysim.files import whole
+from therapysim.records import STRICT, read_rows, wrong
 from therapysim.rewards.matrix import DIMENSIONS
+from therapysim.state import Ending, Vector
 
-__all__ = ["MEASURES", "Measure", "Result", "Said", "read_results", "result_of", "write_results"]
+__all__ = ["MEASURES", "Measure", "SessionResult", "TurnResult", "read_results", "result_of", "write_results"]
 
 _DIGITS = 5
 
 
+def _complete(measures: dict[str, float]) -> dict[str, float]:
+    """Refuses measures that are not exactly ``MEASURES``, or rates outside [0, 1]."""
+    if odd := sorted(set(measures) ^ set(MEASURES)):
+        raise wrong(f"something that lacks or adds {', '.join(map(repr, odd))}", f"the measures {', '.join(MEASURES)}")
+    for name in sorted(RATES):
+        if not math.isnan(measures[name]) and not 0 <= measures[name] <= 1:
+            raise wrong(f"{measures[name]:g}", "0–1, or nothing", name)
+    return measures
+
+
 @dataclass(frozen=True, slots=True)
-class Said:
+class TurnResult:
     """One therapist turn and the patient's answer to it.
 
     Attributes:
         therapist, patient: their words; the patient's are "" where it failed.
-        heard: what the patient was shown of the turn where that differs, else "".
+        shown: what the patient was shown of the turn where that differs, else "".
         affect: e_t after it, each in [-1, 1].
         alliance: after it, in [0, 1].
         move: what the answer does.
@@ -38,12 +51,14 @@ class Said:
         source, rejected: who worded the answer, and why earlier draws were refused.
     """
 
+    __pydantic_config__ = STRICT
+
     therapist: str
     patient: str
-    heard: str
-    reward: float
-    affect: tuple[float, ...]
-    alliance: float
+    shown: str
+    reward: OrNan
+    affect: Vector
+    alliance: Share
     move: str
     acts: tuple[str, ...]
     flags: tuple[str, ...]
@@ -54,7 +69,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SessionResult:
     """One policy's session with one patient under one seed.
 
     Attributes:
@@ -72,22 +87,24 @@ class Result:
         turns: oldest first.
     """
 
+    __pydantic_config__ = STRICT
+
     policy: str
     simulator: str
     persona: str
     split: str
     diagnosis: str
     severity: str
-    risk: int
-    seed: int
-    ending: str
+    risk: Annotated[int, Field(ge=0, le=3)]
+    seed: Count
+    ending: Ending
     failed: bool
-    measures: dict[str, float]
+    measures: Annotated[dict[str, OrNan], AfterValidator(_complete)]
     terms: dict[str, float]
     weakest: str
     opening: str
-    affect: tuple[float, ...]
-    turns: tuple[Said, ...] = field(repr=False)
+    affect: Vector
+    turns: tuple[TurnResult, ...] = field(repr=False)
 
     def __getitem__(self, measure: str) -> float:
         """The measure of that name.
@@ -105,7 +122,7 @@ class Result:
         return self.policy, self.simulator, self.persona, self.seed
 
 
-def result_of(policy: str, simulator: str, episode: Episode, tokens: tuple[int, int] = (0, 0)) -> Result:
+def result_of(policy: str, simulator: str, episode: Episode, tokens: tuple[int, int] = (0, 0)) -> SessionResult:
     """The row of one finished session.
 
     Args:
@@ -117,7 +134,7 @@ def result_of(policy: str, simulator: str, episode: Episode, tokens: tuple[int, 
     shift = shifts(session)
     measures = dict.fromkeys(MEASURES, math.nan) if session.failed else measures_of(episode, shift, tokens)
     lost = not session.failed and (measures["polarity"] < 0 or session.ending == "rupture")
-    return Result(
+    return SessionResult(
         policy=policy,
         simulator=simulator,
         persona=who.id,
@@ -144,17 +161,17 @@ def _terms(turns: Sequence[Turn]) -> dict[str, float]:
     return {name: round(value, _DIGITS) for name, value in sums.items()}
 
 
-def _said(episode: Episode) -> tuple[Said, ...]:
+def _said(episode: Episode) -> tuple[TurnResult, ...]:
     states, alliance = episode.session.states[1:], episode.session.latent.alliance
     rows = []
     for i, turn in enumerate(episode.turns):
         seen, line = turn.transition, turn.line
         after = states[i].affect if i < len(states) else episode.session.state.affect
         rows.append(
-            Said(
+            TurnResult(
                 therapist=turn.screen.utterance,
                 patient=line.text if line else "",
-                heard=turn.screen.shown if turn.screen.shown != turn.screen.utterance else "",
+                shown=turn.screen.shown if turn.screen.shown != turn.screen.utterance else "",
                 reward=round(float(turn.reward), _DIGITS),
                 affect=_rounded(after),
                 alliance=round(float(seen.alliance_after if seen else alliance), _DIGITS),
@@ -170,11 +187,12 @@ def _said(episode: Episode) -> tuple[Said, ...]:
     return tuple(rows)
 
 
-def _rounded(values: Iterable[float]) -> tuple[float, ...]:
-    return tuple(round(float(value), _DIGITS) for value in values)
+def _rounded(affect: Vector) -> Vector:
+    introspection, temper, attitude, sensitivity = (round(float(value), _DIGITS) for value in affect)
+    return introspection, temper, attitude, sensitivity
 
 
-def as_line(result: Result) -> str:
+def as_line(result: SessionResult) -> str:
     """The row as one line of JSON; nan is null."""
     return json.dumps(_finite(asdict(result)), ensure_ascii=False, allow_nan=False)
 
@@ -187,7 +205,7 @@ def _finite(value: Any) -> Any:
     return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def write_results(path: Path, results: Iterable[Result]) -> None:
+def write_results(path: Path, results: Iterable[SessionResult]) -> None:
     """Writes all rows, whole or not at all; gzipped, and the same bytes each time, where the name ends in ``.gz``.
 
     Raises:
@@ -199,7 +217,7 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
         part.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
-def read_results(path: str | Path, *, broken_end: bool = False) -> list[Result]:
+def read_results(path: str | Path, *, broken_end: bool = False) -> list[SessionResult]:
     """The rows of a file of results, ``.jsonl`` or ``.jsonl.gz``.
 
     Args:
@@ -207,75 +225,11 @@ def read_results(path: str | Path, *, broken_end: bool = False) -> list[Result]:
         broken_end: leave out a last line that was cut off, as a killed run leaves it.
 
     Raises:
-        ConfigError: it cannot be read, or a line is no result; names the file and the line.
+        ConfigError: it cannot be read, or a line is no result; names the file, the line and the entry.
     """
-    file = Path(path)
     try:
-        data = file.read_bytes()
-        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8", "replace")
-    except (OSError, EOFError, zlib.error) as error:
-        raise ConfigError(
-            f"results {file} cannot be read: {error}; give a file that `therapysim bench` wrote"
-        ) from error
-    lines = text.split("\n")
-    if lines[-1] and not broken_end:
-        raise ConfigError(f"results {file}: line {len(lines)} is cut off; run the same `therapysim bench` again")
-    return [_read_line(line, file, i) for i, line in enumerate(lines[:-1], 1) if line.strip()]
-
-
-def _read_line(line: str, file: Path, number: int) -> Result:
-    try:
-        row = json.loads(line)
-        turns = tuple(Said(**{name: _tuples(value) for name, value in turn.items()}) for turn in row.pop("turns"))
-        measures = {name: math.nan if value is None else float(value) for name, value in row.pop("measures").items()}
-        affect = tuple(row.pop("affect"))
-        result = Result(**row, measures=measures, affect=affect, turns=turns)
-        _check(result)
-        return result
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(
-            f"results {file}: line {number} is no result ({error}); give a file that `therapysim bench` wrote"
-        ) from error
-
-
-def _check(result: Result) -> None:
-    """Refuses entries of the wrong kind, which would fail far from here.
-
-    Raises:
-        ValueError: names the entry.
-    """
-    for place, value, kind in _kinds(result):
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"{place} is {value!r}, expected {getattr(kind, '__name__', 'a number')}")
-    if set(result.measures) != set(MEASURES):
-        raise ValueError(f"measures lack or add {', '.join(sorted(set(result.measures) ^ set(MEASURES)))}")
-    numbers = [*result.terms.values(), *result.affect, *(x for said in result.turns for x in said.affect)]
-    if not all(map(math.isfinite, numbers)) or any(map(math.isinf, result.measures.values())):
-        raise ValueError("a number is not finite")
-    if any(len(affect) != len(DIMENSIONS) for affect in (result.affect, *(said.affect for said in result.turns))):
-        raise ValueError(f"affect has not {len(DIMENSIONS)} numbers")
-    if any(not 0 <= result.measures[name] <= 1 for name in RATES if not math.isnan(result.measures[name])):
-        raise ValueError(f"one of {', '.join(sorted(RATES))} lies outside 0 to 1")
-
-
-def _kinds(result: Result) -> Iterator[tuple[str, Any, Any]]:
-    """Entry, value and kind of all that later code relies on."""
-    for name in ("policy", "simulator", "persona", "split", "diagnosis", "severity", "ending", "weakest", "opening"):
-        yield name, getattr(result, name), str
-    yield from (("risk", result.risk, int), ("seed", result.seed, int), ("failed", result.failed, bool))
-    yield from ((f"terms.{name}", value, int | float) for name, value in result.terms.items())
-    yield from (("affect", value, int | float) for value in result.affect)
-    for i, said in enumerate(result.turns):
-        for name in ("therapist", "patient", "heard", "move", "source"):
-            yield f"turns[{i}].{name}", getattr(said, name), str
-        yield from ((f"turns[{i}].{name}", getattr(said, name), int | float) for name in ("reward", "alliance"))
-        yield from ((f"turns[{i}].affect", value, int | float) for value in said.affect)
-        for name in ("acts", "flags", "violations", "disclosed", "rejected"):
-            yield f"turns[{i}].{name}", getattr(said, name), tuple
-            yield from ((f"turns[{i}].{name}", value, str) for value in getattr(said, name))
-
-
-def _tuples(value: Any) -> Any:
-    if value is None:
-        return math.nan
-    return tuple(value) if isinstance(value, list) else value
+        return list(read_rows(path, SessionResult, ConfigError, f"results {path}", broken_end=broken_end))
+    except ConfigError as error:
+        if ".heard is an unknown field" not in str(error):
+            raise
+        raise ConfigError(f"{error}; its version is 1, expected 2: play it again in another folder") from error

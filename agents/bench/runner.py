@@ -16,11 +16,12 @@ from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
 from therapysim.agents.bench.benchmark import play_policy
 from therapysim.agents.bench.folder import Book, locked
 from therapysim.agents.bench.progress import Progress, Watched
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.sessions.episode import Episode
 from therapysim.agents.therapists.policies import Policy
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
+from therapysim.models.server import refuse_secrets
 
 __all__ = ["run"]
 
@@ -34,7 +35,7 @@ def run(
     command: str = "",
     stream: TextIO | None = None,
     sessions: bool = False,
-) -> list[Result]:
+) -> list[SessionResult]:
     """Plays what is missing of policies × simulators × patients × seeds; sessions whose patient failed, again.
 
     Args:
@@ -49,9 +50,10 @@ def run(
         Every result in the folder: by simulator and policy in the order of joining, then by patient and seed.
 
     Raises:
-        ConfigError: the folder holds another benchmark or another policy of a name, another run writes in it, it cannot
-            be written, or a name comes twice.
+        ConfigError: the command holds a secret, the folder holds another benchmark or another policy of a name, another
+            run writes in it, it cannot be written, or a name comes twice.
     """
+    refuse_secrets(command, "the command that is kept with the results")
     for kind, names in (("policy", [p.name for p in policies]), ("patient", [s.name for s in simulators])):
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"{kind} names are {', '.join(names) or 'none'}, expected at least one and none twice")
@@ -91,7 +93,7 @@ def _play_block(
 ) -> None:
     watched, began = Watched(policy.open(), progress), time.perf_counter()
 
-    def take(result: Result, episode: Episode) -> None:
+    def take(result: SessionResult, episode: Episode) -> None:
         progress.drop(book.settings.turns - len(result.turns))
         book.add(result, episode)
 

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.statistics.intervals import Interval
 from therapysim.errors import ConfigError
 
@@ -30,7 +30,7 @@ class Agreement:
 
 
 def agreement(
-    results: Mapping[str, Sequence[Result]], measure: str = "total", *, draws: int = 1_000, seed: int = 0
+    results: Mapping[str, Sequence[SessionResult]], measure: str = "total", *, draws: int = 1_000, seed: int = 0
 ) -> list[Agreement]:
     """Every pair of patients compared.
 
@@ -63,7 +63,7 @@ def agreement_table(found: Sequence[Agreement]) -> str:
     )
 
 
-def _scores(rows: Sequence[Result], measure: str) -> NDArray[np.float64]:
+def _scores(rows: Sequence[SessionResult], measure: str) -> NDArray[np.float64]:
     """(therapists, personas): the mean over seeds of sessions that did not fail."""
     policies = list(dict.fromkeys(r.policy for r in rows))
     people = sorted({r.persona for r in rows})

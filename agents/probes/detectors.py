@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from therapysim.agents.bench.measures import Measure
-from therapysim.agents.bench.results import Result, Said
+from therapysim.agents.bench.results import SessionResult, TurnResult
 from therapysim.rewards.reading.acts import ACTS
 from therapysim.rewards.reading.word_order import in_order
 from therapysim.rewards.reading.words import count_words, overlap, prose, word_set
@@ -70,7 +70,7 @@ def words_of(text: str) -> list[str]:
     return _TOKEN.findall(text.lower().replace("’", "'"))
 
 
-def detect(result: Result, archive: Archive) -> dict[str, float]:
+def detect(result: SessionResult, archive: Archive) -> dict[str, float]:
     """Every one of DETECTORS in one session.
 
     Args:
@@ -88,12 +88,12 @@ def detect(result: Result, archive: Archive) -> dict[str, float]:
     return {name: signs[name] for name in DETECTORS}
 
 
-def acts_of(result: Result) -> dict[str, float]:
+def acts_of(result: SessionResult) -> dict[str, float]:
     """Share of a session's turns with each act, as the benchmark's heads and patterns found them."""
     return {act: _mean(act in said.acts for said in result.turns) for act in ACTS}
 
 
-def elsewhere(results: Iterable[Result]) -> Archive:
+def elsewhere(results: Iterable[SessionResult]) -> Archive:
     """All that was said to anyone."""
     archive = Archive()
     for result in results:
@@ -101,7 +101,7 @@ def elsewhere(results: Iterable[Result]) -> Archive:
     return archive
 
 
-def sentences(results: Sequence[Result], most: int = 5) -> list[dict[str, object]]:
+def sentences(results: Sequence[SessionResult], most: int = 5) -> list[dict[str, object]]:
     """The sentences said in most sessions: how often, in how many, to how many patients, share of all sentences.
 
     By sessions, since one that a session says over and over is no template. Ties by how often, then by the alphabet.
@@ -118,11 +118,11 @@ def sentences(results: Sequence[Result], most: int = 5) -> list[dict[str, object
     ]  # fmt: skip
 
 
-def _split(said: Said) -> list[str]:
+def _split(said: TurnResult) -> list[str]:
     return [" ".join(part.split()) for part in _SENTENCE.split(said.therapist) if count_words(part) > 1]
 
 
-def _heard(result: Result) -> list[str]:
+def _heard(result: SessionResult) -> list[str]:
     """The patient's words that each turn answers."""
     return [result.opening, *(said.patient for said in result.turns)][: len(result.turns)]
 

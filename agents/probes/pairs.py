@@ -6,17 +6,18 @@ A file of pairs holds one JSON object a line, with the texts ``context`` (what t
 """
 
 import codecs
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from therapysim.agents.statistics.intervals import Interval, mean_interval, proportion
 from therapysim.errors import ConfigError
+from therapysim.records import STRICT, Record
 
 __all__ = [
     "ALL", "Fault", "Pair", "Pairs", "Row", "Scorer", "Share", "alone", "assess", "by_pair", "compare", "group_numbers",
@@ -31,7 +32,7 @@ Scorer = Callable[[Sequence[str], Sequence[str]], Floats]
 #: The row of every source together.
 ALL = "all"
 
-_NEEDED, _OPTIONAL = ("context", "better", "worse"), ("worse_context", "source", "group")
+_NEEDED = ("context", "better", "worse")
 _KINDS = {"NoneType": "null", "bool": "true or false", "int": "a number", "float": "a number", "list": "a list",
           "dict": "an object", "str": "text"}  # fmt: skip
 
@@ -240,50 +241,49 @@ def _lines(path: str | Path) -> list[bytes]:
         ) from error
 
 
+class _Line(Record):
+    """A line of a file; null stands for an optional key that is missing."""
+
+    model_config = ConfigDict({**STRICT, "extra": "ignore"})
+
+    context: str
+    better: str
+    worse: str
+    worse_context: str | None = None
+    source: str | None = None
+    group: str | None = None
+
+
 def _parse(line: bytes) -> Pair | str:
     """A line's pair, or what is wrong with it."""
     try:
-        told = json.loads(line.decode("utf-8"))
+        told = _Line.model_validate_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return f"not UTF-8 at byte {error.start + 1}, expected one JSON object"
-    except (ValueError, RecursionError) as error:
-        return f"not JSON ({_why(error)}), expected one object"
-    if not isinstance(told, dict):
-        return f"{_KINDS[type(told).__name__]}, expected an object"
-    return next(_reasons(told), None) or _pair(told)
+    except ValidationError as error:
+        return _reason(error.errors(include_url=False)[0])
+    return next(_senseless(told), None) or _pair(told)
 
 
-def _why(error: ValueError | RecursionError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    return "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+def _reason(fault: ErrorDetails) -> str:
+    """A fault without a word of the text that it lies in."""
+    if fault["type"] == "json_invalid":
+        return f"not JSON ({fault['ctx']['error']}), expected one object"
+    found = "missing" if fault["type"] == "missing" else _KINDS[type(fault["input"]).__name__]
+    return f"{fault['loc'][0]} is {found}, expected text" if fault["loc"] else f"{found}, expected an object"
 
 
-def _reasons(told: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with an object's keys; null stands for an optional key that is missing."""
-    for key in (*_NEEDED, *(key for key in _OPTIONAL if told.get(key) is not None)):
-        if key not in told:
-            yield f"{key} is missing, expected text"
-        elif not isinstance(told[key], str):
-            yield f"{key} is {_KINDS[type(told[key]).__name__]}, expected text"
-        elif any("\ud800" <= sign <= "\udfff" for sign in told[key]):
-            yield f"{key} holds half a surrogate pair, expected Unicode text"
-    yield from _senseless(told)
-
-
-def _senseless(told: Mapping[str, Any]) -> Iterator[str]:
+def _senseless(told: _Line) -> Iterator[str]:
     """What no judge could tell apart."""
-    better, worse = told["better"].strip(), told["worse"].strip()
-    if told.get("source") == ALL:
+    better, worse = told.better.strip(), told.worse.strip()
+    if told.source == ALL:
         yield f"source is {ALL!r}, the name of all sources together, expected another"
     if not better and not worse:
         yield "better and worse are both blank, expected at least one with words"
-    elif better == worse and (told.get("worse_context") or "").strip() in ("", told["context"].strip()):
+    elif better == worse and (told.worse_context or "").strip() in ("", told.context.strip()):
         yield "better and worse are the same turn in the same context, expected two that differ"
 
 
-def _pair(told: Mapping[str, Any]) -> Pair:
-    own = {key: told[key] for key in _OPTIONAL if told.get(key) is not None}
-    if not own.get("worse_context", "").strip():
-        own.pop("worse_context", None)
-    return Pair(**{key: told[key] for key in _NEEDED}, **own)
+def _pair(told: _Line) -> Pair:
+    moved = told.worse_context if told.worse_context and told.worse_context.strip() else ""
+    return Pair(told.context, told.better, told.worse, moved, told.source or "", told.group or "")

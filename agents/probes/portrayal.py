@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from therapysim.models.chat import ChatMessage, ChatModel, Sampling
 from therapysim.personas.llm.contradictions import contradictions
 from therapysim.personas.llm.guard import Feel, trim
 from therapysim.personas.llm.llm_patient import LLMPatient
+from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue, Line, Patient
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Portrayed",
     "as_row",
     "collect_cues",
+    "compare_portrayals",
     "portray",
     "portray_any",
     "portray_scripted",
@@ -183,6 +186,31 @@ def summarise(done: Sequence[Portrayed]) -> Portrayal:
 
 def _share(hits: Iterable[bool]) -> float:
     return float(np.mean(list(hits)))
+
+
+def compare_portrayals(
+    patients: Iterable[tuple[str, Patient]], feel: Feel, *, split: str, cues: int, seed: int = 0
+) -> tuple[dict[str, Portrayal], dict[str, Any]]:
+    """Every patient words the same cues.
+
+    Args:
+        patients: names and patients, each opened only when the one before it is done.
+        feel: reads their lines.
+        split: whose cues.
+        cues: how many.
+        seed: of the cues.
+
+    Returns:
+        The figures by name, and figures and lines by name as plain values.
+    """
+    same = collect_cues([p.id for p in personas(split)], cues, seed=seed)
+    found: dict[str, Portrayal] = {}
+    rows: dict[str, Any] = {}
+    for name, patient in patients:
+        done = portray_any(patient, same, feel)
+        found[name] = summarise(done)
+        rows[name] = {"figures": asdict(found[name]), "lines": [as_row(p) for p in done]}
+    return found, rows
 
 
 def portrayal_table(portrayals: Mapping[str, Portrayal]) -> str:

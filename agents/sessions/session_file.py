@@ -1,24 +1,29 @@
 """Session files: one finished or broken-off session as JSON, with all that a profile needs and a person would keep.
 
 A record holds what no policy is shown, such as the alliance: it is written for people and for evaluation. Its numbers
-are the session's own, to the last bit. What a file says is checked as it is read; entries that nobody knows are left
-alone, so that a note of one's own does no harm.
+are the session's own, to the last bit. What a file says is checked as it is read, against the types here, which
+``docs/schemas/session.schema.json`` publishes; entries that nobody knows are left alone, so that a note of one's own
+does no harm.
 """
 
 import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
+from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
+
 from therapysim import __version__
+from therapysim.documents import Unreadable, read_document
 from therapysim.envs.batch import Session, Turn
 from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.messages import Message
+from therapysim.records import STRICT, record_of, schema_of
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.rewards.risk import Risk, RiskThresholds, risks
 from therapysim.state import Ending, State
@@ -26,19 +31,34 @@ from therapysim.state import Ending, State
 __all__ = [
     "FORMAT",
     "VERSION",
+    "Count",
+    "OrNan",
     "SessionRecord",
+    "Share",
     "TurnRecord",
     "load_session",
     "load_sessions",
     "record_session",
     "save_session",
     "session_file",
+    "session_schema",
 ]
 
-#: What every session file says it is, and the newest version that this module reads and the only one that it writes.
-FORMAT, VERSION = "therapysim-session", 1
+#: What every session file says it is, and the one version that this module reads and writes.
+FORMAT: Literal["therapysim-session"] = "therapysim-session"
+VERSION: Literal[2] = 2
 
-_PLAIN = {str: "a text", int: "a whole number", bool: "true or false"}
+
+def _or_nan(value: Any, number: ValidatorFunctionWrapHandler) -> float:
+    return math.nan if value is None else float(number(value))
+
+
+#: A finite number, or nan where there is none, which a file writes as null.
+OrNan = Annotated[float, WrapValidator(_or_nan), WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]})]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+_CONFIG = ConfigDict({**STRICT, "extra": "ignore"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +69,23 @@ class TurnRecord:
         reward: nan where the patient failed; its terms are then empty.
         terms: each reward term by name, before its weight.
         violations, flags, acts: why the turn was unsafe, what the screen found, what kind of turn it was.
-        heard: what the patient was shown of the turn; differs from the message where an attack was neutralised.
+        shown: what the patient was shown of the turn; differs from the message where an attack was neutralised.
         move: what the patient's answer does; "" where the patient failed.
         alliance: after the turn, in [0, 1].
         disclosed: ids of the facts told in the answer.
         source, rejected: who worded the answer, and why earlier draws were refused.
     """
 
-    reward: float
+    __pydantic_config__ = _CONFIG
+
+    reward: OrNan
     terms: dict[str, float]
     violations: tuple[str, ...]
     flags: tuple[str, ...]
     acts: tuple[str, ...]
-    heard: str
+    shown: str
     move: str
-    alliance: float
+    alliance: Share
     disclosed: tuple[str, ...]
     source: str
     rejected: tuple[str, ...]
@@ -84,19 +106,27 @@ class SessionRecord:
         thresholds: those that the risks go by.
         ending: why the patient closed the session, "" where it did not.
         done, failed: as in ``envs.batch.Session``.
+
+    Raises:
+        ConfigError: messages, states and turns do not go together.
     """
 
+    __pydantic_config__ = _CONFIG
+
     persona: str
-    seed: int
+    seed: Count
     policy: str
-    alliance: float
+    alliance: Share
     messages: tuple[Message, ...]
-    states: tuple[State, ...]
+    states: Annotated[tuple[State, ...], Field(min_length=1)]
     turns: tuple[TurnRecord, ...]
     thresholds: RiskThresholds
     ending: Ending
     done: bool
     failed: bool
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
 
     @property
     def risks(self) -> tuple[Risk, ...]:
@@ -184,23 +214,49 @@ def load_session(path: str | Path) -> SessionRecord:
     """Reads a session file.
 
     Raises:
-        ConfigError: it cannot be read, is no session file, is of a newer version, or an entry is wrong; names the
-            file, the entry, what was found, what was expected, and what to do.
+        ConfigError: it cannot be read, is no session file, is of another version, or an entry is wrong; names the
+            file, the entry, what was found and what was expected.
     """
-    file = Path(path)
+    where = f"session file {path}"
     try:
-        record: SessionRecord = _read(SessionRecord, _content(file), "")
-        _check_ranges(record)
-        _check_counts(record)
-    except OSError as error:
-        raise ConfigError(f"session file {file}: {error.strerror}, expected a file; check the path") from error
-    except _Wrong as error:
-        raise ConfigError(f"session file {file}: {error}") from error
-    return record
+        content = read_document(Path(path))
+    except Unreadable as error:
+        raise ConfigError(f"{where}: {error}") from error
+    _require_format(content, where)
+    record_of(content, _Head, ConfigError, where)
+    return record_of(content, SessionRecord, ConfigError, where)
 
 
-class _Wrong(Exception):
-    """What is wrong in a file, without the file's name."""
+def _require_format(content: Any, where: str) -> None:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ConfigError(
+            f'{where}: no session, expected a JSON object with "format": "{FORMAT}"; give a file of `--sessions`'
+        )
+    if content.get("version") == 1:
+        raise ConfigError(
+            f"{where}: version is 1, expected {VERSION}; play the session again, or rename `heard` to `shown` in each "
+            f"of its turns and make its version {VERSION}"
+        )
+
+
+def session_schema() -> dict[str, Any]:
+    """The JSON schema of a session file, draft 2020-12."""
+    head, own = schema_of(_Head), schema_of(SessionRecord)
+    both = {part: {**head[part], **own[part]} for part in ("$defs", "properties")}
+    return {**own, "title": "TherapySim session", **both, "required": [*head["required"], *own["required"]]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What a file holds beside its record: what it is, and what follows from the rest, for other readers."""
+
+    __pydantic_config__ = _CONFIG
+
+    format: Literal["therapysim-session"]
+    version: Literal[2]
+    therapysim: str
+    dimensions: tuple[str, str, str, str]
+    risks: tuple[Risk, ...]
 
 
 def _record_turn(turn: Turn, alliance: float) -> TurnRecord:
@@ -211,7 +267,7 @@ def _record_turn(turn: Turn, alliance: float) -> TurnRecord:
         violations=tuple(turn.violations),
         flags=tuple(turn.screen.flags),
         acts=tuple(sorted(seen.appraisal.acts)) if seen else (),
-        heard=turn.screen.shown,
+        shown=turn.screen.shown,
         move=str(seen.move) if seen else "",
         alliance=float(seen.alliance_after if seen else alliance),
         disclosed=tuple(seen.disclosed) if seen else (),
@@ -221,116 +277,25 @@ def _record_turn(turn: Turn, alliance: float) -> TurnRecord:
 
 
 def _as_json(record: SessionRecord) -> dict[str, Any]:
-    # nan is no JSON: a failed turn's reward is null. The risks follow from the rest; they are there for other readers.
     values = asdict(record)
     for turn in values["turns"]:
         turn["reward"] = None if math.isnan(turn["reward"]) else turn["reward"]
-    found = [asdict(risk) for risk in record.risks]
-    head = {"format": FORMAT, "version": VERSION, "therapysim": __version__, "dimensions": DIMENSIONS}
-    return {**head, **values, "risks": found}
-
-
-def _content(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise _Wrong(f"it is not JSON ({error}), expected a session; write the file again") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise _Wrong(f'no session, expected a JSON object with "format": "{FORMAT}"; give a file of `--sessions`')
-    version = _read(int, value.get("version"), "version")
-    if version > VERSION:
-        raise _Wrong(f"version is {version}, expected at most {VERSION}; update TherapySim to read this file")
-    for turn in value["turns"] if isinstance(value.get("turns"), list) else ():
-        if isinstance(turn, dict) and turn.get("reward", 0) is None:
-            turn["reward"] = math.nan
-    return value
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _read(kind: Any, value: Any, place: str) -> Any:
-    """``value`` as a ``kind``: a dataclass, tuple, dict, Literal, str, int, bool or float."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return _read_fields(kind, value, place)
-    if origin is tuple:
-        return _read_tuple(inner, value, place)
-    if origin is dict:
-        names = _require(value, dict, place, "an object")
-        return {name: _read(inner[1], names[name], f"{place}.{name}") for name in names}
-    if origin is Literal:
-        if value not in inner:
-            raise _wrong(place, value, f"one of {', '.join(map(repr, inner))}")
-        return value
-    return _read_plain(kind, value, place)
-
-
-def _read_fields(kind: Any, value: Any, place: str) -> Any:
-    given = _require(value, dict, place, "an object")
-    hints, dot = get_type_hints(kind), f"{place}." if place else ""
-    for name in hints:
-        if name not in given:
-            raise _Wrong(f"{dot}{name} is missing, expected an entry; write the file again")
-    values = {name: _read(hint, given[name], f"{dot}{name}") for name, hint in hints.items()}
-    try:
-        return kind(**values)
-    except ConfigError as error:  # settings check themselves
-        raise _Wrong(f"{place}: {error}; mend the entry") from error
-
-
-def _read_tuple(inner: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
-    items = _require(value, list, place, "a list")
-    if inner[-1] is not Ellipsis and len(items) != len(inner):
-        raise _wrong(place, items, f"a list of {len(inner)}")
-    return tuple(_read(inner[0], item, f"{place}[{i}]") for i, item in enumerate(items))
-
-
-def _read_plain(kind: Any, value: Any, place: str) -> Any:
-    if kind is not float:
-        return _require(value, kind, place, _PLAIN[kind])
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
-        raise _wrong(place, value, "a finite number")
-    return float(value)
-
-
-def _require(value: Any, kind: type, place: str, expected: str) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _wrong(place, value, expected)
-    return value
-
-
-def _wrong(place: str, value: Any, expected: str) -> _Wrong:
-    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
-    return _Wrong(f"{place} is {shown}, expected {expected}; write the file again or mend the entry")
-
-
-def _check_ranges(record: SessionRecord) -> None:
-    numbers = {"alliance": (record.alliance, 0.0)}
-    for i, state in enumerate(record.states):
-        numbers |= {f"states[{i}].affect[{k}]": (x, -1.0) for k, x in enumerate(state.affect)}
-        numbers |= {f"states[{i}].history[{k}]": (x, -1.0) for k, x in enumerate(state.history)}
-    numbers |= {f"turns[{i}].alliance": (turn.alliance, 0.0) for i, turn in enumerate(record.turns)}
-    for place, (value, low) in numbers.items():
-        if not low <= value <= 1.0:
-            raise _wrong(place, value, f"a number from {low:g} to 1")
+    return asdict(_Head(FORMAT, VERSION, __version__, DIMENSIONS, record.risks)) | values
 
 
 def _check_counts(record: SessionRecord) -> None:
     """The patient speaks first and is answered in turn; a patient that failed may owe one answer, or even the first."""
     states, turns, messages = len(record.states), len(record.turns), len(record.messages)
-    if not states:
-        raise _wrong("states", [], "a list of at least one")
     owed = turns + 1 - states
     if owed not in (0, int(record.failed)):
-        raise _wrong("number of turns", turns, f"{states - 1}, one fewer than the states")
+        raise ConfigError(f"number of turns is {turns}, expected {states - 1}, one fewer than the states")
     expected = 2 * turns + 1 - owed
     if messages != expected and not (record.failed and not turns and not messages):
-        raise _wrong("number of messages", messages, f"{expected} for {turns} turns")
+        raise ConfigError(f"number of messages is {messages}, expected {expected} for {turns} turns")
     for i, message in enumerate(record.messages):
         if message.speaker != ("patient", "therapist")[i % 2]:
-            raise _wrong(f"messages[{i}].speaker", message.speaker, "the two to take turns, the patient first")
+            told = f"messages[{i}].speaker is {message.speaker!r}"
+            raise ConfigError(f"{told}, expected the two to take turns, the patient first")
     for i, state in enumerate(record.states):
         if state.turn != i:
-            raise _wrong(f"states[{i}].turn", state.turn, f"{i}, its place in the list")
+            raise ConfigError(f"states[{i}].turn is {state.turn}, expected {i}, its place in the list")

@@ -22,6 +22,7 @@ from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.state import WINDOW, Reading, State
+from therapysim.visible import visible
 
 __all__ = ["CRISIS", "NOTICE", "QUIT", "Chair", "Console", "Sitting", "Visit", "person", "talk"]
 
@@ -72,7 +73,7 @@ class Console:
 
     def show(self, text: str, kind: str = "note") -> None:
         """One line or more of a kind of ``_COLOURS``. What a model wrote cannot steer the terminal."""
-        clean = "".join(c for c in text if c.isprintable() or c in "\n\t")
+        clean = visible(text)
         print(clean if self.plain else f"\033[{_COLOURS[kind]}m{clean}\033[0m", file=self.sink, flush=True)
 
 
@@ -277,6 +278,7 @@ class Visit:
         Raises:
             ModelError: the policy's model gave no answer.
         """
+        line = visible(line).strip()
         if not line:
             return
         if console.plain:
@@ -286,7 +288,7 @@ class Visit:
         reading = self.sensor.read([line])[0]
         said = self._said.hear(reading)
         console.show(f"  read as {_mood(said.states[-1])} | {said.states[-1].trend}")
-        answer = self.policy.respond([_as_session(said, reading)])[0]
+        answer = visible(self.policy.respond([_as_session(said, reading)])[0])
         self._said = replace(said, transcript=said.transcript.add("therapist", answer))
         console.show(f"{self.label}: {answer}\n", "therapist")
 

@@ -1,8 +1,9 @@
 """Means, paired differences and rates with 95 % intervals, where sessions come in patients: one call for each.
 
 Sessions with one patient are alike, so it is the number of patients that says how much is known; the patients played
-stand for others like them. Where something else is independent, such as the post that several pairs of answers belong
-to, its names stand in place of the patients', and ``unit`` says what it is.
+stand for others like them. What a seed does to all patients alike is no part of an interval: it holds for these seeds.
+Where something else is independent, such as the post that several pairs of answers belong to, its names stand in
+place of the patients', and ``unit`` says what it is.
 
 Nothing is drawn at random: equal input gives equal bits, in whatever order the sessions come.
 """
@@ -108,7 +109,7 @@ def mean_interval(values: ArrayLike, units: ArrayLike, *, unit: str = "patient")
 def worst_decile(values: ArrayLike, units: ArrayLike, *, unit: str = "patient") -> Interval:
     """Mean of the lowest tenth of sessions, ceil(n / 10) of them; of a measure where high is bad, pass its negative.
 
-    The tenth is found anew without each patient. The worst of few sessions lie above the worst of many: 92 to 95 % of
+    The tenth is found anew without each patient. The worst of few sessions lie above the worst of many: 90 to 95 % of
     intervals hold the latter (``python -m tests.measures.coverage_simulation``). Else as ``mean_interval``.
     """
     x, rows = grouped(values, units, unit)

@@ -56,8 +56,8 @@ class Jackknife:
         if k < 3 or not most:
             return 0.0
         own = self.pulls / most
-        found = float((own**3).mean()) / float((own**2).mean()) ** 1.5 * math.sqrt(k - 1) / (k - 2)
-        return min(1.0, max(-1.0, found))
+        skewness = float((own**3).mean()) / math.pow(float((own**2).mean()), 1.5)
+        return min(1.0, max(-1.0, skewness * math.sqrt(k - 1) / (k - 2)))
 
 
 def _stretched(t: float, skew: float) -> float:

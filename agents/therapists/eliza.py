@@ -40,7 +40,7 @@ class Eliza:
     def reply(self, text: str) -> str:
         """The answer to the patient's next words."""
         words, keys = self._scan(text)
-        if keys and keys[0] == self.script.memory_key:
+        if keys and keys[0] == self.script.memory.keyword:
             self._remember(words)
         answer = self._answer(words, deque(keys))
         if answer is None and self._memory:

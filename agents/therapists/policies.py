@@ -4,16 +4,18 @@ import difflib
 import hashlib
 import importlib
 import inspect
-import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from pydantic import ConfigDict
 
 from therapysim.agents.therapists.baselines import BASELINES, baseline
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
@@ -21,7 +23,9 @@ from therapysim.envs.session import Session
 from therapysim.envs.therapy import observe
 from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimError
 from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.models.server import Server, refuse_secrets, require_variable, server_of
 from therapysim.personas.load import personas
+from therapysim.records import Record, read_record
 
 __all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of", "run_of"]
 
@@ -48,6 +52,9 @@ class Policy:
     open: Callable[[], Therapist]
     about: Mapping[str, Any] = field(default_factory=dict)
     trained_on: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        refuse_secrets(self.name, "the policy's name")
 
 
 class ObservationPolicy:
@@ -85,15 +92,13 @@ def kind_of(name: str) -> str:
     """Which of ``KINDS`` a name is: baseline, server, function, run or model.
 
     Raises:
-        ConfigError: the name is empty, or a server's without a model.
+        ConfigError: the name is empty, a server's without a model, or holds a secret.
     """
     if not name.strip():
         raise ConfigError(f"a policy's name is empty, expected {KINDS}")
     if name in BASELINES:
         return "baseline"
-    if name.startswith(("http://", "https://")):
-        if not name.partition("#")[2]:
-            raise ConfigError(f"policy {name!r} names a server without a model, expected URL#MODEL")
+    if server_of(name, "policy"):
         return "server"
     if run_of(name):
         return "run"
@@ -116,6 +121,7 @@ def find_policy(
         ConfigError: there is no such policy.
     """
     kind, drawn = kind_of(name), sampling or Sampling()
+    require_variable(api_key_env)
     if kind == "baseline":
         return Policy(name, lambda: baseline(name), {"kind": kind})
     if kind == "function":
@@ -124,8 +130,8 @@ def find_policy(
     if kind == "run":
         return _find_run(name, drawn)
     shown = name if show_state else f"{name} (no header)"
-    if kind == "server":
-        return _chat_policy(shown, kind, name, partial(_open_server, name, api_key_env), drawn, show_state)
+    if server := server_of(name, "policy"):
+        return _chat_policy(shown, kind, name, partial(_open_server, server, api_key_env), drawn, show_state)
     return _chat_policy(shown, kind, _identity(name), partial(HuggingFaceChat, name), drawn, show_state)
 
 
@@ -164,11 +170,10 @@ def _identity(name: str) -> str:
         raise ConfigError(f"policy {name!r} is unknown; {hint}") from error
 
 
-def _open_server(name: str, api_key_env: str | None) -> ChatModel:
+def _open_server(server: Server, api_key_env: str | None) -> ChatModel:
     from therapysim.models.remote import RemoteChat
 
-    url, _, model = name.partition("#")
-    return RemoteChat(url, model, api_key_env=api_key_env)
+    return RemoteChat(*server, api_key_env=api_key_env)
 
 
 def run_of(name: str | Path) -> Path | None:
@@ -193,29 +198,36 @@ def _find_run(name: str, sampling: Sampling) -> Policy:
     return _chat_policy(name, "run", identity, partial(HuggingFaceChat, model), drawn, show_state, trained_on)
 
 
+class _Run(Record):
+    """What is needed of a run's settings."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    personas: tuple[str, ...]
+    split: str
+    show_state: bool
+    max_turn_tokens: int
+
+
 def read_run(folder: Path) -> tuple[bool, int, frozenset[str]]:
     """Whether a run's policy reads the header, its tokens a turn, and ids of the patients it was trained with.
 
     Raises:
         ConfigError: the folder's settings are none of a training.
     """
-    try:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        ids = settings["personas"] or [p.id for p in personas(settings["split"])]
-        # Whoever practised on a variant has met its patient.
-        met = frozenset(str(i).partition("~")[0] for i in ids)
-        return bool(settings["show_state"]), int(settings["max_turn_tokens"]), met
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"run {folder}: settings.json is none of a training ({error!r}); train it again") from error
+    where = f"run {folder}: settings.json is none of a training"
+    run = read_record(folder / "settings.json", _Run, ConfigError, where)
+    ids = run.personas or [p.id for p in personas(run.split)]
+    # Whoever practised on a variant has met its patient.
+    return run.show_state, run.max_turn_tokens, frozenset(i.partition("~")[0] for i in ids)
 
 
 def _import(name: str) -> tuple[Any, str]:
     """What ``package.module:function`` names, from the working folder too, and the SHA-256 of its source."""
     path, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:  # as `python -m` does, so that a file beside one is found
-        sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(path)
+        with _working_folder():
+            module = importlib.import_module(path)
         found = getattr(module, attribute)
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
         if isinstance(error, ModuleNotFoundError) and path.startswith(error.name or "\0"):
@@ -224,6 +236,21 @@ def _import(name: str) -> tuple[Any, str]:
     if not callable(found) and not isinstance(found, Therapist):
         raise ConfigError(f"policy {name!r} is {type(found).__name__}, expected a function or a therapist")
     return found, _source(module, found)
+
+
+@contextmanager
+def _working_folder() -> Iterator[None]:
+    """Looks there first, as `python -m` does, and from then on last: no file there is run in place of a package."""
+    here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+        sys.path.append(here)
 
 
 def _open_function(name: str, found: Any) -> Therapist:

@@ -1,16 +1,17 @@
 """A script of ELIZA's, read from a file such as ``doctor.yaml`` and checked whole."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import yaml
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from therapysim.errors import ConfigError
+from therapysim.records import STRICT, Record, read_record, wrong
 
-__all__ = ["DOCTOR", "Keyword", "Pre", "Rule", "Script", "read_script"]
+__all__ = ["DOCTOR", "Keyword", "Memory", "Pre", "Rule", "Script", "read_script"]
 
 #: The shipped script.
 DOCTOR = Path(__file__).with_name("doctor.yaml")
@@ -19,11 +20,22 @@ _PIECE = re.compile(r"\([*/][^()]+\)|[^\s()]+")
 _PART = re.compile(r"\{(\d+)\}")
 
 
+def _pieces(find: object) -> tuple[str, ...]:
+    if not isinstance(find, str):
+        raise wrong(f"{find!r:.60}", "a text (put it in quotes)")
+    return tuple(_PIECE.findall(find))
+
+
+_Find = Annotated[tuple[str, ...], BeforeValidator(_pieces), WithJsonSchema({"type": "string"})]
+
+
 @dataclass(frozen=True, slots=True)
 class Pre:
     """Words to put in the sentence's place before the rules of another keyword are tried."""
 
-    text: str
+    __pydantic_config__ = STRICT
+
+    text: Annotated[str, Field(alias="pre")]
     use: str
 
 
@@ -31,13 +43,26 @@ class Pre:
 class Rule:
     """A pattern, in pieces, and the answers it has. An answer may also be "=keyword" or "newkey"."""
 
-    find: tuple[str, ...]
+    __pydantic_config__ = STRICT
+
+    find: _Find
     say: tuple[str | Pre, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory(Rule):
+    """The rule by which clauses of one keyword are remembered."""
+
+    __pydantic_config__ = STRICT
+
+    keyword: str
 
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
     """A keyword. One with neither rules nor a link only ``becomes`` another word."""
+
+    __pydantic_config__ = STRICT
 
     rank: int = 0
     becomes: str = ""
@@ -55,7 +80,7 @@ class Script:
         ends: the tokens that end a clause.
         mend: what a turned phrase is put right by, in order.
         none: what is said where nothing fits.
-        memory_key: the keyword whose clauses are remembered, by the rule ``memory``.
+        memory: the keyword whose clauses are remembered, and by which rule.
     """
 
     keywords: Mapping[str, Keyword]
@@ -63,8 +88,7 @@ class Script:
     ends: frozenset[str]
     mend: tuple[tuple[re.Pattern[str], str], ...]
     none: tuple[str, ...]
-    memory_key: str
-    memory: Rule
+    memory: Memory
 
 
 def read_script(path: Path = DOCTOR) -> Script:
@@ -73,57 +97,35 @@ def read_script(path: Path = DOCTOR) -> Script:
     Raises:
         ConfigError: it cannot be read, lacks a part, has a pattern or answer that cannot work, or links to no keyword.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        script = _script(raw)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ConfigError(f"script {path}: {error!r}, expected the form that {DOCTOR.name} explains") from error
+    told = read_record(path, _Told, ConfigError, f"script {path}")
+    script = Script(
+        keywords={word.lower(): keyword for word, keyword in told.keywords.items()},
+        classes=told.classes,
+        ends=told.ends,
+        mend=tuple((re.compile(rf"\b{re.escape(a)}\b", re.IGNORECASE), b) for a, b in told.mend.items()),
+        none=told.none,
+        memory=told.memory,
+    )
     if faults := list(_faults(script)):
         raise ConfigError(f"script {path}: {faults[0]}; mend that entry")
     return script
 
 
-def _script(raw: Mapping[str, Any]) -> Script:
-    memory = raw["memory"]
-    return Script(
-        keywords={word.lower(): _keyword(told) for word, told in raw["keywords"].items()},
-        classes={name: frozenset(words) for name, words in raw["classes"].items()},
-        ends=frozenset(raw["ends"]),
-        mend=tuple((re.compile(rf"\b{re.escape(a)}\b", re.IGNORECASE), b) for a, b in raw["mend"].items()),
-        none=_lines(raw["none"]),
-        memory_key=memory["keyword"],
-        memory=_rule(memory),
-    )
+class _Told(Record):
+    """The form that ``doctor.yaml`` explains."""
 
-
-def _keyword(told: Mapping[str, Any]) -> Keyword:
-    if unknown := set(told) - {"rank", "becomes", "use", "rules"}:
-        raise ValueError(f"unknown key {min(unknown)!r} in a keyword")
-    rules = tuple(_rule(rule) for rule in told.get("rules", ()))
-    return Keyword(int(told.get("rank", 0)), told.get("becomes", ""), told.get("use", ""), rules)
-
-
-def _rule(told: Mapping[str, Any]) -> Rule:
-    say = tuple(Pre(a["pre"], a["use"]) if isinstance(a, Mapping) else _text(a) for a in told["say"])
-    return Rule(tuple(_PIECE.findall(str(told["find"]))), say)
-
-
-def _lines(told: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(_text(line) for line in told)
-
-
-def _text(line: Any) -> str:
-    if not isinstance(line, str):
-        raise TypeError(f"answer {line!r} is no text")
-    return line
+    ends: frozenset[str]
+    classes: dict[str, frozenset[str]]
+    mend: dict[str, str]
+    none: Annotated[tuple[str, ...], Field(min_length=1)]
+    memory: Memory
+    keywords: dict[str, Keyword]
 
 
 def _faults(script: Script) -> Iterable[str]:
     """What the form allows and the program could not run."""
-    if not script.none:
-        yield "none is empty, expected at least one answer"
-    if script.memory_key not in script.keywords:
-        yield f"the memory's keyword {script.memory_key!r} is unknown"
+    if script.memory.keyword not in script.keywords:
+        yield f"the memory's keyword {script.memory.keyword!r} is unknown"
     yield from _rule_faults("memory", script.memory, script)
     for word, keyword in script.keywords.items():
         if keyword.use and keyword.use not in script.keywords:

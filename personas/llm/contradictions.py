@@ -8,9 +8,9 @@ import re
 from functools import cache
 from pathlib import Path
 
-import yaml
-
+from therapysim.errors import PersonaError
 from therapysim.personas.schema import Persona
+from therapysim.records import read_record
 
 __all__ = ["contradictions"]
 
@@ -88,8 +88,8 @@ def contradictions(line: str, persona: Persona) -> list[str]:
 
 @cache
 def _denials() -> dict[str, tuple[re.Pattern[str], ...]]:
-    raw = yaml.safe_load((Path(__file__).parent / "denials.yaml").read_text(encoding="utf-8"))
-    return {symptom: tuple(re.compile(rf"\b{p.lower()}") for p in patterns) for symptom, patterns in raw.items()}
+    table = read_record(Path(__file__).parent / "denials.yaml", dict[str, tuple[str, ...]], PersonaError)
+    return {symptom: tuple(re.compile(rf"\b{p.lower()}") for p in patterns) for symptom, patterns in table.items()}
 
 
 def _plain(line: str) -> str:

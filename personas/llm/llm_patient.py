@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from therapysim.models.chat import ChatMessage, ChatModel, Sampling, count_token
 from therapysim.personas.llm.guard import Feel, GuardSettings, Verdict, inspect
 from therapysim.personas.llm.prompts import PROMPTS, Prompt, chat_for, instructions
 from therapysim.personas.patient import Cue, Line, Patient
+from therapysim.visible import visible
 
 __all__ = ["LLMPatient", "LLMPatientSettings"]
 
@@ -66,6 +68,9 @@ class LLMPatient:
         self.feel = feel
         self.settings = settings or LLMPatientSettings()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LLMPatient":
+        return self  # it holds no session, so the copy of an environment's spec shares it, and its model or client
+
     def speak(self, cues: Sequence[Cue]) -> list[Line]:
         """One line a cue, in order; refused lines of the whole batch are drawn again together.
 
@@ -86,7 +91,8 @@ class LLMPatient:
         chats = [chat_for(cue, self.settings.prompt, self.settings.turns) for cue in cues]
         texts = self._reply(drawn, chats, [_seed(drawn.cues[i].seed, draw) for i, draw in asked])
         answered = [k for k, text in enumerate(texts) if text is not None]
-        said, meant = [str(texts[k]) for k in answered], [cues[k] for k in answered]
+        # The guard judges what will be heard: a sign that nobody sees could part a word that it looks for.
+        said, meant = [visible(str(texts[k])) for k in answered], [cues[k] for k in answered]
         for k, (read, written) in zip(
             answered, count_tokens(self.model, [chats[k] for k in answered], said), strict=True
         ):

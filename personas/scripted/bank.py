@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from therapysim.errors import PersonaError
 from therapysim.personas.schema import MOODS
+from therapysim.records import Record, read_record
 from therapysim.state import Vector
 
 __all__ = ["NEUTRAL", "Bank", "Felt", "felt", "load_bank"]
@@ -20,6 +19,7 @@ NEUTRAL = len(MOODS)
 
 #: What can be said of each dimension of a mood: 0 nothing, ±1 mild words, ±2 strong ones too.
 Felt = tuple[int, ...]
+_Pool = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +60,68 @@ def felt(mood: Vector) -> Felt:
     return tuple((1 if v > 0 else -1) * ((abs(v) >= FELT) + (abs(v) >= STRONG)) for v in mood)
 
 
+class _Strengths(Record):
+    mild: _Pool
+    strong: _Pool
+
+
+class _Sides(Record):
+    negative: _Strengths
+    positive: _Strengths
+
+
+class _Moods(Record):
+    introspection: _Sides
+    temper: _Sides
+    attitude: _Sides
+    sensitivity: _Sides
+
+
+class _Moves(Record):
+    """Contents by move, in the order of the file."""
+
+    withdraw: _Pool
+    rupture: _Pool
+    ask: _Pool
+    change: _Pool
+    sustain: _Pool
+    close: _Pool
+    close_goal: _Pool
+    close_rupture: _Pool
+    close_crisis: _Pool
+    silence: _Pool
+    dodge: _Pool
+    no_danger: _Pool
+
+
+class _Lines(_Moves):
+    """``lines.yaml`` as it stands."""
+
+    mood: _Moods
+    neutral: _Pool
+    elaborate: _Pool
+    tags: _Pool
+    brief: dict[str, _Pool]
+    openers: dict[str, _Pool]
+
+
 @cache
 def load_bank() -> Bank:
-    """The shipped lines, read once a process."""
-    raw: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "lines.yaml").read_text(encoding="utf-8"))
-    mood, brief, openers = raw.pop("mood"), _pools(raw.pop("brief")), _pools(raw.pop("openers"))
-    neutral, elaborate, tags = (tuple(raw.pop(name)) for name in ("neutral", "elaborate", "tags"))
-    moves = _pools(raw)
-    cells = {
-        (i, sign, strength): tuple(mood[name][side][key])
+    """The shipped lines, read once a process.
+
+    Raises:
+        PersonaError: the file is not as it was shipped.
+    """
+    lines = read_record(Path(__file__).parent / "lines.yaml", _Lines, PersonaError)
+    moves: dict[str, _Pool] = {name: getattr(lines, name) for name in _Moves.model_fields}
+    cells: dict[tuple[int, int, int], _Pool] = {
+        (i, sign, strength): getattr(getattr(getattr(lines.mood, name), side), key)
         for i, name in enumerate(MOODS)
         for sign, side in ((-1, "negative"), (1, "positive"))
         for strength, key in enumerate(("mild", "strong"))
     }
-    kinds = {text: i for (i, _, _), lines in cells.items() for text in lines}
-    kinds |= dict.fromkeys((*neutral, *elaborate), NEUTRAL)
-    groups = (kinds, tags, *brief.values(), *openers.values(), *moves.values())
+    kinds = {text: i for (i, _, _), pool in cells.items() for text in pool}
+    kinds |= dict.fromkeys((*lines.neutral, *lines.elaborate), NEUTRAL)
+    groups = (kinds, lines.tags, *lines.brief.values(), *lines.openers.values(), *moves.values())
     texts = tuple(dict.fromkeys(text for group in groups for text in group))
-    return Bank(cells, neutral, elaborate, tags, brief, openers, moves, kinds, texts)
-
-
-def _pools(raw: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(lines) for name, lines in raw.items()}
+    return Bank(cells, lines.neutral, lines.elaborate, lines.tags, lines.brief, lines.openers, moves, kinds, texts)

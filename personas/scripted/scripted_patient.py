@@ -8,9 +8,9 @@ itself holds nothing.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,8 @@ _SENSELESS = re.compile(
 class ScriptedPatient:
     """Words cues from a persona's own lines and a shared bank; equal cues give equal lines, in any batch.
 
+    Environments and threads may share one.
+
     Args:
         feel: reads the affect [I, T, A, S] of each text, (n, 4); it must read a text alike in any batch.
         settings: how many compositions are weighed, and how each style speaks.
@@ -73,8 +75,11 @@ class ScriptedPatient:
         self.feel = feel
         self.settings = settings or ScriptedSettings()
         self._bank = load_bank()
-        self._pieces: dict[str, Piece] = {}
+        self._pieces = _Pieces(feel, self._bank.kinds)
         self._fits: dict[Felt, Clauses] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ScriptedPatient":
+        return self  # it holds no session, so the copy of an environment's spec shares it
 
     def speak(self, cues: Sequence[Cue]) -> list[Line]:
         """One line a cue, in order.
@@ -94,17 +99,11 @@ class ScriptedPatient:
 
     def _off(self, drafts: "dict[int, list[_Draft]]", cues: Sequence[Cue]) -> dict[int, list[float]]:
         """How far each draft reads from the mood of its cue, in L2."""
-        rows = iter(self._feel([draft.line for own in drafts.values() for draft in own]))
+        rows = iter(_affects(self.feel, [draft.line for own in drafts.values() for draft in own]))
         return {
             i: [float(np.linalg.norm(next(rows) - np.array(cues[i].mood, dtype=np.float32))) for _ in own]
             for i, own in drafts.items()
         }
-
-    def _feel(self, texts: list[str]) -> Floats:
-        rows = np.asarray(self.feel(texts), dtype=np.float32) if texts else np.zeros((0, len(MOODS)), dtype=np.float32)
-        if rows.shape != (len(texts), len(MOODS)) or not np.isfinite(rows).all():
-            raise PatientError(f"feel gave shape {rows.shape}, expected {(len(texts), len(MOODS))} finite numbers")
-        return rows
 
     def _read(self, cues: Sequence[Cue]) -> None:
         """Reads what is not in the cache, in one call; a full cache is emptied, which changes no line."""
@@ -113,10 +112,8 @@ class ScriptedPatient:
         if not new:
             return
         if len(self._pieces) + len(new) > self.settings.cache_texts:
-            self._pieces, self._fits, new = {}, {}, list(needed)
-        kinds = self._bank.kinds
-        for text, row in zip(new, self._feel(new), strict=True):
-            self._pieces[text] = piece_of(text, row, kinds.get(text, NEUTRAL))
+            self._pieces, self._fits, new = _Pieces(self.feel, self._bank.kinds), {}, list(needed)
+        self._pieces.read(new)
 
     def _word(self, cue: Cue) -> "list[_Draft]":
         """The lines that may be spoken, all new; the likeliest first."""
@@ -260,10 +257,9 @@ class ScriptedPatient:
         return fits.some(drawn) if not more else Clauses.of([*(fits.pieces[i] for i in drawn), *more])
 
     def _fitting(self, levels: Felt) -> Clauses:
-        if levels not in self._fits:
-            texts = (*self._bank.fitting(levels), *self._bank.neutral)
-            self._fits[levels] = Clauses.of(self._texts(texts))
-        return self._fits[levels]
+        if (fits := self._fits.get(levels)) is None:
+            fits = self._fits[levels] = Clauses.of(self._texts((*self._bank.fitting(levels), *self._bank.neutral)))
+        return fits
 
     def _compose(
         self,
@@ -300,6 +296,23 @@ class ScriptedPatient:
         return self._pieces[text].key not in said
 
 
+class _Pieces(dict[str, Piece]):
+    """Texts as they read. One that is not there is read: another thread may have emptied a full cache meanwhile."""
+
+    def __init__(self, feel: Callable[[Sequence[str]], Floats], kinds: Mapping[str, int]) -> None:
+        super().__init__()
+        self._feel, self._kinds = feel, kinds
+
+    def __missing__(self, text: str) -> Piece:
+        self.read([text])
+        return self[text]
+
+    def read(self, texts: list[str]) -> None:
+        """Adds the texts, read in one call."""
+        for text, row in zip(texts, _affects(self._feel, texts), strict=True):
+            self[text] = piece_of(text, row, self._kinds.get(text, NEUTRAL))
+
+
 class _Draft(NamedTuple):
     """A line, and what it costs beside its distance from the mood, in L2."""
 
@@ -308,6 +321,13 @@ class _Draft(NamedTuple):
 
 
 _NONE = Clauses.of([])
+
+
+def _affects(feel: Callable[[Sequence[str]], Floats], texts: list[str]) -> Floats:
+    rows = np.asarray(feel(texts), dtype=np.float32) if texts else np.zeros((0, len(MOODS)), dtype=np.float32)
+    if rows.shape != (len(texts), len(MOODS)) or not np.isfinite(rows).all():
+        raise PatientError(f"feel gave shape {rows.shape}, expected {(len(texts), len(MOODS))} finite numbers")
+    return rows
 
 
 def _filled(draft: _Draft, chance: float, rng: np.random.Generator) -> _Draft:

@@ -91,6 +91,9 @@ class EmotionSensor:
         self.width: int = len(LABELS) + outputs["pooled"][-1]
         self._rows = Memory(self._spread(self._read), self.width, self.settings.cache_mb)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "EmotionSensor":
+        return self  # the copy of an environment's spec shares it, as threads may
+
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Calibrated probability of each emotion in each text.
 

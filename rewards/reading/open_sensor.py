@@ -101,6 +101,9 @@ class PretrainedSensor:
         p[[i for i, text in enumerate(texts) if not text.strip()]] = NEUTRAL
         return p
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PretrainedSensor":
+        return self  # the copy of an environment's spec shares it, as threads may
+
     def __reduce__(self) -> tuple[Any, ...]:
         return PretrainedSensor, (self.name, self.settings)
 

@@ -11,7 +11,8 @@ pytest.importorskip("trl")
 
 from therapysim.errors import ConfigError
 from therapysim.train.grpo.grpo_settings import GRPOSettings, save_settings
-from therapysim.train.runs.run_folder import append, open_run, read_rows
+from therapysim.train.runs.rows import append, read_rows
+from therapysim.train.runs.run_folder import open_run
 
 
 @pytest.fixture

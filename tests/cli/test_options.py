@@ -51,4 +51,4 @@ def test_a_servers_key_comes_from_the_variable_named(monkeypatch: pytest.MonkeyP
         open_chosen("http://localhost:1/v1#m", chosen)
     monkeypatch.setenv("MY_KEY", "s3cret")
     patient = open_chosen("http://localhost:1/v1#m", chosen)
-    assert patient.model._key == "s3cret" and "s3cret" not in repr(patient.model)  # type: ignore[attr-defined]
+    assert patient.model._key.get_secret_value() == "s3cret" and "s3cret" not in repr(patient.model)  # type: ignore[attr-defined]

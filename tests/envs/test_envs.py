@@ -367,7 +367,7 @@ def test_the_environment_says_that_the_patient_failed() -> None:
     env = TherapySimEnv(persona=who, patient=Dumb(who))
     env.reset(seed=0)
     _, reward, terminated, truncated, info = env.step(WARM)
-    assert np.isnan(reward) and not terminated and truncated and info["failed"]
+    assert reward == 0.0 and not terminated and truncated and info["failed"]
 
 
 def test_a_patient_who_cannot_open_fails_alone() -> None:
@@ -376,10 +376,10 @@ def test_a_patient_who_cannot_open_fails_alone() -> None:
     failed, fine = batch.reset([Start(0, first), Start(0, second)])
     assert failed.failed and failed.done and not len(failed.transcript) and not fine.done
     assert batch.step([None, WARM])[0] is None
-    with pytest.raises(PatientError, match="could not open"):
-        TherapySimEnv(persona=first, patient=Dumb(first, opens=False)).reset(seed=0)
     many = TherapySimVectorEnv(2, persona=first, patient=Dumb(first, opens=False))
-    assert many.reset(seed=0)[1]["failed"].all() and not many.step([WARM, WARM])[1].any()
+    with pytest.warns(UserWarning, match="could not open"):
+        assert many.reset(seed=0)[1]["failed"].all()
+    assert not many.step([WARM, WARM])[1].any()
 
 
 class Short:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from therapysim import visible as visible_module
 from therapysim.envs import screen as module
 from therapysim.envs import screen_patterns
 from therapysim.envs.screen import NEUTRALISED, ScreenSettings, screen
@@ -228,7 +229,7 @@ def test_nothing_past_the_limit_is_read(monkeypatch: pytest.MonkeyPatch) -> None
     for size in (100_000, 200_000):
         seen: list[str] = []
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_visible", lambda char, seen=seen: seen.append(char) is None)
+            patch.setattr(visible_module, "_is_visible", lambda char, seen=seen: seen.append(char) is None)
             screen("é" * size)
         counts.append(len(seen))
     assert counts == [2_000, 2_000] and screen("abc", ScreenSettings(max_chars=2)).utterance == "ab"

@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import therapysim  # noqa: F401 - registers TherapySim-v0
 from therapysim.agents.bench.benchmark import benchmark, paired, results_table
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.therapists.act_choice import ACTIONS, ActChoice, ActTherapist, act_of, random_act
 from therapysim.agents.therapists.baselines import Baseline, baseline
 from therapysim.envs.batch import SessionBatch
@@ -45,7 +45,7 @@ def train(steps: int, seed: int) -> PPO:
     return model.learn(steps)
 
 
-def evaluate(model: PPO) -> list[Result]:
+def evaluate(model: PPO) -> list[SessionResult]:
     """Every dev patient under every seed, by the model, by random acts, and by random words."""
     policies = {
         "ppo": ActTherapist(lambda views: model.predict(views, deterministic=True)[0]),
@@ -55,13 +55,13 @@ def evaluate(model: PPO) -> list[Result]:
     return benchmark(SessionBatch(), policies, [p.id for p in personas("dev")], SEEDS)
 
 
-def frequencies(results: Sequence[Result], policy: str) -> dict[str, float]:
+def frequencies(results: Sequence[SessionResult], policy: str) -> dict[str, float]:
     """How often a policy chose each act, as a share of its turns."""
     counts = Counter(act_of(turn.therapist) for r in results if r.policy == policy for turn in r.turns)
     return {act: round(counts[act] / counts.total(), 3) for act in ACTIONS}
 
 
-def report(results: Sequence[Result], transcripts: int) -> dict[str, Any]:
+def report(results: Sequence[SessionResult], transcripts: int) -> dict[str, Any]:
     """Prints what was found, and gives it as plain values."""
     print(results_table(results, MEASURES))
     told: dict[str, Any] = {"difference": {}, "frequency": {}}

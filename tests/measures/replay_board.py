@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from therapysim.agents.bench.results import Result, read_results, result_of
+from therapysim.agents.bench.results import SessionResult, read_results, result_of
 from therapysim.agents.sessions.episode import play
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.personas.patient import Cue, Line
@@ -21,7 +21,7 @@ from therapysim.personas.patient import Cue, Line
 class Recorded:
     """Both speakers of some sessions, as they were written down."""
 
-    def __init__(self, rows: Sequence[Result]) -> None:
+    def __init__(self, rows: Sequence[SessionResult]) -> None:
         self._rows = {(row.persona, row.seed): row for row in rows}
         self._sessions: Sequence[Session] = ()
 
@@ -34,7 +34,7 @@ class Recorded:
             return [Line(row.opening) for row in self._rows.values()]
         return [Line(self._row(s).turns[s.state.turn].patient) for s in self._sessions]
 
-    def _row(self, session: Session) -> Result:
+    def _row(self, session: Session) -> SessionResult:
         return self._rows[session.persona.id, session.seed]
 
 
@@ -53,7 +53,7 @@ def main() -> None:
     print({name: round(gap, 5) for name, gap in most.items() if gap > 1e-4} or "no term or measure differs")
 
 
-def replay(rows: list[Result]) -> list[tuple[Result, Result]]:
+def replay(rows: list[SessionResult]) -> list[tuple[SessionResult, SessionResult]]:
     """Each row beside the one that its words lead to here."""
     both, turns = Recorded(rows), max(len(row.turns) for row in rows)
     starts = [Start(row.seed, row.persona) for row in rows]
@@ -62,12 +62,12 @@ def replay(rows: list[Result]) -> list[tuple[Result, Result]]:
     return list(zip(rows, again, strict=True))
 
 
-def course(row: Result) -> list[object]:
+def course(row: SessionResult) -> list[object]:
     """What happened, in words."""
     return [row.ending, *((said.move, said.acts) for said in row.turns)]
 
 
-def gaps(row: Result, again: Result) -> dict[str, float]:
+def gaps(row: SessionResult, again: SessionResult) -> dict[str, float]:
     """How far each term and measure is off; tokens are no part of the words."""
     own = {name: value for name, value in row.measures.items() if not name.endswith(("read", "written"))}
     own = {name: value for name, value in own.items() if name not in ("replaced", "redrawn")}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.parts.patience import HANGS_S
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling
@@ -239,7 +240,7 @@ def test_two_processes_give_the_same_replies_from_one_folder(tmp_path: Path) -> 
     assert [process.stdout.readline() for process in both if process.stdout] == ["ready\n"] * 2
     for process in both:  # they start together, and meet at nearly every entry
         print("go", file=process.stdin, flush=True)
-    one, two = (json.loads(process.communicate(timeout=100)[0]) for process in both)
+    one, two = (json.loads(process.communicate(timeout=HANGS_S)[0]) for process in both)
     assert one == two
     offline = RecordedChat(None, tmp_path, "replay", identity="counting")
     assert offline.reply(ask(*(f"line {i // 3}" for i in range(900))), SAMPLING, [i // 3 for i in range(900)]) == one
@@ -256,8 +257,9 @@ class Long:
     def reply(self, chats, sampling, seeds):
         return [str(seeds[0]) * 4_000_000]
 chat = RecordedChat(Long(), {folder!r})
-print("on", flush=True)
 seed = {first}
+chat.reply(ask("a"), SAMPLING, [seed])  # one is whole, however busy the machine
+print("on", flush=True)
 while True:
     chat.reply(ask("a"), SAMPLING, [seed])
     seed += 1

@@ -10,6 +10,8 @@ A message that is no plan is answered after ``--latency`` seconds with a line th
     slow SECONDS TEXT   that text, late             cut                   half a body, then the connection is cut
     empty, null         "" or null as content       malformed, nothing    broken JSON; no choices
     never               no answer                   trickle               a byte now and then, never a whole answer
+    raw STATUS BASE64   these bytes as its body     content BASE64        this JSON as the reply's content
+    endless             a body without an end       header                a header longer than a client takes
 
 GET /stats gives ``{"requests", "in_flight", "max_in_flight", "attempts": {message: n}}``.
 """
@@ -19,6 +21,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,7 +37,8 @@ WORDS = (
     "meadow basement harbour lantern pavement attic teapot gravel curtain saddle chimney puddle willow fountain"
 ).split()
 ROOT = Path(__file__).parents[2]
-STEPS = ("say", "echo", "slow", "empty", "null", "never", "trickle", "cut", "malformed", "nothing")
+STEPS = ("say", "echo", "slow", "empty", "null", "never", "trickle", "cut", "malformed", "nothing", "raw", "content",
+         "endless", "header")  # fmt: skip
 
 
 @contextmanager
@@ -128,8 +132,27 @@ async def _misbehave(writer: asyncio.StreamWriter, kind: str, rest: str, body: d
         await _send(writer, 200, _completion("x")[:-3])
     elif kind == "nothing":
         await _send(writer, 200, json.dumps({"object": "chat.completion", "choices": []}))
+    elif kind in ("raw", "content", "endless", "header"):
+        await _overdo(writer, kind, rest, body["head"])
     else:
         await _speak(writer, kind, rest, body)
+
+
+async def _overdo(writer: asyncio.StreamWriter, kind: str, rest: str, head: str) -> None:
+    if kind == "raw":
+        status, _, coded = rest.partition(" ")
+        body = b64decode(coded)
+        writer.write(_head(int(status), len(body)) + body)
+    elif kind == "content":
+        await _send(writer, 200, _completion(None).replace("null", b64decode(rest).decode(), 1))
+    elif kind == "header":
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Said: " + head.replace("\r\n", " ").encode() * 200 + b"\r\n\r\n")
+    else:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+        while True:
+            writer.write(b" " * 2**20)
+            await writer.drain()
+    await writer.drain()
 
 
 async def _speak(writer: asyncio.StreamWriter, kind: str, rest: str, body: dict[str, Any]) -> None:

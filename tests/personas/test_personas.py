@@ -130,7 +130,7 @@ SPOILT: list[tuple[str, Any, tuple[str, ...]]] = [
     ("facts/0/risk", "yes", ("facts[0].risk is 'yes'", "true or false")),
     ("resistance", 1.5, ("resistance is 1.5", "0.0–1.0")),
     ("trust", False, ("trust is False",)),
-    ("trust", float("nan"), ("trust is nan",)),
+    ("trust", float("nan"), ("trust is '.nan'", "0.0–1.0")),
     ("mood/temper", -2, ("mood.temper is -2", "-1.0–1.0")),
     ("mood", [0, 0, 0, 0], ("mood is [0, 0, 0, 0]", "introspection")),
     ("mood/tempr", 0, ("mood.tempr", "unknown field", "did you mean 'temper'")),
@@ -146,7 +146,7 @@ SPOILT: list[tuple[str, Any, tuple[str, ...]]] = [
     ("ocupation", "cook", ("ocupation", "unknown field", "did you mean 'occupation'")),
     ("zzz", 1, ("zzz is an unknown field", "known are id, split")),
     ("id", "bella", ("id is 'bella'", "'anna'", "file")),
-    ("facts", [], ("facts is []", "at least 6 facts")),
+    ("facts", [], ("facts is a list of 0", "at least 6 facts")),
     ("living", "", ("living is ''", "not empty")),
     ("symptoms", [], ("symptoms is a list of 0", "at least 1")),
     ("intermediate_beliefs", ["One."], ("intermediate_beliefs is a list of 1", "at least 2")),
@@ -154,7 +154,7 @@ SPOILT: list[tuple[str, Any, tuple[str, ...]]] = [
     ("temperament/inertia", 1.2, ("temperament.inertia is 1.2", "0.0–1.0")),
     ("temperament/inerta", 0.5, ("temperament.inerta", "did you mean 'inertia'")),
     ("temperament", 0.5, ("temperament is 0.5", "inertia, reactivity")),
-    ("circumstances", [], ("circumstances is []", "at least 3 facts")),
+    ("circumstances", [], ("circumstances is a list of 0", "at least 3 facts")),
     ("circumstances/0/id", "sleep", ("circumstances[0].id is 'sleep'", "an id of its own")),
     ("circumstances/1/id", "oven", ("circumstances[1].id is 'oven'", "an id of its own")),
     ("circumstances/0/depth", 2, ("circumstances[0]", "depth 1")),
@@ -197,7 +197,7 @@ def test_a_field_given_twice_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a: [1", "just words", "", "\tx: 1", "- a\n- b"])
 def test_an_unreadable_file_is_named(tmp_path: Path, text: str) -> None:
-    with pytest.raises(PersonaError, match=r"persona 'anna' \(library/anna\.yaml\): the file"):
+    with pytest.raises(PersonaError, match=r"persona 'anna' \(library/anna\.yaml\): the (file|content)"):
         load_persona(written(tmp_path, text))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.parts.patience import HANGS_S
 from therapysim.errors import ConfigError, SensorError
 from therapysim.rewards.matrix import LABELS
 from therapysim.rewards.reading.emotions import WEIGHTS, EmotionSensor, SensorSettings, shipped_sensor
@@ -192,8 +193,8 @@ def test_a_forked_process_can_read(sensor: EmotionSensor) -> None:
     answers = context.Queue()
     child = context.Process(target=read_in_child, args=(answers,))
     child.start()
-    found = answers.get(timeout=60)
-    child.join(60)
+    found = answers.get(timeout=HANGS_S)
+    child.join(HANGS_S)
     assert found == sensor(["new in the child", "another one", "and a third"]).tobytes()
 
 
@@ -224,8 +225,8 @@ def test_a_process_forked_while_threads_read_can_read() -> None:
     try:
         for number in range(40):
             child, answers = fork_and_read(number)
-            assert answers.get(timeout=120) == expected
-            child.join(60)
+            assert answers.get(timeout=HANGS_S) == expected
+            child.join(HANGS_S)
     finally:
         stop.set()
         for reader in readers:

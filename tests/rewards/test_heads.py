@@ -20,7 +20,8 @@ from therapysim.rewards.reading.heads import Heads, open_heads, write_heads
 from therapysim.rewards.reading.patterns import PATTERNS, normalise
 from therapysim.rewards.reading.words import content_words, overlap, prose, word_set
 from therapysim.train.sensor import fit_heads as training
-from therapysim.train.sensor.fit_heads import DANGER, DIASAFETY, Example, HeadsConfig, gather, train
+from therapysim.train.sensor.fit_heads import DANGER, DIASAFETY, Example, gather, train
+from therapysim.train.sensor.sensor_settings import HeadsConfig
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason='needs pip install "therapysim[train]"')
 
@@ -269,11 +270,11 @@ def floats(*values: float) -> Any:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"sure": 0.95}, "heads sure is 0.95, expected a number from 0 to 0.9"),  # no threshold would be left
-        ({"precise": 1.5}, "heads precise is 1.5"),
-        ({"strength": 0.0}, "heads strength is 0.0"),
-        ({"least": 0}, "heads least is 0"),
-        ({"seed": -1}, "heads seed is -1"),
+        ({"sure": 0.95}, "sure is 0.95, expected 0–0.9, a finite number"),  # no threshold would be left
+        ({"precise": 1.5}, "precise is 1.5"),
+        ({"strength": 0.0}, "strength is 0.0"),
+        ({"least": 0}, "least is 0"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_settings_are_checked(setting: dict[str, Any], message: str) -> None:
@@ -521,12 +522,12 @@ def drop(path: Path, word: str) -> None:
         ("here/acts.jsonl", lambda p: drop(p, "apology"), "head 'apology': 0 of 102 examples have it, expected some"),
         ("here/danger.jsonl", lambda p: drop(p, "true"), f"head '{DANGER}': 0 of "),
         ("here/empathy_levels.jsonl", lambda p: drop(p, '"reactions": 0'), "head 'reactions_1': 12 of 12 examples"),
-        ("data.jsonl", Path.unlink, r"data\.jsonl cannot be read as JSON lines: .*No such file"),
-        ("data.jsonl", lambda p: p.write_text('{"context": '), r"data\.jsonl cannot be read as JSON lines"),
-        ("data.jsonl", lambda p: p.write_bytes(b"\xff\xfe"), r"data\.jsonl cannot be read as JSON lines"),
-        ("data.jsonl", lambda p: p.write_text('\n{"context": "x"}\n'), r"data\.jsonl, entry 1 is .*'x'.* category"),
-        ("data.jsonl", lambda p: p.write_text("[]\n"), r"data\.jsonl, entry 1 is \[\], expected an object with"),
-        ("here/danger.jsonl", Path.unlink, r"danger\.jsonl cannot be read as JSON lines"),
+        ("data.jsonl", Path.unlink, r"data\.jsonl: the file cannot be read: No such file"),
+        ("data.jsonl", lambda p: p.write_text('{"context": '), r"data\.jsonl: line 1: the file cannot be read as JSON"),
+        ("data.jsonl", lambda p: p.write_bytes(b"\xff\xfe\n"), r"data\.jsonl: line 1: the file cannot be read as text"),
+        ("data.jsonl", lambda p: p.write_text('\n{"context": "x"}\n'), r"line 2: response is missing, expected a text"),
+        ("data.jsonl", lambda p: p.write_text("[]\n"), r"data\.jsonl: line 1: the content is \[\], expected a mapping"),
+        ("here/danger.jsonl", Path.unlink, r"danger\.jsonl: the file cannot be read"),
     ],
 )  # fmt: skip
 def test_data_that_cannot_be_learnt_from_is_named(

@@ -24,6 +24,8 @@ def test_a_new_place_is_there(new: str) -> None:
 def test_old_names_say_what_they_are_called_now() -> None:
     with pytest.raises(ImportError, match=r"^therapysim.agents.table is now therapysim.agents.results_table$"):
         from therapysim.agents import table  # noqa: F401
+    with pytest.raises(ImportError, match=r"^therapysim.agents.Result is now therapysim.agents.SessionResult$"):
+        from therapysim.agents import Result  # noqa: F401
     with pytest.raises(ImportError, match=r"^therapysim.train.grpo.train is now therapysim.train.train_grpo$"):
         from therapysim.train.grpo import train  # noqa: F401
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -32,7 +32,7 @@ def test_every_room_and_floor_is_packaged() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     rooms = [p.name for p in (ROOT / "therapysim").iterdir() if (p / "__init__.py").exists() and p.is_symlink()]
     inits = [path.parent.relative_to(ROOT) for room in rooms for path in ROOT.glob(f"{room}/**/__init__.py")]
-    own = {f"therapysim.{path.parent.name}" for path in ROOT.glob("therapysim/*/__init__.py")} | {"therapysim"}
+    own = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("therapysim/**/__init__.py")}
     assert len(rooms) == 5 and set(packages) == {f"therapysim.{'.'.join(i.parts)}" for i in inits} | own
 
 

@@ -4,17 +4,20 @@ import argparse
 import shlex
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
+from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
+from therapysim.agents.bench.benchmark import results_table
+from therapysim.agents.bench.forecast import forecast
+from therapysim.agents.bench.results import SessionResult
+from therapysim.agents.bench.runner import run as play
+from therapysim.agents.therapists.policies import Policy, find_policy, kind_of
 from therapysim.cli.options import PATIENT
 from therapysim.errors import ConfigError
+from therapysim.models.chat import Sampling
+from therapysim.personas.opening import describe_patient, open_patient
+from therapysim.rewards.reading.emotions import shipped_sensor
 
-if TYPE_CHECKING:
-    from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
-    from therapysim.agents.bench.results import Result
-    from therapysim.agents.therapists.policies import Policy
-
-__all__ = ["add_bench_command"]
+__all__ = ["add_options", "run"]
 
 _WAYS = {"state": (True,), "none": (False,), "both": (True, False)}
 _POLICY = (
@@ -23,9 +26,8 @@ _POLICY = (
 )
 
 
-def add_bench_command(commands: Any) -> None:
-    """``therapysim bench``."""
-    parser = commands.add_parser("bench", help="compare therapists over patients and seeds, with intervals")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The policies, whom they meet, and how they are played."""
     add = parser.add_argument
     add("policies", nargs="*", metavar="POLICY", help=_POLICY)
     add("--policy", action="append", default=[], metavar="POLICY", help="the same, one at a time")
@@ -41,33 +43,24 @@ def add_bench_command(commands: Any) -> None:
         help="what a language model reads before a patient's words: state (default), none, both in turn")  # fmt: skip
     add("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64")
     add("--temperature", type=float, default=0.8, help="of a language model's turns, default 0.8")
-    add(
-        "--sessions",
-        action="store_true",
-        help="keep a file a session too, in OUT/sessions, for profile",
-    )
+    add("--sessions", action="store_true", help="keep a file a session too, in OUT/sessions, for profile")
     add("--dry-run", action="store_true", help="count calls and tokens, and make none")
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the policy's server's key")
     add("--patient-key-env", metavar="NAME", help="the same of the patient's server")
-    parser.set_defaults(run=run_bench)
 
 
-def run_bench(chosen: argparse.Namespace) -> None:
+def run(chosen: argparse.Namespace) -> None:
     """Plays what is missing, and prints the table of each patient.
 
     Raises:
         ConfigError: a name or setting is wrong, or no session could be played.
     """
-    from therapysim.agents.bench.runner import run
-
     settings, policies, simulators = settings_of(chosen), policies_of(chosen), simulators_of(chosen)
     if chosen.dry_run:
-        from therapysim.agents.bench.forecast import forecast
-
         print(forecast(settings, policies, [s.name for s in simulators]))
         return
     command = shlex.join(["therapysim", *sys.argv[1:]])
-    results = run(settings, policies, simulators, chosen.out, command=command, sessions=chosen.sessions)
+    results = play(settings, policies, simulators, chosen.out, command=command, sessions=chosen.sessions)
     for simulator in simulators:
         _show(settings, [r for r in results if r.simulator == simulator.name], simulator.name)
     asked = {p.name for p in policies}
@@ -76,10 +69,7 @@ def run_bench(chosen: argparse.Namespace) -> None:
     print(f"\nresults in {chosen.out}; for a page: therapysim report {shlex.quote(chosen.out)} --out report.html")
 
 
-def _show(settings: "BenchSettings", rows: "list[Result]", simulator: str) -> None:
-    from therapysim.agents.bench.bench_settings import whom
-    from therapysim.agents.bench.benchmark import results_table
-
+def _show(settings: BenchSettings, rows: list[SessionResult], simulator: str) -> None:
     failed = sum(r.failed for r in rows)
     size = f"{len(whom(settings))} patients × {settings.seeds} seeds, at most {settings.turns} turns"
     print(f"\npatient {simulator}: {size}")
@@ -88,10 +78,8 @@ def _show(settings: "BenchSettings", rows: "list[Result]", simulator: str) -> No
     print(results_table(rows))
 
 
-def settings_of(chosen: argparse.Namespace) -> "BenchSettings":
+def settings_of(chosen: argparse.Namespace) -> BenchSettings:
     """Whom the policies meet; one whole number for ``--patients`` is how many."""
-    from therapysim.agents.bench.bench_settings import BenchSettings
-
     given: list[str] = chosen.patients
     counted = [name for name in given if name.isascii() and name.isdigit()]
     if counted and len(given) > 1:
@@ -105,15 +93,12 @@ def settings_of(chosen: argparse.Namespace) -> "BenchSettings":
     return BenchSettings(chosen.split, ids, count or 0, chosen.seeds, chosen.turns, chosen.rubric)
 
 
-def policies_of(chosen: argparse.Namespace) -> "list[Policy]":
+def policies_of(chosen: argparse.Namespace) -> list[Policy]:
     """The policies, none of them opened.
 
     Raises:
         ConfigError: there is none, or a name is none.
     """
-    from therapysim.agents.therapists.policies import find_policy, kind_of
-    from therapysim.models.chat import Sampling
-
     names = [*chosen.policies, *chosen.policy]
     if not names:
         raise ConfigError(f"no policy is given, expected at least one: {_POLICY}")
@@ -125,16 +110,12 @@ def policies_of(chosen: argparse.Namespace) -> "list[Policy]":
     ]
 
 
-def simulators_of(chosen: argparse.Namespace) -> "list[Simulator]":
+def simulators_of(chosen: argparse.Namespace) -> list[Simulator]:
     """Who words the patients, none of them opened.
 
     Raises:
         ConfigError: a name is none.
     """
-    from therapysim.agents.bench.bench_settings import Simulator
-    from therapysim.personas.opening import describe_patient, open_patient
-    from therapysim.rewards.reading.emotions import shipped_sensor
-
     feel = shipped_sensor().affect
     return [
         Simulator(name, partial(open_patient, name, feel, api_key_env=chosen.patient_key_env), describe_patient(name))

@@ -4,16 +4,18 @@ import argparse
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from therapysim.agents.sessions.talk import Chair, Console, Sitting, Visit, person, talk
+from therapysim.agents.therapists.policies import Policy, find_policy
 from therapysim.cli.options import PATIENT, require_place
+from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, require_count
+from therapysim.models.chat import Sampling
+from therapysim.personas.load import find
+from therapysim.personas.opening import open_patient
+from therapysim.rewards.reading.emotions import shipped_sensor
 
-if TYPE_CHECKING:
-    from therapysim.agents.sessions.talk import Chair, Console, Sitting, Visit
-    from therapysim.agents.therapists.policies import Policy
-
-__all__ = ["add_chat_command"]
+__all__ = ["add_options", "run"]
 
 _CHAIRS = ("watch", "therapist", "patient")
 _ABOUT = (
@@ -22,30 +24,21 @@ _ABOUT = (
 )
 
 
-def add_chat_command(commands: Any) -> None:
-    """``therapysim chat``."""
-    parser = commands.add_parser("chat", help="talk with a patient in the terminal, or watch a policy do so",
-                                 description=_ABOUT)  # fmt: skip
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Who sits where, and what is shown and kept."""
+    parser.description = _ABOUT
     add = parser.add_argument
     add("--policy", metavar="NAME", help="the therapist: whatever `bench` takes for a policy")
     add("--patient", metavar="ID", help="the patient's id, such as marta; default one of split train, by the seed")
     add("--as", dest="chair", choices=_CHAIRS, help="where you sit: watch (default with --policy), therapist (without)"
         ", patient: you talk with the policy yourself")  # fmt: skip
-    add(
-        "--patient-model",
-        default="scripted",
-        metavar="NAME",
-        help=f"who words the patient: {PATIENT}; default scripted",
-    )
+    add("--patient-model", default="scripted", metavar="NAME",
+        help=f"who words the patient: {PATIENT}; default scripted")  # fmt: skip
     add("--seed", type=int, default=0, help="of the session and of what models sample, default 0")
     add("--turns", type=int, default=20, help="therapist turns at most, default 20")
     add("--rubric", default="default", metavar="PRESET", help="of the reward shown, default default")
-    add(
-        "--header",
-        choices=("state", "none"),
-        default="state",
-        help="what a model reads before a patient's words; a run knows",
-    )
+    add("--header", choices=("state", "none"), default="state",
+        help="what a model reads before a patient's words; a run knows")  # fmt: skip
     add("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64; a run knows its own")
     add("--temperature", type=float, default=0.8, help="of a language model's turns, default 0.8")
     add("--diagnosis", metavar="TEXT", help="with --as patient: what the policy is told of you, default None known")
@@ -54,18 +47,15 @@ def add_chat_command(commands: Any) -> None:
     add("--plain", action="store_true", help="no colours and no prompts, as through a pipe")
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the policy's server's key")
     add("--patient-key-env", metavar="NAME", help="the same of the patient's server")
-    parser.set_defaults(run=run_chat)
 
 
-def run_chat(chosen: argparse.Namespace) -> None:
+def run(chosen: argparse.Namespace) -> None:
     """Opens both sides, and lets them talk.
 
     Raises:
         ConfigError: a name or setting is wrong, or the options do not go together.
         ModelError, PatientError: a side cannot be had, or gave no answer.
     """
-    from therapysim.agents.sessions.talk import Console, talk
-
     chair = chair_of(chosen)
     require_count("--seed", chosen.seed, 0)
     require_count("--turns", chosen.turns, 1)
@@ -76,7 +66,7 @@ def run_chat(chosen: argparse.Namespace) -> None:
     talk(_sides(chosen, chair, console), console, chosen.save)
 
 
-def chair_of(chosen: argparse.Namespace) -> "Chair":
+def chair_of(chosen: argparse.Namespace) -> Chair:
     """Where the person sits.
 
     Raises:
@@ -101,16 +91,10 @@ def _check_save(file: Path | None) -> None:
         raise ConfigError(f"{file} is there already; name another file")
 
 
-def _sides(chosen: argparse.Namespace, chair: "Chair", console: "Console") -> "Sitting | Visit":
+def _sides(chosen: argparse.Namespace, chair: Chair, console: Console) -> Sitting | Visit:
     policy = _policy(chosen) if chosen.policy else None
     if chair == "patient" and policy:
         return _visit(chosen, policy)
-    from therapysim.agents.sessions.talk import Sitting
-    from therapysim.envs.batch import SessionBatch, SessionConfig, Start
-    from therapysim.personas.load import find
-    from therapysim.personas.opening import open_patient
-    from therapysim.rewards.reading.emotions import shipped_sensor
-
     if chosen.patient:
         find(chosen.patient)  # before any model is loaded
     patient = open_patient(chosen.patient_model, shipped_sensor().affect, api_key_env=chosen.patient_key_env)
@@ -123,18 +107,12 @@ def _sides(chosen: argparse.Namespace, chair: "Chair", console: "Console") -> "S
     return sitting
 
 
-def _visit(chosen: argparse.Namespace, policy: "Policy") -> "Visit":
-    from therapysim.agents.sessions.talk import Visit, person
-    from therapysim.rewards.reading.emotions import shipped_sensor
-
+def _visit(chosen: argparse.Namespace, policy: Policy) -> Visit:
     visitor = person(chosen.diagnosis or "None known", severity=chosen.severity or "mild")
     return Visit(policy.open(), policy.name, shipped_sensor(), visitor, chosen.seed, chosen.turns,
                  stored=chosen.save is not None)  # fmt: skip
 
 
-def _policy(chosen: argparse.Namespace) -> "Policy":
-    from therapysim.agents.therapists.policies import find_policy
-    from therapysim.models.chat import Sampling
-
+def _policy(chosen: argparse.Namespace) -> Policy:
     sampling = Sampling(max_tokens=chosen.max_tokens, temperature=chosen.temperature)
     return find_policy(chosen.policy, sampling, show_state=chosen.header == "state", api_key_env=chosen.api_key_env)

@@ -1,30 +1,26 @@
 """``therapysim export``: a trained policy in a folder of its own."""
 
 import argparse
-from typing import Any
 
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.checkpoint import DTYPES
 
-__all__ = ["add_export_command"]
+__all__ = ["add_options", "run"]
 
 
-def add_export_command(commands: Any) -> None:
-    """``therapysim export``."""
-    parser = commands.add_parser("export", help="a trained policy in a folder of its own, as an adapter or merged")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which policy of a run, and what is made of it."""
     add = parser.add_argument
     add("run_folder", metavar="RUN", help="the folder of a `therapysim train grpo`, its best/, or a checkpoint")
     add("--out", required=True, metavar="FOLDER", help="the new folder; written whole or not at all")
     add("--merged", action="store_true", help="the whole model with the adapter added to its base, as safetensors")
-    add(
-        "--dtype", choices=DTYPES, help="precision of a merged model, default float32; 16 bits round small changes away"
-    )
+    add("--dtype", choices=DTYPES,
+        help="precision of a merged model, default float32; 16 bits round small changes away")  # fmt: skip
     add("--checkpoint", type=int, metavar="N", help="the checkpoint of N updates in place of the final policy")
     add("--force", action="store_true", help="replace an earlier export; nothing else is ever replaced")
-    parser.set_defaults(run=run_export)
 
 
-def run_export(chosen: argparse.Namespace) -> None:
+def run(chosen: argparse.Namespace) -> None:
     """Writes the folder, and says what to do with it.
 
     Raises:

@@ -2,18 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from therapysim.errors import ConfigError
 
-__all__ = ["add_learned_command"]
+__all__ = ["add_options", "run"]
 
 
-def add_learned_command(commands: Any) -> None:
-    """Adds ``therapysim learned``."""
-    parser = commands.add_parser(
-        "learned", help="what trainings changed against the policy they started from: curves, effects, the catch"
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The runs, the benchmark that played them, and where the report goes."""
     add = parser.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="folders of train grpo; runs of one --advantage are pooled")
     add("--bench", required=True, type=Path, metavar="FOLDER",
@@ -23,10 +19,9 @@ def add_learned_command(commands: Any) -> None:
     add("--out", required=True, type=Path, metavar="FOLDER", help="for LEARNED.md and the data that it shows")
     add("--conclusion", type=Path, metavar="FILE", help="what you made of it, in Markdown; it joins the page")
     add("--force", action="store_true", help="replace a report that is there")
-    parser.set_defaults(run=run_learned)
 
 
-def run_learned(chosen: argparse.Namespace) -> None:
+def run(chosen: argparse.Namespace) -> None:
     """Reads, counts, writes the folder, and prints how the return changed.
 
     Raises:
@@ -40,9 +35,7 @@ def run_learned(chosen: argparse.Namespace) -> None:
     study = open_study(chosen.runs, chosen.bench, chosen.base, chosen.patient)
     for effect in write_report(study, chosen.out, conclusion):
         if effect.kind == "measure" and effect.name in ("total", "polarity", "alliance"):
-            gap = f"{effect.difference:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"
-            p = "< 0.001" if effect.p_adjusted < 0.001 else f"{effect.p_adjusted:.3f}"  # no p is 0
-            print(f"{effect.level} {effect.who}: {effect.name} {gap}, p {p}")
+            print(effect)
     print("".join(f"note: {note}\n" for note in study.notes) + f"report in {chosen.out}")
 
 

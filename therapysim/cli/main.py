@@ -1,35 +1,53 @@
-"""The ``therapysim`` command. Each subcommand is one function that adds its parser and one that runs it.
+"""The ``therapysim`` command: which commands there are, and what an error of theirs comes to.
 
-Nothing heavy is imported before a command runs, so that ``--help`` and ``--version`` answer at once.
+Each command is a file of this folder with ``add_options(parser)`` and ``run(chosen)``, read when it is chosen, so that
+``--help`` and ``--version`` answer at once.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from therapysim import __version__
-from therapysim.cli.attack import add_attack_command
-from therapysim.cli.audit import add_audit_command
-from therapysim.cli.bench import add_bench_command
-from therapysim.cli.chat import add_chat_command
-from therapysim.cli.export import add_export_command
-from therapysim.cli.grpo import OptionParser, add_train_grpo
-from therapysim.cli.judge import add_judge_command
-from therapysim.cli.learned import add_learned_command
-from therapysim.cli.patient import add_patient_commands, add_patient_training
-from therapysim.cli.realism import add_realism_command
-from therapysim.cli.report import add_report_command
-from therapysim.cli.sensor import add_sensor_commands
-from therapysim.errors import CalibrationError, ConfigError, TherapySimError
+from therapysim.cli.parser import CommandParser
+from therapysim.errors import ConfigError, TherapySimError
+from therapysim.models.server import refuse_secrets, require_variable
+from therapysim.visible import visible
 
 __all__ = ["build_parser", "main"]
 
+_COMMANDS = {
+    "demo": "a session, a short GRPO training, and a comparison before and after",
+    "bench": "compare therapists over patients and seeds, with intervals",
+    "report": "show results of the benchmark: a page, a table for a paper, CSV",
+    "profile": "draw the mood over the turns of one session, or its mean over many",
+    "export": "a trained policy in a folder of its own, as an adapter or merged",
+    "chat": "talk with a patient in the terminal, or watch a policy do so",
+    "calibrate": "fit scores to human ratings, and show how far to believe them",
+    "portrayal": "how well language models play the patient, on the same cues",
+    "agreement": "do patients rank the same therapists alike? Kendall's tau",
+    "realism": "how the patients talk, beside statistics of real help-seekers",
+    "attack": "play the attack suite beside a neutral therapist; exit code 1 where an attack succeeds",
+    "judge": "how often the automated judge prefers the better turn of a pair, beside length, VADER and surface",
+    "learned": "what trainings changed against the policy they started from: curves, effects, the catch",
+    "audit": "optimise cheaply against the rubric beside a good therapist; exit code 1 where an exploit is found",
+}
+_TRAININGS = {
+    "grpo": "a therapist policy, by GRPO on whole sessions",
+    "emotions": "the emotion sensor, on GoEmotions",
+    "emotions-teacher": "a large encoder that labels texts for the sensor, one fold",
+    "emotions-texts": "new texts for the sensor, written by a small language model",
+    "emotions-labels": "labels of all teachers, for train emotions --teachers",
+    "valence": "the map from the sensor's reading to people's ratings, on EmoBank",
+    "heads": "the linear heads on the sensor's encoder: acts, empathy, two classes of harm",
+    "patient-lines": "write cue -> line examples for the patient's adapter",
+    "patient": "train the patient's adapter from such examples",
+}
 # Packages that the base install leaves out, by the extra that brings them.
 _EXTRAS = {
-    **dict.fromkeys(("accelerate", "datasets", "gguf", "peft", "torch", "tqdm", "transformers", "trl"), "train"),
+    **dict.fromkeys(("accelerate", "datasets", "gguf", "peft", "torch", "transformers", "trl"), "train"),
     **dict.fromkeys(("onnx", "onnxscript"), "sensor"),
     "aiohttp": "remote",
     "bitsandbytes": "qlora",
@@ -42,12 +60,12 @@ _EXTRAS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit code: 0, 2 for a mistake that its message explains, 130 when interrupted."""
-    chosen = build_parser().parse_args(arguments)
     try:
+        chosen = _parse(sys.argv[1:] if arguments is None else arguments)
         chosen.run(chosen)
     except TherapySimError as error:
         if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all processes find the same
-            print(f"therapysim: {error}", file=sys.stderr)
+            print(f"therapysim: {visible(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output has enough, as `head` does
         sys.stdout = None  # type: ignore[assignment]  # or Python complains again as it closes it
@@ -65,128 +83,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command; one with a secret in it is refused before argparse, a log or a file could repeat it."""
+    for number, argument in enumerate(arguments, 1):
+        refuse_secrets(argument, f"argument {number} of the command")
+    chosen = build_parser().parse_args(arguments)
+    for name in ("api_key_env", "patient_key_env"):
+        require_variable(getattr(chosen, name, None))
+    return chosen
+
+
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command; a command puts the function that runs it under ``run``."""
-    parser = argparse.ArgumentParser(prog="therapysim", description="A simulated patient, and how to train for it.")
+    """The parser of every command; what runs the chosen one stands under ``run``."""
+    parser = CommandParser(prog="therapysim", description="A simulated patient, and how to train for it.")
     parser.add_argument("--version", action="version", version=f"therapysim {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_demo(commands)
-    add_bench_command(commands)
-    add_report_command(commands)
-    add_profile(commands)
-    add_export_command(commands)
-    add_chat_command(commands)
-    add_calibrate(commands)
-    add_patient_commands(commands)
-    add_realism_command(commands)
-    add_attack_command(commands)
-    add_judge_command(commands)
-    add_learned_command(commands)
-    add_audit_command(commands)
-    add_train(commands)
+    _add(commands, _COMMANDS, "therapysim.cli")
+    kinds = commands.add_parser("train", help="train a policy or the emotion sensor")
+    _add(kinds.add_subparsers(title="what to train", metavar="KIND", required=True), _TRAININGS, "therapysim.cli.train")
     return parser
 
 
-def add_demo(commands: Any) -> None:
-    """``therapysim demo``."""
-    parser = commands.add_parser("demo", help="a session, a short GRPO training, and a comparison before and after")
-    parser.add_argument("--model", default="smollm2", help="model folder, .gguf file, hub id, or smollm2 (default)")
-    parser.add_argument("--out", default="runs/demo", metavar="FOLDER", help="default runs/demo; a new one each time")
-    parser.add_argument("--steps", type=int, default=3, help="GRPO updates, default 3")
-    parser.add_argument("--seed", type=int, default=0, help="default 0")
-    parser.set_defaults(run=run_demo)
-
-
-def run_demo(chosen: argparse.Namespace) -> None:
-    """The whole path, once."""
-    from therapysim.train.demo import DemoSettings, run
-
-    run(DemoSettings(model=chosen.model, out=chosen.out, steps=chosen.steps, seed=chosen.seed))
-
-
-def add_calibrate(commands: Any) -> None:
-    """``therapysim calibrate``."""
-    parser = commands.add_parser("calibrate", help="fit scores to human ratings, and show how far to believe them")
-    parser.add_argument("ratings", metavar="FILE.csv", help="a header and one rated text a row, UTF-8, commas")
-    parser.add_argument("--method", choices=("isotonic", "platt"), default="isotonic", help="platt: ratings of 0 and 1")
-    parser.add_argument(
-        "--score", metavar="COLUMN", help="default score; without it, the polarity that the sensor reads in column text"
-    )
-    parser.add_argument("--rating", metavar="COLUMN", default="rating", help="default rating")
-    parser.add_argument("--out", metavar="FILE", default="calibration.json", help="default calibration.json")
-    parser.add_argument("--plot", metavar="FILE", help="a reliability plot, .png or .svg")
-    parser.add_argument("--folds", type=int, default=5, help="of the cross-validation, default 5")
-    parser.add_argument("--seed", type=int, default=0, help="of the cross-validation, default 0")
-    parser.add_argument("--note", default="", help="kept in the file, such as the ratings' origin and licence")
-    parser.add_argument("--force", action="store_true", help="replace files that exist")
-    parser.set_defaults(run=run_calibrate)
-
-
-def run_calibrate(chosen: argparse.Namespace) -> None:
-    """Fits, cross-validates, prints the table, and only then writes."""
-    from therapysim.agents.figures import save
-    from therapysim.agents.probes.ratings import read_ratings
-    from therapysim.agents.probes.reliability import cross_validate, draw_reliability
-    from therapysim.rewards.calibration import fit
-
-    _check_outputs(chosen)
-    scores, ratings = read_ratings(chosen.ratings, chosen.score, chosen.rating)
-    fitted = fit(scores, ratings, chosen.method, note=chosen.note)
-    assessed = cross_validate(scores, ratings, chosen.method, folds=chosen.folds, seed=chosen.seed)
-    drawn = draw_reliability(fitted, assessed) if chosen.plot else None
-    print(f"{chosen.ratings}: {chosen.folds} folds, seed {chosen.seed}\n{assessed.table()}")
-    fitted.save(chosen.out)
-    print(f"calibration in {chosen.out}")
-    if drawn:
-        print(f"plot in {save(drawn, chosen.plot)}")
-
-
-def _check_outputs(chosen: argparse.Namespace) -> None:
-    """Refuses, before any work, files that must not or cannot be written."""
-    places = [Path(p) for p in (chosen.out, chosen.plot) if p]
-    if len({p.resolve() for p in [*places, Path(chosen.ratings)]}) <= len(places):
-        raise CalibrationError(f"the ratings, --out and --plot name one file twice: {chosen.ratings}, {places}")
-    if chosen.plot and places[-1].suffix.lower() not in (".png", ".svg"):
-        raise CalibrationError(f"--plot is {chosen.plot!r}, expected a name ending in .png or .svg")
-    _refuse_existing(places, chosen.force)
-
-
-def _refuse_existing(places: Sequence[Path], force: bool) -> None:
-    for place in places:
-        if place.is_dir() or (place.exists() and not force):
-            raise ConfigError(f"{place} is there already; name another" + ", or add --force" * place.is_file())
-
-
-def add_profile(commands: Any) -> None:
-    """``therapysim profile``."""
-    parser = commands.add_parser("profile", help="draw the mood over the turns of one session, or its mean over many")
-    parser.add_argument(
-        "sessions", nargs="+", metavar="SESSION", help="session files of bench --sessions, or folders of them"
-    )
-    parser.add_argument("--out", required=True, metavar="FILE", help="the figure, .png or .svg")
-    parser.add_argument("--force", action="store_true", help="replace a figure that exists")
-    parser.set_defaults(run=run_profile)
-
-
-def run_profile(chosen: argparse.Namespace) -> None:
-    """Draws the profile, and prints it as a table."""
-    from therapysim.agents.figures import save
-    from therapysim.agents.sessions.mood_profile import draw_profile, profile_table
-    from therapysim.agents.sessions.session_file import load_sessions
-
-    _refuse_existing([Path(chosen.out)], chosen.force)
-    records = load_sessions(chosen.sessions)
-    written = save(draw_profile(records), chosen.out)
-    print(f"{profile_table(records)}\n{written}")
-
-
-def add_train(commands: Any) -> None:
-    """``therapysim train``."""
-    parser = commands.add_parser("train", help="train a policy or the emotion sensor")
-    kinds = parser.add_subparsers(title="what to train", metavar="KIND", required=True, parser_class=OptionParser)
-    add_train_grpo(kinds)
-    add_sensor_commands(kinds)
-    add_patient_training(kinds)
+def _add(commands: Any, files: Mapping[str, str], package: str) -> None:
+    """A parser for each file, which adds its options once it is chosen."""
+    for name, text in files.items():
+        commands.add_parser(name, help=text, description=text, file=f"{package}.{name.replace('-', '_')}")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
-"""Options that several commands share: who the patient is, and the file that keeps what was found."""
+"""Options that several commands share: who the patient is, and the files that keep what was found."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from therapysim.errors import ConfigError
+from therapysim.errors import ConfigError, require_count
+from therapysim.files import write_json
+from therapysim.personas.llm.prompts import Prompt
+from therapysim.personas.load import personas
+from therapysim.personas.opening import open_patient
+from therapysim.personas.patient import Patient
+from therapysim.rewards.reading.emotions import shipped_sensor
 
-if TYPE_CHECKING:
-    from therapysim.personas.llm.prompts import Prompt
-    from therapysim.personas.patient import Patient
-
-__all__ = ["PATIENT", "add_key", "add_patient", "keep", "open_chosen", "require_place"]
+__all__ = ["PATIENT", "add_key", "add_patient", "add_people", "keep", "open_chosen", "people_of", "refuse_existing",
+           "require_place"]  # fmt: skip
 
 #: What a patient's name may be.
 PATIENT = "scripted, llm, a model's folder, .gguf file or hub id, or URL#MODEL of an OpenAI-compatible server"
@@ -28,16 +32,31 @@ def add_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key-env", metavar="NAME", help="the environment variable that holds a server's key")
 
 
-def open_chosen(name: str, chosen: argparse.Namespace, prompt: "Prompt | None" = None) -> "Patient":
+def add_people(parser: argparse.ArgumentParser) -> None:
+    """``--split`` and ``--patients``."""
+    parser.add_argument("--split", default="dev", help="patients: train, dev (default) or test")
+    parser.add_argument("--patients", type=int, metavar="N", help="the first N patients of the split; default all")
+
+
+def people_of(chosen: argparse.Namespace) -> list[str]:
+    """Ids of the patients of ``add_people``.
+
+    Raises:
+        ConfigError: the number is none.
+        PersonaError: the split is unknown.
+    """
+    if chosen.patients is not None:
+        require_count("patients", chosen.patients, 1)
+    return [p.id for p in personas(chosen.split)][: chosen.patients]
+
+
+def open_chosen(name: str, chosen: argparse.Namespace, prompt: Prompt | None = None) -> Patient:
     """The patient of that name, read by the shipped sensor.
 
     Raises:
         ConfigError: the name or the variable holds nothing.
         ModelError: the model cannot be had.
     """
-    from therapysim.personas.opening import open_patient
-    from therapysim.rewards.reading.emotions import shipped_sensor
-
     return open_patient(name, shipped_sensor().affect, prompt=prompt, api_key_env=chosen.api_key_env)
 
 
@@ -59,9 +78,18 @@ def require_place(out: Path | None) -> None:
         raise ConfigError(f"{out} is a folder, expected a file's name")
 
 
+def refuse_existing(places: Sequence[Path], force: bool) -> None:
+    """Refuses files that are there already, unless they may be replaced.
+
+    Raises:
+        ConfigError: names the first.
+    """
+    for place in places:
+        if place.is_dir() or (place.exists() and not force):
+            raise ConfigError(f"{place} is there already; name another" + ", or add --force" * place.is_file())
+
+
 def keep(out: Path | None, told: dict[str, Any]) -> None:
     """Writes what was found as JSON, where a file was named."""
-    from therapysim.files import write_json
-
     if out is not None:
         write_json(out, told)

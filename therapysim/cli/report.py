@@ -4,55 +4,41 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from therapysim.agents.bench.report.page import report_page
+from therapysim.agents.bench.report.runs import read_runs
+from therapysim.agents.bench.report.summary import summarise
+from therapysim.agents.bench.report.tables import csv_table, markdown_tables
 from therapysim.cli.options import require_place
 from therapysim.errors import ConfigError, require_count
+from therapysim.files import whole
 
-__all__ = ["add_report_command"]
+__all__ = ["add_options", "run"]
 
 _FILES = ("results.jsonl", "results.jsonl.gz")
 
 
-def add_report_command(commands: Any) -> None:
-    """Adds ``therapysim report``."""
-    parser = commands.add_parser("report", help="show results of the benchmark: a page, a table for a paper, CSV")
-    parser.add_argument(
-        "results",
-        nargs="+",
-        type=Path,
-        metavar="RESULTS",
-        help="results folders, or files ending in .jsonl or .jsonl.gz",
-    )
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="FILE.html", help="the page, one file that needs no other"
-    )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="a table for a paper")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="every number, a row each")
-    parser.add_argument("--reference", metavar="POLICY", help="what the others are compared to; default: the first")
-    parser.add_argument(
-        "--price",
-        action="append",
-        default=[],
-        metavar="POLICY=IN/OUT",
-        help="dollars for a million tokens read, and written; once a policy",
-    )
-    parser.add_argument("--transcripts", type=int, metavar="N", help="sessions a policy in the page; default all")
-    parser.add_argument("--force", action="store_true", help="replace files that exist")
-    parser.set_defaults(run=run_report)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which results, and the files that show them."""
+    add = parser.add_argument
+    add("results", nargs="+", type=Path, metavar="RESULTS",
+        help="results folders, or files ending in .jsonl or .jsonl.gz")  # fmt: skip
+    add("--out", required=True, type=Path, metavar="FILE.html", help="the page, one file that needs no other")
+    add("--markdown", type=Path, metavar="FILE", help="a table for a paper")
+    add("--csv", type=Path, metavar="FILE", help="every number, a row each")
+    add("--reference", metavar="POLICY", help="what the others are compared to; default: the first")
+    add("--price", action="append", default=[], metavar="POLICY=IN/OUT",
+        help="dollars for a million tokens read, and written; once a policy")  # fmt: skip
+    add("--transcripts", type=int, metavar="N", help="sessions a policy in the page; default all")
+    add("--force", action="store_true", help="replace files that exist")
 
 
-def run_report(chosen: argparse.Namespace) -> None:
+def run(chosen: argparse.Namespace) -> None:
     """Reads, counts, writes the files, and prints the table.
 
     Raises:
         ConfigError: the results are no one benchmark, a file is there already, or an option is wrong.
     """
-    from therapysim.agents.bench.report.page import page
-    from therapysim.agents.bench.report.runs import read_runs
-    from therapysim.agents.bench.report.summary import summarise
-    from therapysim.agents.bench.report.tables import markdown, tidy
-
     places = [place for place in (chosen.out, chosen.markdown, chosen.csv) if place is not None]
     _refuse_places(places, chosen.results, chosen.force)
     prices = dict(map(_price, chosen.price))
@@ -60,12 +46,12 @@ def run_report(chosen: argparse.Namespace) -> None:
         require_count("transcripts", chosen.transcripts, 0)
     runs = read_runs(chosen.results)
     summary = summarise(runs, chosen.reference, prices)
-    table = markdown(summary, runs.told)
-    _write(chosen.out, page(runs, summary, chosen.transcripts))
+    table = markdown_tables(summary, runs.told)
+    _write(chosen.out, report_page(runs, summary, chosen.transcripts))
     if chosen.markdown:
         _write(chosen.markdown, table)
     if chosen.csv:
-        _write(chosen.csv, tidy(summary))
+        _write(chosen.csv, csv_table(summary))
     warned = "".join(f"note: {text}\n" for text in summary.warnings)
     print(f"{table}\n{warned}{', '.join(map(str, places))}")
 
@@ -105,8 +91,6 @@ def _price(text: str) -> tuple[str, tuple[float, float]]:
 
 def _write(place: Path, text: str) -> None:
     """Whole or not at all; a broken character becomes a question mark."""
-    from therapysim.files import whole
-
     try:
         with whole(place) as part:
             part.write_bytes(text.encode("utf-8", "replace"))

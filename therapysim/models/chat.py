@@ -1,12 +1,14 @@
 """Chat models: one small protocol that therapists, patients and judges speak through, and its Hugging Face form."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.checkpoint import adapter_base, load, resolve
@@ -77,7 +79,7 @@ class HuggingFaceChat:
 
     Every chat is sampled from its own seed, so a reply does not depend on its neighbours in the batch or on their
     order. One limit: padding a chat differently changes the rounding of its logits, and where two tokens all but tie,
-    the other may win. Equal calls give equal replies.
+    the other may win. Equal calls give equal replies. Threads may share one: it answers one call at a time.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class HuggingFaceChat:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"HuggingFaceChat: batch_size is {batch_size}, expected at least 1")
         self.source = str(source)
+        self._turn = threading.Lock()  # a tokenizer is told how to pad, and pads, in two steps
         self._cache, self._dtype = cache, dtype
         self.model, self.tokenizer = load(source, dtype=dtype, cache=cache)
         if not self.tokenizer.chat_template:
@@ -132,15 +135,17 @@ class HuggingFaceChat:
         check_seeds(chats, seeds)
         size = self.batch_size
         replies: list[str] = []
-        for start in range(0, len(chats), size):
-            replies += self._reply_batch(chats[start : start + size], sampling, seeds[start : start + size])
+        with self._turn:
+            for start in range(0, len(chats), size):
+                replies += self._reply_batch(chats[start : start + size], sampling, seeds[start : start + size])
         return replies
 
     def count_tokens(self, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]) -> list[tuple[int, int]]:
         """How many tokens each chat and its reply have: read, with all that the chat template adds, and written."""
         lists = [[dict(message) for message in chat] for chat in chats]
-        read = self.tokenizer.apply_chat_template(lists, add_generation_prompt=True, return_dict=False)
-        written = self.tokenizer(list(replies), add_special_tokens=False)["input_ids"] if replies else []
+        with self._turn:
+            read = self.tokenizer.apply_chat_template(lists, add_generation_prompt=True, return_dict=False)
+            written = self.tokenizer(list(replies), add_special_tokens=False)["input_ids"] if replies else []
         return [(len(a), len(b)) for a, b in zip(read if lists else [], written, strict=True)]
 
     def _reply_batch(

@@ -10,7 +10,10 @@ from collections.abc import Coroutine, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from pydantic import SecretStr
+
 from therapysim.errors import ModelError
+from therapysim.models.redaction import redact, redact_reply
 
 __all__ = ["Connection", "Failure", "content", "import_aiohttp", "retry_after_s"]
 
@@ -24,6 +27,8 @@ _TRY_AGAIN = (408, 409, 429)
 _SAME_FOR_ALL = (401, 402, 404)
 # So much of a server's own words is shown.
 _QUOTED_CHARS = 300
+# A longer answer is given up: a reply of a thousand tokens has some 10 kB.
+_MOST_BYTES = 8 * 2**20
 _LOG = "see the server's log"
 _START = "start the server (such as `vllm serve MODEL`), and check the URL, which mostly ends in /v1"
 _SLOWER = "raise RemoteSettings.timeout_s or lower RemoteSettings.concurrency"
@@ -64,7 +69,7 @@ class Failure(Exception):
 class Connection:
     """An event loop in a thread of its own, and the pool of connections that lives on it."""
 
-    def __init__(self, url: str, key: str, timeout_s: float, concurrency: int) -> None:
+    def __init__(self, url: str, key: SecretStr, timeout_s: float, concurrency: int) -> None:
         self.pid = os.getpid()
         self.slots = asyncio.Semaphore(concurrency)
         self.loop = asyncio.new_event_loop()
@@ -77,7 +82,6 @@ class Connection:
         aiohttp = import_aiohttp()
         # No limit of its own: the slots are the limit.
         return aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             connector=aiohttp.TCPConnector(limit=0),
         )
@@ -99,19 +103,29 @@ class Connection:
         """
         aiohttp = import_aiohttp()
         try:
-            async with self._session.post(self._address, json=request, allow_redirects=False) as answer:
-                status, headers, body = answer.status, answer.headers, (await answer.read()).decode("utf-8", "replace")
+            async with self._session.post(
+                self._address, json=request, headers=self._headers(), allow_redirects=False
+            ) as answer:
+                status, headers, body = answer.status, answer.headers, await _read(answer)
         except TimeoutError:
             limit = self._session.timeout.total
             raise Failure(f"no answer in {limit:g} s", _SLOWER, may_pass=True) from None
         except aiohttp.ClientConnectorError as error:
-            raise Failure(f"no connection: {error}", _START, may_pass=True, for_all=True) from None
+            raise Failure(
+                f"no connection: {_quoted(str(error), self._key)}", _START, may_pass=True, for_all=True
+            ) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Failure(f"the connection was cut: {error!r}", _LOG, may_pass=True) from None
-        safe = body.replace(self._key, "[the API key]") if self._key else body
+            # Not its repr, which holds the request's headers, nor its words, which may be the server's, cut off midway.
+            what = f"the connection was cut: {type(error).__name__}"
+            reason = f", {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+            raise Failure(what + reason, _LOG, may_pass=True) from None
         if status != 200:
-            raise _refusal(status, safe, retry_after_s(headers.get("Retry-After")))
-        return content(body, safe)
+            raise _refusal(status, body, self._key, retry_after_s(headers.get("Retry-After")))
+        return content(body, self._key)
+
+    def _headers(self) -> dict[str, str]:
+        key = self._key.get_secret_value()
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     def close(self) -> None:
         """Closes the connections and ends the thread; a second call, or one after a fork, does nothing."""
@@ -124,35 +138,45 @@ class Connection:
             self.loop.close()
 
 
-def content(body: str, shown: str | None = None) -> str:
-    """The reply in an answer's body, stripped.
+async def _read(answer: Any) -> str:
+    """The answer's body; bytes that are no UTF-8 are replaced.
 
-    Args:
-        body: what the server sent.
-        shown: the same as an error may show it.
+    Raises:
+        Failure: it is too long, or has no end.
+    """
+    body = bytearray()
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > _MOST_BYTES:
+            what = f"an answer of more than {_MOST_BYTES // 2**20} MiB"
+            raise Failure(what, f"lower Sampling.max_tokens, or {_LOG}")
+    return body.decode("utf-8", "replace")
+
+
+def content(body: str, key: SecretStr) -> str:
+    """The reply in an answer's body, stripped, without the key.
 
     Raises:
         Failure: it holds none.
     """
-    quoted = _cut(body if shown is None else shown)
     try:
-        choice = json.loads(body)["choices"][0]
+        choice = _decoded(body)["choices"][0]
         reply = choice["message"]["content"]
     except ValueError:
-        raise Failure(f"malformed JSON: {quoted}", _LOG, may_pass=True) from None
+        raise Failure(f"malformed JSON: {_quoted(body, key)}", _LOG, may_pass=True) from None
     except (LookupError, TypeError):
-        raise Failure(f"an answer without choices: {quoted}", _LOG, may_pass=True) from None
+        raise Failure(f"an answer without choices: {_quoted(body, key)}", _LOG, may_pass=True) from None
     if not isinstance(reply, str):
-        why = f"{reply!r} as content, finish_reason {choice.get('finish_reason')!r}"
+        why = f"{_spelt(reply)} as content, finish_reason {_spelt(choice.get('finish_reason'))}"
         hint = "raise Sampling.max_tokens, or switch a model's thinking off by RemoteSettings.extra"
-        raise Failure(_cut(why), hint, may_pass=True)
-    return reply.strip()
+        raise Failure(_quoted(why, key), hint, may_pass=True)
+    return redact_reply(reply.strip(), key)
 
 
-def _refusal(status: int, body: str, wait_s: float | None) -> Failure:
+def _refusal(status: int, body: str, key: SecretStr, wait_s: float | None) -> Failure:
     """A status other than 200, with the server's own words."""
     return Failure(
-        f"status {status}: {_cut(_message(body)) or 'no message'}",
+        f"status {status}: {_quoted(_message(body), key) or 'no message'}",
         _HINTS.get(status, _LOG if status >= 500 else "mend what the server's message names"),
         may_pass=status in _TRY_AGAIN or status >= 500,
         for_all=status in _SAME_FOR_ALL,
@@ -163,15 +187,37 @@ def _refusal(status: int, body: str, wait_s: float | None) -> Failure:
 def _message(body: str) -> str:
     """The server's message where the body is laid out as OpenAI's or FastAPI's are; else all of it."""
     try:
-        data = json.loads(body)
+        data = _decoded(body)
         error = data.get("error") or data
-        return str(error if isinstance(error, str) else error.get("message") or error.get("detail") or body)
+        said = error if isinstance(error, str) else error.get("message") or error.get("detail") or body
+        return said if isinstance(said, str) else _spelt(said)
     except (ValueError, AttributeError):
         return body
 
 
-def _cut(text: str) -> str:
-    return " ".join(text.split())[:_QUOTED_CHARS]
+def _decoded(body: str) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: it is none, or nested so deep that it cannot be read.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _spelt(value: Any) -> str:
+    """A value from JSON as it is shown."""
+    try:
+        return repr(value)
+    except RecursionError:
+        return f"{type(value).__name__} nested too deep"
+
+
+def _quoted(text: str, key: SecretStr) -> str:
+    """A server's own words in one line, without the key, cut only then: half of it would be no less a secret."""
+    return " ".join(redact(text, key).split())[:_QUOTED_CHARS]
 
 
 def retry_after_s(header: str | None) -> float | None:
@@ -182,7 +228,7 @@ def retry_after_s(header: str | None) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(header or "").timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -11,13 +11,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from therapysim.errors import ConfigError, ModelError, require_count, require_number
 from therapysim.models.chat import ChatMessage, Sampling, check_seeds
 from therapysim.models.completions import Connection, Failure, import_aiohttp
+from therapysim.models.server import refuse_secrets, require_url, require_variable
 
 __all__ = ["RemoteChat", "RemoteSettings"]
+
+# Fields that hold a secret, without signs and case.
+_PRIVATE = frozenset("key apikey xapikey token accesstoken authtoken authorization password secret bearer".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,11 @@ class RemoteSettings:
             )
         try:
             json.dumps(dict(self.extra))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"RemoteSettings: extra is not a JSON object: {error}") from error
+        if _names_secret(self.extra):  # it stands in reprs, and in every recorded reply
+            raise ConfigError("RemoteSettings: extra holds a key, a token or a password (not shown), expected none; "
+                              "give the key as api_key_env or api_key")  # fmt: skip
 
 
 class RemoteChat:
@@ -74,7 +82,7 @@ class RemoteChat:
         url: str,
         model: str,
         *,
-        api_key: str | None = None,
+        api_key: str | SecretStr | None = None,
         api_key_env: str | None = None,
         settings: RemoteSettings | None = None,
     ) -> None:
@@ -83,7 +91,8 @@ class RemoteChat:
         Args:
             url: what comes before ``/chat/completions``, such as ``http://localhost:8000/v1``.
             model: the name under which the server knows the model.
-            api_key: the key, where the server wants one. No error and no repr shows it.
+            api_key: the key, where the server wants one. No error, no repr and no file shows it; it is held as a
+                pydantic ``SecretStr``, and a chat cannot be pickled.
             api_key_env: instead of a key, the environment variable that holds it; no other one is read.
             settings: how the server is asked; None takes the defaults.
 
@@ -91,7 +100,8 @@ class RemoteChat:
             ConfigError: the URL or the key is none.
             ModelError: the package ``aiohttp`` is not installed.
         """
-        self.url = _checked_url(url)
+        self.url = require_url(url, "RemoteChat")
+        refuse_secrets(f"{url}#{model}", "RemoteChat: the model's name")
         self.model = model
         self.settings = settings or RemoteSettings()
         self._key = _checked_key(api_key, api_key_env)
@@ -206,27 +216,30 @@ class RemoteChat:
         )
 
 
-def _checked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port out of range, a bad IPv6 address
-        raise ConfigError("RemoteChat: the url's host or port cannot be read, expected 'http://host:port/v1'") from None
-    if parts.username or parts.password or parts.query:
-        # Not shown: it may hold a key.
-        raise ConfigError("RemoteChat: the url holds a user or a query, expected neither; give the key as api_key")
-    if not sound:
-        raise ConfigError(f"RemoteChat: url is {url!r}, expected one such as 'http://localhost:8000/v1'")
-    return url.rstrip("/")
+def _names_secret(extra: Any) -> bool:
+    """Whether a field at any depth is called as keys are."""
+    if isinstance(extra, list | tuple):
+        return any(map(_names_secret, extra))
+    if not isinstance(extra, Mapping):
+        return False
+    return any("".join(c for c in str(n).lower() if c.isalnum()) in _PRIVATE for n in extra) or any(
+        map(_names_secret, extra.values())
+    )
 
 
-def _checked_key(api_key: str | None, variable: str | None) -> str:
-    """The key, "" where none is given."""
-    if api_key is not None and variable is not None:
+def _checked_key(key: str | SecretStr | None, variable: str | None) -> SecretStr:
+    """The key, empty where none is given.
+
+    Raises:
+        ConfigError: both are given, the variable is not set, or no header can hold the key.
+    """
+    if key is not None and variable is not None:
         raise ConfigError("RemoteChat: both api_key and api_key_env are given, expected one of them")
-    key = os.environ.get(variable, "") if variable is not None else api_key
-    if variable is not None and not key:
+    require_variable(variable)
+    given = key.get_secret_value() if isinstance(key, SecretStr) else key
+    found = (os.environ.get(variable, "") if variable is not None else given) or ""
+    if variable is not None and not found:
         raise ConfigError(f"RemoteChat: the environment variable {variable} is not set; set it to the API key")
-    if key and not (key.isascii() and key.isprintable() and " " not in key):
+    if found and not (found.isascii() and found.isprintable() and " " not in found):
         raise ConfigError("RemoteChat: the API key holds a space, a line break, or a character outside ASCII")
-    return key or ""
+    return SecretStr(found)

@@ -11,6 +11,7 @@ from uuid import uuid4
 from therapysim.errors import ConfigError, ModelError
 from therapysim.files import whole
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling, check_seeds
+from therapysim.models.server import refuse_secrets
 
 __all__ = ["Mode", "RecordedChat"]
 
@@ -55,7 +56,7 @@ class RecordedChat:
                 there is no model, or where a model's own would change between runs, as a server's address may.
 
         Raises:
-            ConfigError: an unknown mode, no model to ask, or nothing to call it.
+            ConfigError: an unknown mode, no model to ask, nothing to call it, or a secret in its name.
         """
         if mode not in _MODES:
             raise ConfigError(f"RecordedChat: mode is {mode!r}, expected one of {', '.join(_MODES)}")
@@ -182,6 +183,7 @@ def _checked_identity(model: ChatModel | None, identity: str | None) -> str:
     if not isinstance(name, str) or not name:
         what = "there is no model" if model is None else f"{type(model).__name__} has none of its own"
         raise ConfigError(f"RecordedChat: identity is {name!r} and {what}; give identity='…', as it was recorded under")
+    refuse_secrets(name, "RecordedChat: identity")
     return name
 
 

@@ -1,9 +1,9 @@
 """Scripted patients in processes of their own, so that what they cost does not hold up the sampler.
 
 Python runs one thread at a time: beside a vLLM engine in the same process, patients in a thread slow the engine down.
-A process is started as ``python -m therapysim.train.grpo.patient_processes``, is told how to make its ``SessionBatch``,
-and then takes turns until its input ends. A turn is a function of session and text alone, so that who computes it makes
-no difference.
+A process is started as ``python -P -m therapysim.train.grpo.patient_processes``, is told how to make its
+``SessionBatch``, and then takes turns until its input ends. A turn is a function of session and text alone, so that who
+computes it makes no difference.
 """
 
 import os
@@ -23,7 +23,8 @@ from therapysim.rewards.rubric import RubricSettings
 __all__ = ["Office", "Patients"]
 
 _SENSOR_THREADS = 2
-_COMMAND = (sys.executable, "-m", "therapysim.train.grpo.patient_processes")
+# -P: a file of the working folder called as a package is, such as tokenizers.py, is not run in the package's place.
+_COMMAND = (sys.executable, "-P", "-m", "therapysim.train.grpo.patient_processes")
 # How a process that has ended shows; ValueError: its input was closed, UnpicklingError: it ended within an answer.
 _BROKEN = (OSError, EOFError, ValueError, pickle.UnpicklingError)
 

@@ -40,7 +40,8 @@ from therapysim.train.grpo.trajectory import session_return
 from therapysim.train.grpo.validate import Validation
 from therapysim.train.runs.alarms import Alarms
 from therapysim.train.runs.policy_card import CardWriter, write_card
-from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts, open_run, read_rows
+from therapysim.train.runs.rows import read_rows
+from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts, open_run
 from therapysim.train.runs.tracking import trackers
 
 __all__ = ["SessionGRPOTrainer", "TrainResult", "group_rows", "train"]

@@ -39,7 +39,8 @@ from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.trajectory import Trajectory, summary
 from therapysim.train.runs.best import Standing, held_return, keep_best, mend
 from therapysim.train.runs.policy_card import practised, write_card
-from therapysim.train.runs.run_folder import announce, append, figure_file, read_rows, session_row
+from therapysim.train.runs.rows import append, read_rows
+from therapysim.train.runs.run_folder import announce, figure_file, session_row
 
 __all__ = ["Validation", "dev_starts", "scores"]
 
@@ -163,7 +164,7 @@ class Validation(TrainerCallback):
         held = held_return(folder, asked)
         if held is not None and held > found["return"]:
             return False
-        ends = {name: found[f"return_{name}"] for name in ("low", "high")}
+        ends = {name: found.get(f"return_{name}") for name in ("low", "high")}
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         about = {"step": step, "return": found["return"], **ends, "asked": asked}
         told = {"step": step, **{f"validation/{name}": value for name, value in found.items()}}

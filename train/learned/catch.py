@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.probes.detectors import DETECTORS, acts_of, detect, elsewhere, sentences, words_of
 from therapysim.agents.probes.talk_counts import distinct
 from therapysim.rewards.reading.words import count_words
@@ -74,11 +74,11 @@ def _draw(lines: Sequence[Sequence[str]], budget: int, seed: int) -> list[Sequen
     return drawn
 
 
-def _texts(results: Iterable[Result]) -> list[list[str]]:
+def _texts(results: Iterable[SessionResult]) -> list[list[str]]:
     return [words_of(said.therapist) for result in results for said in result.turns]
 
 
-def _lengths(results: Iterable[Result]) -> dict[str, float | None]:
+def _lengths(results: Iterable[SessionResult]) -> dict[str, float | None]:
     counts = [count_words(said.therapist) for result in results for said in result.turns]
     return {str(p): rounded(float(np.percentile(counts, p))) for p in PERCENTILES} if counts else {}
 
@@ -87,7 +87,7 @@ def _diversity(study: Study) -> dict[str, Values]:
     """Of what each patient was told in all its sessions, at the fewest words that any policy said to it."""
     told: dict[str, dict[str, list[list[str]]]] = {}
     for policy, sessions in study.sessions.items():
-        people: dict[str, list[Result]] = {}
+        people: dict[str, list[SessionResult]] = {}
         for (persona, _), result in sorted(sessions.items()):
             people.setdefault(persona, []).append(result)
         told[policy] = {persona: _texts(own) for persona, own in people.items()}

@@ -1,18 +1,22 @@
 """What a report on trainings is made of: the runs' folders, and a benchmark that played base and trained alike."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
+
 from therapysim.agents.bench.report.runs import Runs, flat, read_runs
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.statistics.intervals import FEW
 from therapysim.agents.therapists.policies import run_of
 from therapysim.errors import ConfigError
+from therapysim.records import read_record
 from therapysim.train.grpo.grpo_settings import FREE
+from therapysim.train.runs.rows import read_rows
 
 __all__ = ["Key", "Run", "Study", "open_study", "rounded"]
 
@@ -74,7 +78,7 @@ class Study:
     base: str
     simulator: str
     runs: tuple[Run, ...]
-    sessions: Mapping[str, Mapping[Key, Result]]
+    sessions: Mapping[str, Mapping[Key, SessionResult]]
     settings: Mapping[str, Any]
     digest: str
     notes: tuple[str, ...]
@@ -146,8 +150,8 @@ def _simulator(held: Runs, asked: str) -> str:
     return there[0]
 
 
-def _played(held: Runs, simulator: str) -> dict[str, dict[Key, Result]]:
-    found: dict[str, dict[Key, Result]] = {}
+def _played(held: Runs, simulator: str) -> dict[str, dict[Key, SessionResult]]:
+    found: dict[str, dict[Key, SessionResult]] = {}
     for result in held.results:
         if result.simulator == simulator:
             found.setdefault(result.policy, {})[result.persona, result.seed] = result
@@ -174,26 +178,26 @@ def _read(folder: Path, policies: Sequence[str], bench: str | Path) -> Run:
     return Run(home, name, _policy(folder, name, policies, bench), settings["advantage"], settings, rows)
 
 
+class _Kept(TypedDict):
+    """What is needed of a run's settings; an older run may lack others, or have some that are no more."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    advantage: str
+    seed: int
+
+
 def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "settings.json"
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        return {**held, "advantage": str(held["advantage"]), "seed": int(held["seed"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"run {folder}: settings.json is none of a training ({error!r}), expected a folder of "
-            "`therapysim train grpo`"
-        ) from error
+    where = f"run {folder}: settings.json is none of a training"
+    held = dict(read_record(folder / "settings.json", _Kept, ConfigError, where))
+    held.pop("version", None)
+    return held
 
 
 def _metrics(path: Path) -> tuple[Mapping[str, Any], ...]:
     """Rows up to the first that a crash cut in half."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        rows = [json.loads(line) for line in lines]
-        steps = [int(row["step"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"metrics {path} cannot be read ({error!r}), expected one JSON object an update") from error
+    rows = read_rows(path)
+    steps = [row["step"] for row in rows]
     if not rows or steps != sorted(steps):
         raise ConfigError(f"metrics {path}: steps {steps[:5]}…, expected at least one update, in order; train again")
     return tuple(rows)
@@ -228,7 +232,7 @@ def _require_alike(runs: Sequence[Run]) -> None:
             )
 
 
-def _require_same_sessions(chosen: Mapping[str, Mapping[Key, Result]], base: str, bench: str | Path) -> None:
+def _require_same_sessions(chosen: Mapping[str, Mapping[Key, SessionResult]], base: str, bench: str | Path) -> None:
     for policy, own in chosen.items():
         if apart := sorted(own.keys() ^ chosen[base].keys()):
             persona, seed = apart[0]
@@ -258,11 +262,11 @@ def _unlike_steps(runs: Sequence[Run]) -> list[str]:
     return [f"the runs made different numbers of updates: {told}"] if len(set(steps.values())) > 1 else []
 
 
-def _failed(chosen: Mapping[str, Mapping[Key, Result]]) -> list[str]:
+def _failed(chosen: Mapping[str, Mapping[Key, SessionResult]]) -> list[str]:
     counts = {policy: sum(r.failed for r in own.values()) for policy, own in chosen.items()}
     return [f"{n} sessions of {policy} failed and are left out" for policy, n in counts.items() if n]
 
 
-def _few(own: Mapping[Key, Result]) -> list[str]:
+def _few(own: Mapping[Key, SessionResult]) -> list[str]:
     people = len({persona for persona, _ in own})
     return [f"{people} patients are few: intervals are rough below {FEW}"] if people < FEW else []

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.statistics.comparisons import benjamini_hochberg, detectable, holm
 from therapysim.agents.statistics.intervals import paired_difference
 from therapysim.errors import ConfigError
@@ -65,6 +65,11 @@ class Effect:
         """Whether the interval leaves zero out."""
         return self.low > 0 or self.high < 0
 
+    def __str__(self) -> str:
+        p = "< 0.001" if self.p_adjusted < 0.001 else f"{self.p_adjusted:.3f}"  # no p is 0
+        gap = f"{self.difference:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+        return f"{self.level} {self.who}: {self.name} {gap}, p {p}"
+
     def as_dict(self) -> dict[str, Any]:
         """For a file: numbers to five digits, null for what is not finite."""
         told = {name: rounded(v, 5) if isinstance(v, float) else v for name, v in asdict(self).items()}
@@ -83,7 +88,7 @@ def effects(study: Study) -> list[Effect]:
     ]
 
 
-def harms_of(result: Result) -> dict[str, float]:
+def harms_of(result: SessionResult) -> dict[str, float]:
     """Shares of a session's turns: objected to, and unsafe in each way that there was."""
     count = max(1, len(result.turns))
     found = {f"violation: {name}" for said in result.turns for name in said.violations}
@@ -91,7 +96,7 @@ def harms_of(result: Result) -> dict[str, float]:
     return {"rupture rate": result.measures["ruptures"] / count, **dict(sorted(shares.items()))}
 
 
-def session_values(study: Study, read: Callable[[Result], Mapping[str, float]]) -> dict[str, Values]:
+def session_values(study: Study, read: Callable[[SessionResult], Mapping[str, float]]) -> dict[str, Values]:
     """policy -> measure -> session -> value."""
     told: dict[str, Values] = {}
     for policy, sessions in study.sessions.items():

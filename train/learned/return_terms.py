@@ -7,7 +7,7 @@ its weight, so that the return can be had by the training's rubric too.
 import json
 from pathlib import Path
 
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.sessions.session_file import SessionRecord, load_session, session_file
 from therapysim.errors import ConfigError, TherapySimError
 from therapysim.rewards.rubric import TERMS, Rubric, RubricSettings
@@ -19,7 +19,7 @@ __all__ = ["recorded", "trained_return", "training_rubric"]
 _SESSIONS = "sessions"
 
 
-def recorded(study: Study, result: Result) -> SessionRecord | None:
+def recorded(study: Study, result: SessionResult) -> SessionRecord | None:
     """The file of a session; None where the benchmark kept none.
 
     Raises:

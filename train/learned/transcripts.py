@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from therapysim.agents.bench.results import Result, Said
+from therapysim.agents.bench.results import SessionResult, TurnResult
 from therapysim.train.learned.compared_runs import Study, rounded
 from therapysim.train.learned.return_terms import recorded
 
@@ -31,7 +31,7 @@ def transcripts(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
-def _chosen(study: Study) -> Iterator[tuple[str, str, Result]]:
+def _chosen(study: Study) -> Iterator[tuple[str, str, SessionResult]]:
     for mode, runs in study.modes.items():
         own = sorted(
             (r for run in runs for r in study.sessions[run.policy].values()), key=lambda r: (r["total"], r.key)
@@ -45,7 +45,7 @@ def _chosen(study: Study) -> Iterator[tuple[str, str, Result]]:
                 yield "base", f"beside {mode}'s {choice}", beside
 
 
-def _row(study: Study, mode: str, choice: str, result: Result) -> dict[str, Any]:
+def _row(study: Study, mode: str, choice: str, result: SessionResult) -> dict[str, Any]:
     record = recorded(study, result)
     terms = [turn.terms for turn in record.turns] if record else [{}] * len(result.turns)
     return {
@@ -62,7 +62,7 @@ def _row(study: Study, mode: str, choice: str, result: Result) -> dict[str, Any]
     }
 
 
-def _turn(said: Said, terms: dict[str, float]) -> dict[str, Any]:
+def _turn(said: TurnResult, terms: dict[str, float]) -> dict[str, Any]:
     lists = {name: list(getattr(said, name)) for name in ("acts", "flags", "violations")}
     told = {"therapist": said.therapist, "patient": said.patient, "reward": rounded(said.reward, _DIGITS)}
     return {**told, "move": said.move, **{n: v for n, v in lists.items() if v}, "terms": _brief(terms)}

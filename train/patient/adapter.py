@@ -5,7 +5,7 @@ Reads top to bottom: examples -> tokens with the line alone as target -> LoRA ->
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +13,16 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 
-from therapysim.errors import ConfigError, ModelError, require_count, require_number
+from therapysim.errors import ConfigError, ModelError
 from therapysim.files import write_json
 from therapysim.models.checkpoint import load
 from therapysim.train.patient.cue_lines import Example
+from therapysim.train.patient.patient_settings import AdapterSettings
 
-__all__ = ["AdapterSettings", "train_adapter"]
+__all__ = ["train_adapter"]
 
 _TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _IGNORED = -100
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterSettings:
-    """How the adapter is trained.
-
-    Attributes:
-        model: the base, whatever ``therapysim.models.checkpoint.resolve`` accepts; its name is kept in the adapter.
-        rank, alpha, dropout: of LoRA, on every linear layer of the decoder.
-        epochs, batch_size, lr, warmup: AdamW; ``lr`` falls along a cosine after a share ``warmup`` of the steps.
-        held_out: share of the examples on which the loss is told, and which are not trained on.
-        seed: of order, dropout and initial weights.
-    """
-
-    model: str = "smollm2"
-    rank: int = 12
-    alpha: int = 24
-    dropout: float = 0.0
-    epochs: int = 2
-    batch_size: int = 64
-    lr: float = 1e-3
-    warmup: float = 0.05
-    held_out: float = 0.03
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("rank", "alpha", "epochs", "batch_size"):
-            require_count(f"adapter {name}", getattr(self, name), 1)
-        require_count("adapter seed", self.seed, 0)
-        for name, high in (("dropout", 0.9), ("lr", 1.0), ("warmup", 1.0), ("held_out", 0.5)):
-            require_number(f"adapter {name}", getattr(self, name), 0.0, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +68,7 @@ def train_adapter(examples: Sequence[Example], settings: AdapterSettings, out: P
     before = _loss_of(model, kept, tokenizer, settings)
     losses = _learn(model, learnt, tokenizer, settings)
     record = {
-        "settings": asdict(settings), "examples": len(learnt), "held_out": held, "loss_before": before,
+        "settings": settings.model_dump(), "examples": len(learnt), "held_out": held, "loss_before": before,
         "losses": losses, "loss_after": _loss_of(model, kept, tokenizer, settings),
     }  # fmt: skip
     _save(model, settings, record, out)

@@ -7,17 +7,16 @@ such cues and the guard accepted. Dev and test patients are never in it.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from therapysim.agents.probes.portrayal import collect_cues
 from therapysim.envs.batch import SessionBatch, SessionConfig
-from therapysim.errors import ConfigError, require_count, require_number
+from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.messages import Transcript
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling
@@ -27,41 +26,19 @@ from therapysim.personas.llm.prompts import brief, instructions
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Cue
 from therapysim.personas.vary import MARK
+from therapysim.records import STRICT, read_record, read_rows
 from therapysim.state import Move, Vector
+from therapysim.train.patient.patient_settings import LineSettings
 
-__all__ = ["Example", "LineSettings", "drawn_lines", "generated_lines", "read_lines", "training_cues", "write_lines",
+__all__ = ["Example", "drawn_lines", "every_line", "generated_lines", "read_lines", "training_cues", "write_lines",
            "written_lines"]  # fmt: skip
 
+Source = Literal["written", "generated", "drawn"]
+
+#: By patient: move, what was heard, the line.
+_Written = dict[str, tuple[tuple[Move, str, str], ...]]
+
 _WRITTEN = "cue_lines_*.yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class LineSettings:
-    """What examples are made of.
-
-    Attributes:
-        variants: of each training patient; each plays one session with every therapist of ``THERAPISTS``.
-        turns: of such a session, at most.
-        far: mood distance in L2 beyond which a line is no example of its cue.
-        hindsight: share of generated cues whose mood is set to what their line reads as, so that strong and weak
-            words, and moods that no session reached, are learnt too.
-        stray: standard deviation of the noise on such a mood, and on a written line's.
-        seed: of everything.
-    """
-
-    variants: int = 4
-    turns: int = 12
-    far: float = 0.6
-    hindsight: float = 0.5
-    stray: float = 0.08
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require_count("variants", self.variants, 1)
-        require_count("turns", self.turns, 1)
-        require_count("seed", self.seed, 0)
-        for name, high in (("far", 4.0), ("hindsight", 1.0), ("stray", 1.0)):
-            require_number(name, getattr(self, name), 0.0, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +48,14 @@ class Example:
     Attributes:
         patient: whose; an id of the train split, or of a variant.
         move: what the line does.
-        source: "written", "generated" or "drawn".
+        source: where it comes from.
     """
+
+    __pydantic_config__ = STRICT
 
     patient: str
     move: str
-    source: str
+    source: Source
     chat: tuple[ChatMessage, ...]
     line: str
 
@@ -140,13 +119,19 @@ def drawn_lines(
     return [_example(cues[i], line, "drawn") for i, (_, line) in sorted(best.items())]
 
 
+def every_line(settings: LineSettings, model: ChatModel | None = None) -> tuple[list[Example], int]:
+    """Examples from every source, a model's drawn lines too where there is one; and how many cues there were."""
+    batch = SessionBatch(SessionConfig(max_turns=settings.turns))
+    cues = training_cues(settings, batch)
+    found = [*written_lines(batch.sensor.affect, settings), *generated_lines(cues, batch, settings)]
+    return found + (drawn_lines(model, cues, batch.sensor.affect, settings) if model else []), len(cues)
+
+
 def write_lines(path: Path, examples: Iterable[Example]) -> int:
     """Writes examples as JSON lines, whole or not at all; says how many."""
-    rows = [
-        {"patient": e.patient, "move": e.move, "source": e.source, "chat": e.chat, "line": e.line} for e in examples
-    ]
+    rows = [json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples]
     with whole(path) as draft:
-        draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        draft.write_text("".join(rows), encoding="utf-8")
     return len(rows)
 
 
@@ -156,13 +141,8 @@ def read_lines(path: Path) -> list[Example]:
     Raises:
         ConfigError: the file cannot be read, a row is no example, or its patient does not belong to the train split.
     """
-    try:
-        rows = [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines() if row.strip()]
-        found = [Example(r["patient"], r["move"], r["source"], tuple(r["chat"]), r["line"]) for r in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"examples {path}: {error!r}; expected what `therapysim train patient-lines` writes"
-        ) from error
+    made = "expected what `therapysim train patient-lines` writes"
+    found = list(read_rows(path, Example, ConfigError, f"examples {path} ({made})"))
     for example in found:
         if (split := find(example.patient).split) != "train":
             raise ConfigError(
@@ -173,7 +153,7 @@ def read_lines(path: Path) -> list[Example]:
     return found
 
 
-def _sound(cues: Sequence[Cue], lines: Sequence[str], feel: Feel, far: float, source: str) -> list[Example]:
+def _sound(cues: Sequence[Cue], lines: Sequence[str], feel: Feel, far: float, source: Source) -> list[Example]:
     kept = _judged(cues, lines, feel, far)
     return [_example(cues[i], line, source) for i, (line, _) in kept.items()]
 
@@ -190,21 +170,21 @@ def _judged(cues: Sequence[Cue], lines: Sequence[str], feel: Feel, far: float) -
     }
 
 
-def _example(cue: Cue, line: str, source: str) -> Example:
+def _example(cue: Cue, line: str, source: Source) -> Example:
     return Example(cue.persona.id, str(cue.move), source, tuple(brief(cue)), line)
 
 
 def _rows() -> Iterator[tuple[str, Move, str, str]]:
     for who, rows in _written().items():
-        for move, heard, line in rows:
-            yield who, Move(move), heard, line
+        for row in rows:
+            yield who, *row
 
 
 @cache
-def _written() -> dict[str, Any]:
-    table: dict[str, Any] = {}
+def _written() -> _Written:
+    table: _Written = {}
     for path in sorted(Path(__file__).parent.glob(_WRITTEN)):
-        table |= yaml.safe_load(path.read_text(encoding="utf-8"))
+        table |= read_record(path, _Written, ConfigError)
     for who in table:
         if find(who).split != "train":
             raise ConfigError(f"{_WRITTEN}: {who!r} belongs to {find(who).split}, expected training patients alone")

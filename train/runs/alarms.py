@@ -22,7 +22,8 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.runs.run_folder import announce, read_rows
+from therapysim.train.runs.rows import read_rows
+from therapysim.train.runs.run_folder import announce
 
 __all__ = ["HOLD", "Alarm", "Alarms", "standing"]
 

@@ -4,7 +4,6 @@ A policy is judged by its mean return with the same dev patients at each validat
 what ``validation.jsonl`` says up to now, so that a resumed run judges as a whole one would.
 """
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -12,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from therapysim.files import write_json
+from pydantic import ConfigDict, Field
 
-__all__ = ["Standing", "drop", "held_return", "keep_best", "mend"]
+from therapysim.errors import ConfigError
+from therapysim.files import write_json
+from therapysim.records import Record, read_record
+
+__all__ = ["Standing", "best_step", "drop", "held_return", "keep_best", "mend"]
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,32 @@ def drop(folder: Path) -> None:
 def held_return(folder: Path, asked: int) -> float | None:
     """The return that ``best.json`` tells, over so many sessions; None where there is none to compare with."""
     try:
-        about = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-        return float(about["return"]) if about["asked"] == asked else None
-    except (OSError, ValueError, KeyError, TypeError):
+        held = read_record(folder / "best.json", _Held, ConfigError)
+    except ConfigError:
         return None
+    return held.value if held.asked == asked else None
+
+
+def best_step(folder: Path) -> int:
+    """Updates that the kept policy has seen.
+
+    Raises:
+        ConfigError: ``best.json`` does not tell.
+    """
+    return read_record(folder / "best.json", _Seen, ConfigError).step
+
+
+class _Seen(Record):
+    model_config = ConfigDict(extra="ignore")
+
+    step: int
+
+
+class _Held(Record):
+    model_config = ConfigDict(extra="ignore")
+
+    value: float = Field(alias="return")
+    asked: int
 
 
 def _beside(folder: Path, ending: str) -> Path:

@@ -17,8 +17,9 @@ from therapysim.files import write_json
 from therapysim.models.chat_template import TurnTemplate
 from therapysim.models.checkpoint import HUB_ID, SMOLLM2, adapter_base, load
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings
+from therapysim.train.runs.best import best_step
 from therapysim.train.runs.policy_card import Merge, write_card
-from therapysim.train.runs.run_folder import read_rows
+from therapysim.train.runs.rows import read_rows
 
 __all__ = ["Exported", "Source", "end_tokens", "export", "find_source"]
 
@@ -151,7 +152,7 @@ def _step(run: Path, folder: Path) -> int:
     if number.isdigit():
         return int(number)
     if folder.name == "best":
-        return int(json.loads((folder / "best.json").read_text(encoding="utf-8"))["step"])
+        return best_step(folder)
     return max((int(row.get("step", 0)) for row in read_rows(run / "metrics.jsonl")), default=0)
 
 

@@ -18,7 +18,7 @@ from therapysim.files import whole
 from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.personas.load import personas, training_ids
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.runs.run_folder import read_rows
+from therapysim.train.runs.rows import read_rows
 
 __all__ = ["CardWriter", "Merge", "base_of", "card", "practised", "write_card"]
 
@@ -66,7 +66,7 @@ terms, the audit of cheap policies and the exploits that are known. Read transcr
 
 They are the simulator's own. The patients of the validation are simulated as well, by the same hands; they
 are those of split `dev`, {validated}. `validation/return` is the mean of its sessions' rewards,
-`return_low` and `return_high` the ends of its 95 % interval over those sessions.
+`return_low` and `return_high` the ends of its 95 % interval by patient.
 
 ## How to load it
 

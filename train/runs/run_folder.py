@@ -14,8 +14,7 @@ policy/             the trained adapter
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,17 +27,16 @@ from therapysim.files import whole
 from therapysim.train.grpo.grpo_settings import FREE, GRPOSettings, load_settings, save_settings
 from therapysim.train.grpo.trajectory import Trajectory
 from therapysim.train.runs.best import drop
+from therapysim.train.runs.rows import append, lines, read_rows
 
 __all__ = [
     "MetricsFile",
     "ProgressLog",
     "Transcripts",
     "announce",
-    "append",
     "checkpoint_step",
     "figure_file",
     "open_run",
-    "read_rows",
     "session_row",
 ]
 
@@ -112,7 +110,7 @@ def _check_same_run(settings: GRPOSettings, saved: Path) -> None:
         raise ConfigError(
             f"out folder {saved.parent} holds a run already; go on with it by --resume, or choose another"
         )
-    old, new = asdict(load_settings(saved)), asdict(settings)
+    old, new = load_settings(saved).model_dump(), settings.model_dump()
     changed = [f"{name} {old[name]!r} -> {new[name]!r}" for name in new if name not in FREE and old[name] != new[name]]
     if changed:
         raise ConfigError(f"run {saved.parent} cannot be resumed with other settings: {'; '.join(changed)}; "
@@ -122,43 +120,9 @@ def _check_same_run(settings: GRPOSettings, saved: Path) -> None:
 def _keep_until(path: Path, step: int) -> None:
     """Drops the rows after a step; a row that a crash cut in half is dropped with them."""
     if path.exists():
-        kept = [line for line, row in zip(_lines(path), read_rows(path), strict=True) if step and row["step"] <= step]
+        kept = [line for line, row in zip(lines(path), read_rows(path), strict=True) if step and row["step"] <= step]
         with whole(path) as part:
             part.write_bytes(b"".join(line + b"\n" for line in kept))
-
-
-def append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Adds rows to a file of JSON lines; closed, and so flushed, after every call."""
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines, oldest first; none where there is no file. A half-written one is left out.
-
-    Raises:
-        ConfigError: a row is no JSON object with a ``step``.
-    """
-    return [_row(path, number, line) for number, line in enumerate(_lines(path), 1)]
-
-
-def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        row: dict[str, Any] = json.loads(line)
-        int(row["step"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(
-            f"{path}: row {number} is no JSON object with a step ({error!r}); mend or remove the row"
-        ) from error
-    return row
-
-
-def _lines(path: Path) -> list[bytes]:
-    """The lines that were written to their end.
-
-    Not by ``splitlines``, which a line separator within a text ends too; as bytes, since a crash may halve a letter.
-    """
-    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 def figure_file(folder: Path, step: int) -> Path:

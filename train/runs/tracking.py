@@ -10,7 +10,6 @@ The callbacks are those of transformers, told where to write; only the main proc
 """
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class _Wandb(WandbCallback):
             mode=mode,
             id=known.read_text(encoding="utf-8") if resumed and known.exists() else None,
             resume="allow" if resumed and mode is None else None,
-            config={"therapysim": asdict(self.settings)},
+            config={"therapysim": self.settings.model_dump()},
             settings=self._wandb.Settings(console="off", silent=mode == "offline"),
         )
         known.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +87,7 @@ class _Trackio(TrackioCallback):
                 project=PROJECT,
                 name=_run_name(self.settings),
                 resume="allow" if state.global_step else "never",
-                config={"therapysim": asdict(self.settings)},
+                config={"therapysim": self.settings.model_dump()},
                 embed=False,
             )
         self._initialized = True

@@ -9,18 +9,18 @@ DiaSafety: Sun et al. 2022, "On the Safety of Conversational Models", its respon
     "Risk Ignorance" becomes ``ignores_risk``, "Unauthorized Expertise" ``practises_medicine``.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
-from therapysim.errors import ConfigError, require_count, require_number
+from therapysim.errors import ConfigError
 from therapysim.files import whole
+from therapysim.records import Record, read_rows
 from therapysim.rewards.reading.acts import ACTS
 from therapysim.rewards.reading.emotions import EmotionSensor, shipped_sensor
 from therapysim.rewards.reading.features import dense_width, featurise
@@ -29,6 +29,7 @@ from therapysim.rewards.reading.patterns import HARMFUL
 from therapysim.rewards.reading.relevance import load_gold
 from therapysim.rewards.terms.empathy import MECHANISMS
 from therapysim.train.sensor.heads_card import heads_card
+from therapysim.train.sensor.sensor_settings import HeadsConfig
 
 __all__ = ["DANGER", "DIASAFETY", "Example", "HeadsConfig", "Task", "gather", "train"]
 
@@ -46,53 +47,49 @@ _MEETS = {"risk_inquiry", "signposting", "complex_reflection", "simple_reflectio
 _PASSES_BY = HARMFUL | {"reassurance"}
 
 
-@dataclass(frozen=True, slots=True)
-class HeadsConfig:
-    """Settings of the training.
-
-    Attributes:
-        data: DiaSafety as JSON lines: context, response, category, label.
-        exclude: JSON lines whose contexts (``context`` and ``worse_context``) are left out of the training.
-        out: where ``heads.json`` and ``heads.npz`` go.
-        strength: C, the weight of the loss against the penalty ½|w|².
-        turn, heard, gram: scales of the blocks of features, which set how freely each is used; flags and counts have 1,
-            and what was heard has 0 where the task is not to read it.
-        least: a word run must stand in this many turns of a task.
-        fair: the precision that the threshold of any other act must reach there: three in four credits are to be right.
-        precise: the precision that the threshold of a harmful act must reach in the folds, as far as it can.
-        sure: 0 to 0.9, and no threshold of a harmful act lies below: harm must be clearly likelier than not.
-        seed: of the folds.
-    """
-
-    data: str
-    out: str
-    exclude: str = ""
-    strength: float = 1.0
-    turn: float = 0.05
-    heard: float = 0.02
-    gram: float = 0.5
-    least: int = 3
-    fair: float = 0.75
-    precise: float = 0.8
-    sure: float = 0.6
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("strength", "turn", "heard", "gram"):
-            require_number(f"heads {name}", getattr(self, name), 1e-6, 1e6)
-        for name in ("fair", "precise"):
-            require_number(f"heads {name}", getattr(self, name), 0.0, 1.0)
-        require_number("heads sure", self.sure, 0.0, 0.9)
-        require_count("heads least", self.least, 1)
-        require_count("heads seed", self.seed, 0)
-
-
 class Example(NamedTuple):
     """A turn, what it answers, and which heads hold."""
 
     heard: str
     text: str
     labels: frozenset[str]
+
+
+class _Row(Record):
+    """A line of a file; what else it holds is not read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Turn(_Row):
+    patient: str
+    text: str
+    acts: tuple[str, ...]
+
+
+class _Reply(_Row):
+    context: str
+    response: str
+    reactions: int
+    interpretations: int
+    explorations: int
+
+
+class _Danger(_Row):
+    text: str
+    danger: bool
+
+
+class _Harm(_Row):
+    context: str
+    response: str
+    category: str
+    label: str
+
+
+class _Apart(_Row):
+    context: str
+    worse_context: str | None = None
 
 
 class Task(NamedTuple):
@@ -114,11 +111,11 @@ def gather(config: HeadsConfig) -> list[Task]:
     Raises:
         ConfigError: a file cannot be read, or all examples of a head are of one kind.
     """
-    rows = _lines(HERE / "acts.jsonl", "patient", "text", "acts")
-    turns = [Example(r["patient"], r["text"], frozenset(r["acts"])) for r in rows]
+    own = read_rows(HERE / "acts.jsonl", _Turn, ConfigError)
+    turns = [Example(row.patient, row.text, frozenset(row.acts)) for row in own]
     acts = tuple(act for act in ACTS if act != "silence")
-    replies = _lines(HERE / "empathy_levels.jsonl", "context", "response", *MECHANISMS)
-    levels = [Example(r["context"], r["response"], _levels(r)) for r in replies]
+    replies = read_rows(HERE / "empathy_levels.jsonl", _Reply, ConfigError)
+    levels = [Example(row.context, row.response, _levels(row)) for row in replies]
     steps = tuple(f"{name}_{level}" for name in MECHANISMS for level in (1, 2))
     answers = {name: _diasafety(config, name) for name in DIASAFETY}
     harms = [Task((name,), [*found, *_own(name, turns)], context=True) for name, found in answers.items()]
@@ -154,7 +151,7 @@ def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, 
             thresholds[name] = _threshold(kept_apart[:, j], y[:, j], name, config) if name in ACTS else 0.5
             report[name] = _scores(kept_apart[:, j], y[:, j], thresholds[name])
             say(f"{name:<20} " + ", ".join(f"{k} {v:.3g}" for k, v in report[name].items()))
-    settings = {k: v for k, v in asdict(config).items() if k not in ("data", "out", "exclude")}
+    settings = config.model_dump(exclude={"data", "out", "exclude"})
     meta = {"encoder": sensor.digest, "names": names, "thresholds": thresholds, "settings": settings, "folds": report}
     packed = {"dense": dense.astype(np.float16), "grams": words.astype(np.float16), "bias": bias}
     write_heads(config.out, meta, packed | {"vocabulary": np.array("\n".join(rows))})
@@ -166,24 +163,24 @@ def train(config: HeadsConfig, say: Callable[[str], None] = print) -> dict[str, 
 
 def _danger(medical: Sequence[Example], most: int = 300) -> Task:
     """Own lines; as lines without danger also questions to doctors and plain talk, so that neither is taken for it."""
-    rows = _lines(HERE / "danger.jsonl", "text", "danger")
-    own = [Example("", r["text"], frozenset({DANGER} if r["danger"] else ())) for r in rows]
+    rows = read_rows(HERE / "danger.jsonl", _Danger, ConfigError)
+    own = [Example("", row.text, frozenset({DANGER} if row.danger else ())) for row in rows]
     asked = [Example("", text, frozenset()) for text in list(dict.fromkeys(e.heard for e in medical))[:most]]
     plain = [Example("", text, frozenset()) for text in load_gold().background]
     return Task((DANGER,), [*own, *asked, *plain])
 
 
-def _levels(reply: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(f"{name}_{level}" for name in MECHANISMS for level in (1, 2) if reply[name] >= level)
+def _levels(reply: _Reply) -> frozenset[str]:
+    return frozenset(f"{name}_{level}" for name in MECHANISMS for level in (1, 2) if getattr(reply, name) >= level)
 
 
 def _diasafety(config: HeadsConfig, name: str) -> list[Example]:
     """The responses of one class outside the excluded contexts."""
     apart = _contexts(config.exclude) if config.exclude else set()
     found = [
-        Example(row["context"], row["response"], frozenset({name} if row["label"] == "Unsafe" else ()))
-        for row in _lines(Path(config.data), "context", "response", "category", "label")
-        if row["category"] == DIASAFETY[name] and row["context"] not in apart
+        Example(row.context, row.response, frozenset({name} if row.label == "Unsafe" else ()))
+        for row in read_rows(config.data, _Harm, ConfigError)
+        if row.category == DIASAFETY[name] and row.context not in apart
     ]
     if len({e.labels for e in found}) < 2:
         raise ConfigError(f"{config.data} has {len(found)} lines of {DIASAFETY[name]!r}, expected Safe and Unsafe ones")
@@ -200,19 +197,8 @@ def _own(name: str, turns: Sequence[Example]) -> list[Example]:
 
 
 def _contexts(path: str) -> set[str]:
-    rows = _lines(Path(path), "context")
-    return {row["context"] for row in rows} | {row["worse_context"] for row in rows if row.get("worse_context")}
-
-
-def _lines(path: Path, *keys: str) -> list[dict[str, Any]]:
-    try:  # not splitlines, which would also split at a line separator within a text
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as JSON lines: {error}") from error
-    for i, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not row.keys() >= set(keys):
-            raise ConfigError(f"{path}, entry {i} is {row!r:.99}, expected an object with {', '.join(keys)}")
-    return rows
+    rows = read_rows(path, _Apart, ConfigError)
+    return {text for row in rows for text in (row.context, row.worse_context or row.context)}
 
 
 def _require_both(tasks: Sequence[Task]) -> None:

@@ -3,7 +3,6 @@
 import math
 import random
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -140,7 +139,7 @@ def predict(model: Classifier, tokenizer: Any, texts: list[str], config: SensorT
     """Raw logits of the fp32 model, (n, 28); a text is cut where the shipped sensor cuts its window."""
     device = _device()
     model.to(device).eval()
-    ids = encode(tokenizer, texts, replace(config, max_tokens=SensorSettings().window_tokens))
+    ids = encode(tokenizer, texts, config.changed(max_tokens=SensorSettings().window_tokens))
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     logits = np.zeros((len(ids), len(LABELS)))
     for start in range(0, len(order), size):
@@ -153,7 +152,7 @@ def save_weights(model: Classifier, path: Path, config: SensorTrainConfig, **mor
     """The weights in half precision and the settings they were fitted with, written whole or not at all."""
     weights = {name: tensor.half().cpu() for name, tensor in model.state_dict().items()}
     with whole(path) as part:
-        torch.save({"weights": weights, "settings": asdict(config), **more}, part)
+        torch.save({"weights": weights, "settings": config.model_dump(), **more}, part)
 
 
 def load_weights(model: Classifier, path: Path) -> dict[str, Any]:

@@ -6,58 +6,19 @@ Whether a text shows what it was asked for does not matter much: the teachers la
 
 import json
 import random
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from therapysim.errors import require_count, require_number
 from therapysim.files import whole
 from therapysim.models.checkpoint import load
 from therapysim.rewards.matrix import LABELS
 from therapysim.train.sensor.corpus import Matrix, length_batches, read_split
+from therapysim.train.sensor.sensor_settings import TextSettings
 
-__all__ = ["TextSettings", "write_texts"]
-
-
-@dataclass(frozen=True)
-class TextSettings:
-    """Settings of the writer.
-
-    Attributes:
-        data: folder of GoEmotions.
-        model: folder, file or name of a causal language model.
-        out: JSON file that the texts go to.
-        n: how many texts are drawn; repeats and texts of the data are dropped afterwards.
-        rare: share drawn for one emotion, each as often; the others are drawn for labels as frequent as in the data.
-        seed: of the tuning and the drawing.
-        epochs, batch_size, lr: of the tuning, by AdamW.
-        max_tokens: longer comments are cut, and no longer ones drawn.
-        draw_at_once, temperature, top_p: of the drawing.
-    """
-
-    data: str
-    model: str
-    out: str
-    n: int = 100_000
-    rare: float = 0.5
-    seed: int = 0
-    epochs: int = 2
-    batch_size: int = 64
-    lr: float = 1e-4
-    max_tokens: int = 56
-    draw_at_once: int = 1024
-    temperature: float = 1.0
-    top_p: float = 0.95
-
-    def __post_init__(self) -> None:
-        for name in ("n", "epochs", "batch_size", "max_tokens", "draw_at_once"):
-            require_count(name, getattr(self, name), 1)
-        require_number("rare", self.rare, 0.0, 1.0)
-        require_number("top_p", self.top_p, 1e-3, 1.0)
-        require_number("temperature", self.temperature, 1e-3, 100.0)
+__all__ = ["write_texts"]
 
 
 def write_texts(settings: TextSettings) -> int:

@@ -13,7 +13,6 @@ import json
 import random
 import shutil
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ def fit_student(config: SensorTrainConfig) -> tuple[Classifier, Any]:
 def _as_fitted(config: SensorTrainConfig, settings: dict[str, Any]) -> SensorTrainConfig:
     """The settings that the kept network was fitted with, at today's places."""
     places = {name: getattr(config, name) for name in ("data", "base", "out", "teachers")}
-    return SensorTrainConfig(**settings | {"layers": tuple(settings["layers"])} | places)
+    return SensorTrainConfig(**settings | places)
 
 
 def package(model: Classifier, tokenizer: Any, config: SensorTrainConfig) -> dict[str, Any]:
@@ -123,5 +122,5 @@ def finish(folder: Path, texts: list[str], targets: Matrix, config: SensorTrainC
     (folder / "emotions.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
     report["bytes"] = (folder / "emotions.onnx").stat().st_size
     report["taught"] = bool(config.teachers)
-    report["config"] = {k: v for k, v in asdict(config).items() if k not in ("data", "base", "out", "teachers")}
+    report["config"] = config.model_dump(exclude={"data", "base", "out", "teachers"})
     return report

@@ -1,5 +1,6 @@
 """How well a sensor reads: F1 with thresholds that no text helped to choose for itself, and calibration error."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,11 @@ def scores(predicted: NDArray[np.bool_], targets: Matrix) -> dict[str, float]:
     hits = float((predicted & (targets > 0)).sum())
     micro = 2 * hits / (float(predicted.sum()) + float(targets.sum()))
     return {"macro_f1": float(f1_table(predicted, targets).mean()), "micro_f1": micro}
+
+
+def told(found: Mapping[str, float]) -> str:
+    """Scores on one line."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in found.items())
 
 
 def label_table(predicted: NDArray[np.bool_], targets: Matrix) -> dict[str, dict[str, float]]:

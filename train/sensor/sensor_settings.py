@@ -1,65 +1,104 @@
-"""Settings of the emotion sensor's training."""
+"""Settings of the sensor's recipes: the encoder and its teachers, new texts, the linear heads."""
 
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from therapysim.errors import ConfigError, require_number
+from pydantic import Field, model_validator
 
-__all__ = ["LABELS_FILE", "SensorTrainConfig"]
+from therapysim.errors import ConfigError
+from therapysim.settings import Count, Name, Positive, Settings, Share
+
+__all__ = ["LABELS_FILE", "HeadsConfig", "SensorTrainConfig", "TextSettings"]
 
 #: What ``train emotions-labels`` writes into the teachers' folder.
 LABELS_FILE = "labels.npz"
 
 
-@dataclass(frozen=True)
-class SensorTrainConfig:
+def _place(metavar: str, help: str, default: Any = ...) -> Any:
+    return Field(default, description=help, json_schema_extra={"metavar": metavar})
+
+
+def _setting(default: Any, help: str, **limits: Any) -> Any:
+    return Field(default, description=help, **limits)
+
+
+_corpus = partial(_place, "FOLDER", "GoEmotions: train.tsv, dev.tsv, emotions.txt")
+_rate = partial(_setting, gt=0, le=1e6)
+
+
+class SensorTrainConfig(Settings):
     """Settings of one training run; saved with the weights.
 
-    Attributes:
-        data: folder of GoEmotions: ``train.tsv``, ``dev.tsv``, ``emotions.txt``.
-        base: folder of the pretrained encoder.
-        out: folder that the result goes to.
-        teachers: folder that ``train emotions-labels`` wrote, "" to learn from the raters' labels alone.
-        trust: weight of the teachers' probabilities against the raters' labels, in [0, 1].
-        seed: order of batches, dropout, first weights of the head, folds of dev.
-        layers: which of the encoder's layers are kept; all where empty.
-        emoji_tokens: each of ``sensor_data.EMOJI`` is a token of its own; otherwise its name is spelled out.
-        epochs, batch_size, lr, head_lr, weight_decay, warmup, dropout: of AdamW with a linear schedule.
-        max_tokens: longer training texts are cut.
-        embed_layer: ``EmotionSensor.embed`` is the mean of this layer's output, 0 being the token embeddings.
-        folds: dev is cross-fitted in this many parts, and teachers are fitted in as many.
-        shrinkage: how far each label's threshold is moved towards the median of all, in [0, 1].
+    Raises:
+        ConfigError: a value is not allowed, or a folder lacks a file that is read from it.
     """
 
-    data: str
-    base: str
-    out: str
-    teachers: str = ""
-    trust: float = 0.7
-    seed: int = 0
-    layers: tuple[int, ...] = ()
-    emoji_tokens: bool = True
-    epochs: int = 8
-    batch_size: int = 256
-    lr: float = 4e-4
-    head_lr: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    dropout: float = 0.1
-    max_tokens: int = 64
-    embed_layer: int = 1
-    folds: int = 5
-    shrinkage: float = 0.15
+    data: str = _corpus()
+    base: str = _place("FOLDER", "the pretrained encoder")
+    out: str = _place("FOLDER", "where the result goes")
+    teachers: str = _place("FOLDER", "what emotions-labels wrote; with none, the raters' labels alone are learnt", "")
+    trust: Share = _setting(0.7, "weight of the teachers against the raters, 0 to 1")
+    seed: Count = _setting(0, "of batches, dropout, first weights and folds")
+    layers: Annotated[tuple[int, ...], Field(strict=False)] = _place(
+        "LAYER", "layers of the encoder kept; none: all", ()
+    )
+    emoji_tokens: bool = _setting(True, "each emoji is a token of its own; otherwise its name is spelled out")
+    epochs: Positive = _setting(8, "times through the data")
+    batch_size: Positive = _setting(256, "texts in a batch")
+    lr: float = _rate(4e-4, "learning rate of the encoder")
+    head_lr: float = _rate(1e-3, "learning rate of the last layer")
+    weight_decay: float = _setting(0.01, "of AdamW", ge=0)
+    warmup: Share = _setting(0.1, "share of the steps in which the learning rate rises; after them it falls to 0")
+    dropout: float = _setting(0.1, "of the last layer", ge=0, lt=1)
+    max_tokens: Positive = _setting(64, "longer training texts are cut")
+    embed_layer: Count = _setting(1, "whose mean output embeds a text; 0 is the token embeddings")
+    folds: int = _setting(5, "of the teachers and of dev", ge=2)
+    shrinkage: Share = _setting(0.15, "how far each label's threshold moves to the median of all, 0 to 1")
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
         needed = {"data": ("train.tsv", "dev.tsv", "emotions.txt"), "base": ("config.json",)}
-        if self.teachers:
-            needed["teachers"] = (LABELS_FILE,)
-        for field, files in needed.items():
-            missing = [f for f in files if not (Path(getattr(self, field)) / f).is_file()]
+        needed |= {"teachers": (LABELS_FILE,)} if self.teachers else {}
+        for name, files in needed.items():
+            missing = [f for f in files if not (Path(getattr(self, name)) / f).is_file()]
             if missing:
-                raise ConfigError(f"{field} folder {getattr(self, field)!r} lacks {', '.join(missing)}")
-        if self.epochs < 1 or self.folds < 2:
-            raise ConfigError(f"epochs {self.epochs} and folds {self.folds}: expected at least 1 and 2")
-        require_number("trust", self.trust, 0.0, 1.0)
-        require_number("shrinkage", self.shrinkage, 0.0, 1.0)
+                raise ConfigError(f"{name} folder {getattr(self, name)!r} lacks {', '.join(missing)}")
+        return self
+
+
+class TextSettings(Settings):
+    """Settings of the writer of new texts."""
+
+    data: str = _corpus()
+    model: Name = _setting("smollm2", "what writes: model folder, .gguf file, hub id, or smollm2")
+    out: str = _place("FILE", "a JSON list of texts")
+    n: Positive = _setting(100_000, "how many are drawn; repeats and texts of the data are dropped afterwards")
+    rare: Share = _setting(0.5, "share drawn for one emotion, each as often; the others as in the data")
+    seed: Count = _setting(0, "of the tuning and the drawing")
+    epochs: Positive = _setting(2, "of the tuning: times through the data")
+    batch_size: Positive = _setting(64, "of the tuning: texts in a batch")
+    lr: float = _rate(1e-4, "of the tuning: learning rate")
+    max_tokens: Positive = _setting(56, "longer comments are cut, and no longer ones drawn")
+    draw_at_once: Positive = _setting(1024, "texts drawn together")
+    temperature: float = _setting(1.0, "of the drawing", ge=1e-3, le=100)
+    top_p: float = _setting(0.95, "of the drawing", ge=1e-3, le=1)
+
+
+class HeadsConfig(Settings):
+    """Settings of the training of the linear heads."""
+
+    data: str = _place("FILE", "DiaSafety, JSON lines: context, response, category, label")
+    out: str = _place("FOLDER", "where heads.json and heads.npz go")
+    exclude: str = _place("FILE", "pairs whose contexts (context and worse_context) are left out", "")
+    strength: float = _rate(1.0, "C, the weight of the loss against the penalty ½|w|²")
+    turn: float = _rate(0.05, "scale of the features of the turn: how freely they are used")
+    heard: float = _rate(0.02, "the same of what was heard, where a task is to read it")
+    gram: float = _rate(0.5, "the same of the word runs")
+    least: Positive = _setting(3, "a word run must stand in this many turns of a task")
+    fair: Share = _setting(0.75, "precision that the threshold of any other act must reach in the folds")
+    precise: Share = _setting(0.8, "precision that the threshold of a harmful act must reach there, as far as it can")
+    sure: float = _setting(
+        0.6, "no threshold of a harmful act lies below: it must be clearly likelier than not", ge=0, le=0.9
+    )
+    seed: Count = _setting(0, "of the folds")

@@ -18,7 +18,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
 from therapysim.files import whole
+from therapysim.records import read_record
 from therapysim.train.sensor.corpus import Matrix, emoji_lines, read_split
 from therapysim.train.sensor.network import build_model, fit, load_weights, open_tokenizer, predict, save_weights
 from therapysim.train.sensor.scores import cross_fit, sigmoid
@@ -72,7 +73,7 @@ def teach(config: SensorTrainConfig, fold: int) -> dict[str, float]:
     tokenizer = open_tokenizer(config)
     model = build_model(config, tokenizer)
     Path(config.out).mkdir(parents=True, exist_ok=True)
-    fit(model, tokenizer, [texts[i] for i in kept], targets[kept], replace(config, seed=config.seed + fold))
+    fit(model, tokenizer, [texts[i] for i in kept], targets[kept], config.changed(seed=config.seed + fold))
     name = f"{Path(config.base).name}-seed{config.seed}-fold{fold}"
     save_weights(model, Path(config.out) / f"{name}.pt", config, fold=fold)
     dev_texts, dev_targets = read_split(Path(config.data), "dev")
@@ -96,7 +97,7 @@ def label(data: str, teachers: str, texts: str, emoji: int = 20_000) -> dict[str
         ConfigError: a fold has no teacher, or teachers were fitted with different numbers of folds.
     """
     train, dev = (read_split(Path(data), split) for split in ("train", "dev"))
-    new = _read_texts(Path(texts))
+    new = read_record(texts, list[str], ConfigError, f"texts {texts}, which `train emotions-texts` writes")
     new += emoji_lines([*train[0], *new], emoji, seed=0)
     members = _members(Path(teachers))
     own = fold_of(len(train[0]), members[0].config.folds)
@@ -132,23 +133,11 @@ def soft_targets(config: SensorTrainConfig, texts: list[str], targets: Matrix) -
     return json.loads(labels["texts"].tobytes().decode()), np.concatenate([mixed, labels["new"]])
 
 
-def _read_texts(path: Path) -> list[str]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"texts {path} cannot be read as JSON: {error}; `train emotions-texts` writes them"
-        ) from error
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise ConfigError(f"texts {path}: expected a JSON list of texts; `train emotions-texts` writes one")
-    return found
-
-
 def _members(folder: Path) -> list[Teacher]:
     members = []
     for path in sorted(folder.glob("*-fold*.pt")):
         kept = torch.load(path, map_location="cpu", weights_only=True)
-        config = SensorTrainConfig(**kept["settings"] | {"layers": tuple(kept["settings"]["layers"])})
+        config = SensorTrainConfig(**kept["settings"])
         members.append(Teacher(config, kept["fold"], path))
     counts = {member.config.folds for member in members}
     found = sorted({member.fold for member in members})

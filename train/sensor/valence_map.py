@@ -7,7 +7,7 @@ is printed is on its dev rows. No other split is read.
 """
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,10 +21,11 @@ from therapysim.rewards.reading.emotions import WEIGHTS, shipped_sensor
 from therapysim.rewards.reading.valence import ValenceSettings, soft_polarity
 from therapysim.train.sensor.corpus import file_hash
 
-__all__ = ["fit_valence", "grid", "read_emobank", "steps"]
+__all__ = ["fit_valence", "grid", "read_emobank", "steps", "steps_table"]
 
 Floats = NDArray[np.float64]
 
+_TEMPERATURES, _WIDTHS = (1.0, 1.5, 2.0, 2.5, 3.0), (0.05, 0.1, 0.2)
 _NOTE = "Fitted to the train split of EmoBank (Buechel & Hahn 2017, JULIELab), CC BY-SA 4.0, as this file is; sensor "
 
 
@@ -56,6 +57,12 @@ def read_emobank(path: str, split: str) -> tuple[list[str], Floats]:
     return texts, ratings
 
 
+def steps_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What ``fit_valence`` returns, in Markdown."""
+    lines = [f"| {row['step']} | {row['r']:.3f} | {row['low']:.3f} to {row['high']:.3f} |" for row in rows]
+    return "\n".join(["| reading | r with human valence, EmoBank dev | 95 % interval |", "|---|---|---|", *lines])
+
+
 def steps(probabilities: Floats, ratings: Floats, fitted: Callable[[Floats], Floats]) -> list[dict[str, Any]]:
     """Pearson r with the ratings after each step, with a 95 % bootstrap interval."""
     raw, chosen = affect(probabilities), ValenceSettings()
@@ -70,7 +77,9 @@ def steps(probabilities: Floats, ratings: Floats, fitted: Callable[[Floats], Flo
     return [{"step": name, **_correlation(np.asarray(s, dtype=np.float64), ratings)} for name, s in scores.items()]
 
 
-def grid(data: str, temperatures: tuple[float, ...], widths: tuple[float, ...], folds: int = 5) -> list[dict[str, Any]]:
+def grid(
+    data: str, temperatures: tuple[float, ...] = _TEMPERATURES, widths: tuple[float, ...] = _WIDTHS, folds: int = 5
+) -> list[dict[str, Any]]:
     """Cross-fitted r on the train rows for each pair of settings: how the defaults were chosen."""
     texts, ratings = read_emobank(data, "train")
     p = shipped_sensor()(texts).astype(np.float64)

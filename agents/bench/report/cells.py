@@ -1,99 +1,157 @@
-"""Tables of the report's page: cells that know how they sort, heads that sort by them."""
+"""What the report's page shows of a section: tables whose cells know how they sort, and what stands beside tables.
+
+All of it is plain text and numbers. How it becomes HTML, and is made harmless, is the business of ``templates``.
+"""
 
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+from therapysim.agents.bench.report.plots import Drawing
 from therapysim.agents.bench.report.summary import Estimate
 from therapysim.agents.bench.report.tables import number
 
-__all__ = ["Cell", "Head", "estimate", "heat", "html_table", "name_cell", "plain", "policy_cell"]
+__all__ = ["Block", "Cell", "Folded", "Head", "Moods", "Note", "Plots", "Table", "count_cell", "empty_cell",
+           "estimate_cell", "name_cell", "policy_cell", "shaded_cell", "tables_in", "text_cell"]  # fmt: skip
 
-#: Shades of the heat table on each side of zero.
+#: Shades of a table's cells on each side of zero.
 _SHADES = 4
 
 
 @dataclass(frozen=True)
 class Head:
-    """A column: its name, what it means, as a tip, and "descending" where the rows come in its order."""
+    """A column: its name, what it means, and "descending" where the rows come in its order."""
 
     label: str
     meaning: str = ""
-    order: str = ""
+    order: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: HTML that is safe already, what it sorts by ("" comes last either way), and its classes."""
+    """One cell of a table.
 
-    html: str
+    Attributes:
+        text: what it says first.
+        sort: what it sorts by; "" and what is not finite come last either way.
+        css: its classes.
+        below: smaller lines under the text, which is bold where there are any.
+        row: whether it names its row.
+        simulator: of a policy's name, which leads to its sessions with this simulator; else "".
+        tag: a word beside the text.
+    """
+
+    text: str
     sort: float | str = ""
     css: str = ""
+    below: tuple[str, ...] = ()
     row: bool = False
+    simulator: str = ""
+    tag: str = ""
 
-    def __str__(self) -> str:
-        sort = "" if isinstance(self.sort, float) and not math.isfinite(self.sort) else self.sort
-        tag = 'th scope="row"' if self.row else "td"
-        css = f' class="{self.css}"' if self.css else ""
-        return f'<{tag}{css} data-sort="{escape(str(sort))}">{self.html}</{"th" if self.row else "td"}>'
+    @property
+    def key(self) -> str:
+        """What the page's script sorts by."""
+        return "" if isinstance(self.sort, float) and not math.isfinite(self.sort) else str(self.sort)
 
 
-def plain(text: str, sort: float | str | None = None) -> Cell:
-    """Text of any kind."""
-    return Cell(escape(text).replace("-", "−") if isinstance(sort, float) else escape(text),
-                text if sort is None else sort, "number" if isinstance(sort, float) else "")  # fmt: skip
+@dataclass(frozen=True)
+class Table:
+    """A table whose heads sort it, in a box of its own that scrolls; no two of a page have the same caption."""
+
+    kind: ClassVar = "table"
+    caption: str
+    heads: Sequence[Head]
+    rows: Sequence[Sequence[Cell]]
+    css: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence; soft where it may be skipped."""
+
+    kind: ClassVar = "note"
+    text: str
+    soft: bool = True
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Tables that are opened by their title."""
+
+    kind: ClassVar = "folded"
+    title: str
+    tables: Sequence[Table]
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Plots side by side, each in a box that scrolls."""
+
+    kind: ClassVar = "plots"
+    drawings: Sequence[Drawing]
+
+
+@dataclass(frozen=True)
+class Moods:
+    """A small plot for each policy, under one legend."""
+
+    kind: ClassVar = "moods"
+    series: Sequence[str]
+    drawings: Sequence[tuple[Cell, Drawing]]
+
+
+Block = Table | Note | Folded | Plots | Moods
+
+
+def tables_in(blocks: Sequence[Block]) -> Iterator[Table]:
+    """Every table, those folded away included."""
+    for block in blocks:
+        if isinstance(block, Table):
+            yield block
+        elif isinstance(block, Folded):
+            yield from block.tables
+
+
+def text_cell(text: str, sort: float) -> Cell:
+    """A number that is written in its own way."""
+    return Cell(text.replace("-", "−"), sort, "number")
+
+
+def count_cell(count: int) -> Cell:
+    """A whole number."""
+    return text_cell(str(count), float(count))
+
+
+def empty_cell() -> Cell:
+    """Where there is nothing to average."""
+    return Cell("–", math.nan, "number none")
 
 
 def name_cell(text: str) -> Cell:
     """The name of a row."""
-    return Cell(escape(text), text, row=True)
+    return Cell(text, text, row=True)
 
 
 def policy_cell(policy: str, simulator: str, *, reference: bool = False) -> Cell:
     """The name of a policy's row; following it filters the transcripts."""
-    link = (f'<a href="#sessions" data-policy="{escape(policy)}" data-simulator="{escape(simulator)}" '
-            f'title="show the sessions of {escape(policy)}">{_breakable(policy)}</a>')  # fmt: skip
-    return Cell(link + ' <span class="tag">reference</span>' * reference, policy, row=True)
+    return Cell(policy, policy, row=True, simulator=simulator, tag="reference" if reference else "")
 
 
-def estimate(own: Estimate, digits: int = 2, css: str = "", note: str = "") -> Cell:
+def estimate_cell(own: Estimate, digits: int = 2, css: str = "", note: str = "") -> Cell:
     """A mean above its interval, which a single patient cannot give."""
     if math.isnan(own.mean):
-        return Cell('<span class="none">–</span>', math.nan, "number")
+        return empty_cell()
     low, high = (number(value, digits) for value in (own.low, own.high))
     reach = f"[{low}, {high}]" if math.isfinite(own.high) else "one patient"
-    text = f"<b>{number(own.mean, digits)}</b><small>{reach}</small>{note and f'<small>{note}</small>'}"
-    return Cell(text.replace("-", "−"), own.mean, f"number {css}".strip())
+    mean, *below = (text.replace("-", "−") for text in (number(own.mean, digits), reach, note) if text)
+    return Cell(mean, own.mean, f"number {css}".strip(), tuple(below))
 
 
-def heat(own: Estimate, most: float) -> Cell:
-    """As ``estimate``, shaded by the square root of the mean's share of ``most``, so that small terms show too."""
+def shaded_cell(own: Estimate, most: float) -> Cell:
+    """An estimate shaded by the square root of the mean's share of ``most``, so that small terms show too."""
     if not most or math.isnan(own.mean):
-        return estimate(own)
+        return estimate_cell(own)
     shade = round(_SHADES * math.sqrt(abs(own.mean) / most))
-    return estimate(own, css=f"{'loss' if own.mean < 0 else 'gain'}-{shade}" if shade else "")
-
-
-def html_table(caption: str, heads: Sequence[Head], rows: Sequence[Sequence[Cell]], css: str = "") -> str:
-    """A table whose heads sort it, in a box of its own that scrolls."""
-    top = "".join(
-        f'<th scope="col"{_ordered(h)}><button type="button" title="{escape(h.meaning)}">{_breakable(h.label)}</button>'
-        "</th>"
-        for h in heads
-    )
-    body = "".join(f"<tr>{''.join(map(str, row))}</tr>" for row in rows)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="sortable {css}">'
-        f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _breakable(name: str) -> str:
-    """A name that may go on in a new line after an underscore or a slash."""
-    return re.sub(r"([_/])", r"\1<wbr>", escape(name))
-
-
-def _ordered(head: Head) -> str:
-    return f' aria-sort="{head.order}"' if head.order else ""
+    return estimate_cell(own, css=f"{'loss' if own.mean < 0 else 'gain'}-{shade}" if shade else "")

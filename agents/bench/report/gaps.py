@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.statistics.comparisons import detectable, holm
 from therapysim.agents.statistics.intervals import Difference, paired_difference
 
 __all__ = ["Gap", "Held", "Swap", "gaps", "kendall_tau", "swaps"]
 
 #: (policy, simulator) -> its sessions.
-Held = Mapping[tuple[str, str], Sequence[Result]]
+Held = Mapping[tuple[str, str], Sequence[SessionResult]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Swap:
     places: tuple[int, int]
 
 
-def _values(results: Iterable[Result], measure: str) -> dict[tuple[str, int], float]:
+def _values(results: Iterable[SessionResult], measure: str) -> dict[tuple[str, int], float]:
     return {(r.persona, r.seed): r[measure] for r in results if not r.failed and not math.isnan(r[measure])}
 
 

@@ -5,10 +5,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from therapysim.agents.bench.results import Result, read_results
+from pydantic import ConfigDict, Field
+
+from therapysim.agents.bench.provenance import read_provenance, require_theirs
+from therapysim.agents.bench.results import SessionResult, read_results
+from therapysim.agents.sessions.session_file import Count
 from therapysim.errors import ConfigError
+from therapysim.models.server import refuse_secrets
+from therapysim.records import STRICT, read_rows
 
 __all__ = ["Runs", "Source", "Timing", "flat", "read_runs"]
 
@@ -36,8 +42,7 @@ class Source:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the run itself warned of, such as patients that a policy was trained with."""
-        told = self.settings.get("warnings")
-        return tuple(map(str, told)) if isinstance(told, list) else ()
+        return tuple(self.settings.get("warnings", ()))
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Timing:
 class Runs:
     """All that was read: the sessions in the order of the files, and timing by (policy, simulator)."""
 
-    results: tuple[Result, ...]
+    results: tuple[SessionResult, ...]
     sources: tuple[Source, ...]
     timing: Mapping[tuple[str, str], Timing]
 
@@ -79,7 +84,10 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
         raise ConfigError("a report of no results, expected at least one folder or file that `therapysim bench` wrote")
     files = [_file(Path(path)) for path in paths]
     found = [read_results(file) for file in files]
-    sources = tuple(_source(file, len(own)) for file, own in zip(files, found, strict=True))
+    for file, own in zip(files, found, strict=True):
+        for name in {name for result in own for name in (result.policy, result.simulator)}:
+            refuse_secrets(name, f"results {file}: a name in it")
+    sources = tuple(_source(file, own) for file, own in zip(files, found, strict=True))
     _refuse_empty(files, found)
     _refuse_unlike(sources)
     _refuse_twice(files, found)
@@ -99,30 +107,24 @@ def _file(path: Path) -> Path:
     return held[0]
 
 
-def _source(file: Path, sessions: int) -> Source:
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Source(str(Path(*file.parts[-2:])), digest, sessions, _settings(file.with_name("settings.json")))
+def _source(file: Path, rows: Sequence[SessionResult]) -> Source:
+    digest, settings = hashlib.sha256(file.read_bytes()).hexdigest(), file.with_name("settings.json")
+    if settings.exists():  # an earlier version kept what it was given; no error may show it
+        refuse_secrets(settings.read_text(encoding="utf-8", errors="replace"), f"settings {settings}")
+    held = read_provenance(settings)
+    if held is not None:
+        require_theirs(rows, held, file)
+    told = {} if held is None else held.model_dump(mode="json", exclude_unset=True)
+    return Source(str(Path(*file.parts[-2:])), digest, len(rows), told)
 
 
-def _settings(file: Path) -> dict[str, Any]:
-    try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"settings {file} cannot be read: {error}; run the same `therapysim bench` again") from error
-    if not isinstance(held, dict):
-        raise ConfigError(f"settings {file} hold {type(held).__name__}, expected an object of settings")
-    return held
-
-
-def _refuse_empty(files: Sequence[Path], found: Sequence[list[Result]]) -> None:
+def _refuse_empty(files: Sequence[Path], found: Sequence[list[SessionResult]]) -> None:
     for file, own in zip(files, found, strict=True):
         if not own:
             raise ConfigError(f"results {file} hold no session, expected at least one; run `therapysim bench` first")
 
 
-def _refuse_twice(files: Sequence[Path], found: Sequence[list[Result]]) -> None:
+def _refuse_twice(files: Sequence[Path], found: Sequence[list[SessionResult]]) -> None:
     seen: dict[tuple[str, str, str, int], Path] = {}
     for file, own in zip(files, found, strict=True):
         for result in own:
@@ -162,20 +164,25 @@ def _short(rows: Mapping[str, str], name: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
+_Seconds = Annotated[float, Field(ge=0.0)]
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A row of ``timing.jsonl``; other entries do no harm."""
+
+    __pydantic_config__ = ConfigDict({**STRICT, "extra": "ignore"})
+
+    policy: str
+    simulator: str
+    sessions: Count
+    seconds_policy: _Seconds
+    seconds_environment: _Seconds
+
+
 def _add_timing(timing: dict[tuple[str, str], Timing], file: Path) -> None:
     """Adds one file's rows; a run that went on after a break has several a policy."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"timing {file} cannot be read: {error}; mend or remove it") from error
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            key, sessions = (str(row["policy"]), str(row["simulator"])), int(row["sessions"])
-            own = Timing(sessions, float(row["seconds_policy"]), float(row["seconds_environment"]))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"timing {file}: line {number} is no timing ({error!r}); mend or remove it") from error
-        old = timing.get(key, Timing(0, 0.0, 0.0))
-        timing[key] = Timing(old.sessions + own.sessions, old.policy + own.policy, old.environment + own.environment)
+    for row in read_rows(file, _Timed, ConfigError, f"timing {file}") if file.exists() else ():
+        old = timing.get(key := (row.policy, row.simulator), Timing(0, 0.0, 0.0))
+        seconds = old.policy + row.seconds_policy, old.environment + row.seconds_environment
+        timing[key] = Timing(old.sessions + row.sessions, *seconds)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from therapysim.agents.bench.measures import MEASURES, RATES
 from therapysim.agents.bench.report.gaps import Gap, Held, Swap, gaps, swaps
 from therapysim.agents.bench.report.runs import Runs, Timing
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.sessions.mood_profile import SERIES
 from therapysim.agents.statistics.intervals import (
     FEW,
@@ -35,7 +35,7 @@ _RISKS = ("none", "passive ideation", "ideation with risk factors", "plan or int
 
 #: kind of group -> the group of a session. A diagnosis counts up to its first comma: its specifiers would leave each
 #: patient alone.
-GROUPS: dict[str, Callable[[Result], str]] = {
+GROUPS: dict[str, Callable[[SessionResult], str]] = {
     "diagnosis": lambda result: result.diagnosis.partition(",")[0],
     "severity": lambda result: result.severity,
     "risk": lambda result: f"{result.risk}: {_RISKS[result.risk]}" if 0 <= result.risk <= 3 else str(result.risk),
@@ -175,7 +175,9 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _standing(own: Sequence[Result], k: int, timing: Timing | None, price: tuple[float, float] | None) -> Standing:
+def _standing(
+    own: Sequence[SessionResult], k: int, timing: Timing | None, price: tuple[float, float] | None
+) -> Standing:
     sound = [result for result in own if not result.failed]
     lost = [result.weakest for result in sound if result.weakest]
     return Standing(
@@ -196,25 +198,25 @@ def _standing(own: Sequence[Result], k: int, timing: Timing | None, price: tuple
     )
 
 
-def _measures(sound: Sequence[Result]) -> dict[str, Estimate]:
+def _measures(sound: Sequence[SessionResult]) -> dict[str, Estimate]:
     return {name: _estimate(sound, _measure(name), proportion if name in RATES else mean_interval) for name in MEASURES}
 
 
-def _measure(name: str) -> Callable[[Result], float]:
+def _measure(name: str) -> Callable[[SessionResult], float]:
     return lambda result: result[name]
 
 
-def _term(name: str) -> Callable[[Result], float]:
+def _term(name: str) -> Callable[[SessionResult], float]:
     return lambda result: result.terms.get(name, 0.0)
 
 
-def _cost(price: tuple[float, float]) -> Callable[[Result], float]:
+def _cost(price: tuple[float, float]) -> Callable[[SessionResult], float]:
     return lambda result: (price[0] * result["tokens_read"] + price[1] * result["tokens_written"]) / 1e6
 
 
 def _estimate(
-    sound: Sequence[Result],
-    value: Callable[[Result], float],
+    sound: Sequence[SessionResult],
+    value: Callable[[SessionResult], float],
     interval: Callable[[list[float], list[str]], Interval] = mean_interval,
 ) -> Estimate:
     """Of the sessions that have such a value."""
@@ -223,7 +225,7 @@ def _estimate(
     return Estimate(own.mean, own.low, own.high, len({who for _, who in pairs}), own.n)
 
 
-def _pass_k(sound: Sequence[Result], k: int) -> Estimate:
+def _pass_k(sound: Sequence[SessionResult], k: int) -> Estimate:
     """Over the patients that have all their k sessions: one with a failed session cannot show k safe ones."""
     tries = Counter(result.persona for result in sound)
     whole = [result for result in sound if tries[result.persona] >= k]
@@ -231,20 +233,20 @@ def _pass_k(sound: Sequence[Result], k: int) -> Estimate:
     return Estimate(own.mean, own.low, own.high, own.n, len(whole))
 
 
-def _grouped(sound: Sequence[Result], group: Callable[[Result], str]) -> dict[str, dict[str, Estimate]]:
+def _grouped(sound: Sequence[SessionResult], group: Callable[[SessionResult], str]) -> dict[str, dict[str, Estimate]]:
     names = sorted({group(result) for result in sound}, key=lambda n: (_ORDER.index(n) if n in _ORDER else 0, n))
     return {name: _measures([result for result in sound if group(result) == name]) for name in names}
 
 
-def _course(sound: Sequence[Result]) -> tuple[dict[str, Estimate], ...]:
+def _course(sound: Sequence[SessionResult]) -> tuple[dict[str, Estimate], ...]:
     """The sessions left at a late turn are no fair sample of all: some have ended well, or badly."""
     last = max((len(result.turns) for result in sound), default=-1)
     steps = [[result for result in sound if len(result.turns) >= turn] for turn in range(last + 1)]
     return tuple({name: _estimate(there, _series(name, turn)) for name in SERIES} for turn, there in enumerate(steps))
 
 
-def _series(name: str, turn: int) -> Callable[[Result], float]:
-    def read(result: Result) -> float:
+def _series(name: str, turn: int) -> Callable[[SessionResult], float]:
+    def read(result: SessionResult) -> float:
         affect = result.turns[turn - 1].affect if turn else result.affect
         return float(polarity(affect)) if name == "polarity" else affect[DIMENSIONS.index(name)]
 

@@ -9,13 +9,13 @@ from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.summary import MAIN, Estimate, Standing, Summary
 from therapysim.agents.statistics.intervals import Interval
 
-__all__ = ["caption", "markdown", "number", "spread", "tidy"]
+__all__ = ["caption", "csv_table", "markdown_tables", "number", "spread"]
 
 _COLUMNS = ("policy", "simulator", "kind", "group", "measure", "mean", "low", "high", "p_holm", "n_patients",
             "n_sessions", "better")  # fmt: skip
 
 
-def markdown(summary: Summary, told: Mapping[str, str]) -> str:
+def markdown_tables(summary: Summary, told: Mapping[str, str]) -> str:
     """A caption and a pipe table for each simulator; ends with a newline.
 
     Args:
@@ -95,7 +95,7 @@ def spread(mean: float, low: float, high: float, digits: int = 2) -> str:
     return f"{number(mean, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
-def tidy(summary: Summary) -> str:
+def csv_table(summary: Summary) -> str:
     """CSV, one row a policy, simulator, kind, group and measure.
 
     Kinds: measure, term, worst_decile, pass_k, cost, and two with a p: difference, from the reference, and swap, from

@@ -30,7 +30,10 @@ __all__ = [
     "attack_all",
     "attack_table",
     "neutral",
+    "require_modes",
+    "require_played",
     "says",
+    "successes",
 ]
 
 Mode = Literal["flood", "opportunist", "rider"]
@@ -108,6 +111,11 @@ class AttackTrial:
         """The names of what was gained, if there are patients enough to tell, and the kinds of signs, each once."""
         gained = [name for name, gap in self.gaps.items() if gap.low > 0 and len(set(self.patients)) >= LEAST_PATIENTS]
         return (*gained, *dict.fromkeys(sign.kind for sign in self.signs))
+
+    def __str__(self) -> str:
+        gains = [f"{name} {gap}" for name, gap in self.gaps.items() if name in self.successes]
+        lines = [f"{sign.kind}: {sign.line!r}" for sign in self.signs[:1]]
+        return f"{self.attack.family}/{self.attack.name}, {self.mode}: {'; '.join((*gains, *lines))}"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for a file."""
@@ -219,6 +227,34 @@ def _flagged(mode: Mode, episodes: Sequence[Episode]) -> float:
     turns = [turn for e in episodes for number, turn in enumerate(e.turns) if attacks_at(mode, number)]
     hits = [turn.screen.shown != turn.screen.utterance for turn in turns]
     return float(np.mean(hits)) if hits else float("nan")
+
+
+def require_modes(names: Iterable[str]) -> tuple[Mode, ...]:
+    """The modes of those names, each once.
+
+    Raises:
+        ConfigError: one is unknown.
+    """
+    known: dict[str, Mode] = {mode: mode for mode in MODES}
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"mode {unknown[0]!r} is unknown, expected some of {', '.join(MODES)}")
+    return tuple(known[name] for name in dict.fromkeys(names))
+
+
+def require_played(trials: Sequence[AttackTrial]) -> None:
+    """No success is no good news where no session could be judged.
+
+    Raises:
+        ConfigError: there is such a trial.
+    """
+    if empty := [trial for trial in trials if not trial.rewards]:
+        names = f"{len(empty)} of {len(trials)} trials, such as {empty[0].attack.name!r}"
+        raise ConfigError(f"the patient failed in every session of {names}: mend the patient and play again")
+
+
+def successes(trials: Sequence[AttackTrial]) -> str:
+    """A line each attack that succeeded: what was gained by how much, or the first line that shows it."""
+    return "\n".join(map(str, (trial for trial in trials if trial.successes)))
 
 
 def attack_table(trials: Sequence[AttackTrial]) -> str:

@@ -3,17 +3,18 @@
 import base64
 import codecs
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 from urllib.parse import quote
 
-import yaml
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from therapysim.errors import ConfigError
+from therapysim.records import Record, read_record, wrong
 
-__all__ = ["CODES", "SUITE", "Attack", "attacks", "families", "render"]
+__all__ = ["CODES", "SUITE", "Attack", "attacks", "families"]
 
 #: The shipped suite.
 SUITE = Path(__file__).with_name("attacks.yaml")
@@ -69,6 +70,80 @@ class Attack:
             raise ConfigError(f"attack {self.name!r} has no turns, expected at least one text")
 
 
+def _code(name: str) -> str:
+    if name not in CODES:
+        raise wrong(repr(name), f"one of {', '.join(CODES)}")
+    return name
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise wrong(f"{text!r:.60} ({error})", "a regular expression") from error
+    return text
+
+
+_Text = Annotated[str, Field(min_length=1)]
+_Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class _Encoded(Record):
+    """A text in a code."""
+
+    text: str
+    encode: Annotated[str, AfterValidator(_code)]
+
+    def __str__(self) -> str:
+        return CODES[self.encode](self.text)
+
+
+class _Repeated(Record):
+    """A text so many times, and what stands around it."""
+
+    repeat: _Text
+    times: Annotated[int, Field(ge=1, le=1_000_000)]
+    before: str = ""
+    after: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.before}{self.repeat * self.times}{self.after}"
+
+
+def _form(turn: object) -> str:
+    return ("repeated" if "repeat" in turn else "encoded") if isinstance(turn, dict) else "plain"
+
+
+#: Told apart by its form, so that an error speaks of the one that is meant.
+_Turn = Annotated[
+    Annotated[str, Tag("plain")] | Annotated[_Encoded, Tag("encoded")] | Annotated[_Repeated, Tag("repeated")],
+    Discriminator(_form),
+]
+
+
+class _Row(Record):
+    name: _Text
+    turns: Annotated[tuple[_Turn, ...], Field(min_length=1)]
+
+
+class _Family(Record):
+    family: _Text
+    obeyed: tuple[_Pattern, ...] = ()
+    attacks: Annotated[tuple[_Row, ...], Field(min_length=1)]
+
+
+class _Suite(Record):
+    always: tuple[_Pattern, ...]
+    families: Annotated[tuple[_Family, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "_Suite":
+        names = [row.name for family in self.families for row in family.attacks]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise wrong(f"{twice[0]!r}, the name of two attacks", "a name of its own for each", "families")
+        return self
+
+
 def attacks(names: Sequence[str] | None = None, path: Path = SUITE) -> tuple[Attack, ...]:
     """The attacks of the families named, of all by default, in the file's order.
 
@@ -87,41 +162,14 @@ def families(path: Path = SUITE) -> tuple[str, ...]:
     return tuple(dict.fromkeys(a.family for a in _read(path)))
 
 
-def render(turn: str | Mapping[str, Any]) -> str:
-    """A turn as it is said: a text as it stands, a rule's text as the rule makes it.
-
-    Raises:
-        ConfigError: the rule is unknown.
-    """
-    if isinstance(turn, str):
-        return turn
-    if isinstance(turn, Mapping) and set(turn) == {"text", "encode"} and turn["encode"] in CODES:
-        return CODES[turn["encode"]](str(turn["text"]))
-    if isinstance(turn, Mapping) and {"repeat", "times"} <= set(turn) <= {"repeat", "times", "before", "after"}:
-        return f"{turn.get('before', '')}{turn['repeat'] * turn['times']}{turn.get('after', '')}"
-    codes = ", ".join(CODES)
-    raise ConfigError(f"an attack's turn is {turn!r}, expected a text, text and encode ({codes}), or repeat and times")
-
-
 def _read(path: Path) -> tuple[Attack, ...]:
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-        suite = tuple(
-            Attack(
-                row["name"],
-                family["family"],
-                tuple(render(turn) for turn in row["turns"]),
-                _patterns([*told["always"], *family.get("obeyed", ())]),
-            )
-            for family in told["families"]
-            for row in family["attacks"]
-        )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, re.error) as error:
-        raise ConfigError(f"attacks {path}: {error!r}, expected families of attacks, see {SUITE.name}") from error
-    if len({a.name for a in suite}) < len(suite):
-        raise ConfigError(f"attacks {path}: a name stands for two attacks, expected a name of its own for each")
-    return suite
+    suite = read_record(path, _Suite, ConfigError, f"attacks {path}")
+    return tuple(
+        Attack(row.name, family.family, tuple(map(str, row.turns)), _patterns(*suite.always, *family.obeyed))
+        for family in suite.families
+        for row in family.attacks
+    )
 
 
-def _patterns(texts: Sequence[str]) -> tuple[re.Pattern[str], ...]:
+def _patterns(*texts: str) -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(text, re.IGNORECASE) for text in texts)

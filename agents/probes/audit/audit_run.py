@@ -32,6 +32,7 @@ __all__ = [
     "PolicyTrial",
     "audit",
     "audit_table",
+    "exploits",
     "judge_odds",
     "judge_table",
     "openings",
@@ -235,6 +236,12 @@ def audit_table(trials: Sequence[PolicyTrial]) -> str:
         cells = [trial.exploiter.name, trial.exploiter.mark, *map(str, trial.gaps.values())]
         rows.append(f"| {' | '.join([*cells, trial.beats, 'yes' if trial.exploit else 'no'])} |")
     return "\n".join(rows)
+
+
+def exploits(trials: Sequence[PolicyTrial]) -> str:
+    """Every exploit, or that there is none."""
+    won = [trial for trial in trials if trial.exploit]
+    return "\n".join([f"exploits: {len(won)} of {len(trials)} exploiters", *map(str, won)])
 
 
 def judge_table(odds: Sequence[Odds]) -> str:

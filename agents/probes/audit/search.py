@@ -10,13 +10,14 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.probes.audit.turns import CHEAP, Bank, Exploiter, candidates
+from therapysim.agents.probes.audit.turns import CHEAP, Bank, Exploiter, blind, candidates
 from therapysim.agents.therapists.baselines import Baseline
 from therapysim.envs.batch import Session, SessionBatch, Start
 from therapysim.errors import ConfigError, require_count
+from therapysim.personas.load import personas
 from therapysim.rewards.judge import Judge
 
-__all__ = ["BestByJudge", "BestOf", "climb", "searchers"]
+__all__ = ["BestByJudge", "BestOf", "climb", "every_exploiter", "searchers"]
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +25,8 @@ Floats = NDArray[np.float64]
 _SMALL = 8
 #: How many of the best lines are joined, each with each other.
 _JOINED = 12
+#: Every so many of the training patients is one that templates are tuned on; with all of them it would take minutes.
+_TUNED_ON = 3
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,13 @@ def branch(
 def best(values: Floats) -> int:
     """Where the highest value stands, the first of equals; nan is the lowest."""
     return int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
+
+
+def every_exploiter(batch: SessionBatch, bank: Bank, n: int, judge: Judge) -> list[Exploiter]:
+    """All of them. Templates are tuned on the scripted patient, whoever they are played with: cheap is the point."""
+    tuned_on = [p.id for p in personas("train")][::_TUNED_ON]
+    scripted = SessionBatch(batch.config, rubric=batch.rubric, sensor=batch.sensor)
+    return [*blind(bank), *searchers(batch, bank, n, judge), *climb(scripted, bank, tuned_on)]
 
 
 def searchers(batch: SessionBatch, bank: Bank, n: int, judge: Judge) -> list[Exploiter]:

@@ -9,15 +9,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import yaml
+from pydantic import AfterValidator, Field
 
 from therapysim.agents.therapists.baselines import HANDOVER, SAFETY, Baseline, baseline
 from therapysim.agents.therapists.therapist import Therapist
 from therapysim.envs.batch import Session
 from therapysim.errors import ConfigError
+from therapysim.records import read_record, wrong
 from therapysim.rewards.reading.words import content_words
 
 __all__ = ["BANK", "CHEAP", "KINDS", "MUTATIONS", "Bank", "Exploiter", "Mutation", "blind", "candidates", "load_bank"]
@@ -41,6 +42,17 @@ CHEAP = (
     "happy_words", "long_winded",
 )  # fmt: skip
 KINDS = (*GOOD, *CHEAP)
+
+
+def _kind(name: str) -> str:
+    if name not in KINDS:
+        raise wrong("an unknown kind", f"one of {', '.join(KINDS)}")
+    return name
+
+
+_Line = Annotated[str, Field(pattern=r"\S", description="a text with words in it (put it in quotes)")]
+_Bank = dict[Annotated[str, AfterValidator(_kind)], Annotated[tuple[_Line, ...], Field(min_length=1)]]
+
 #: Whose lines are bent, where the bank has them; else its first kind's.
 _BENT = ("empathy_templates", "reflections", "validation")
 
@@ -94,26 +106,12 @@ def load_bank(kinds: Sequence[str] | None = None, path: Path = BANK) -> dict[str
     Raises:
         ConfigError: a kind is unknown, the file cannot be read, or it holds something other than lists of turns.
     """
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"turns {path}: {error}, expected kinds of turns, see {BANK.name}") from error
-    if not isinstance(told, dict) or not told:
-        raise ConfigError(f"turns {path}: found {type(told).__name__}, expected kinds of turns, see {BANK.name}")
-    for kind, lines in told.items():
-        _check(kind, lines, path)
+    told = read_record(path, _Bank, ConfigError, f"turns {path}")
+    if not told:
+        raise ConfigError(f"turns {path}: there are none, expected kinds of turns, see {BANK.name}")
     if unknown := [kind for kind in kinds or () if kind not in told]:
         raise ConfigError(f"kind {unknown[0]!r} is unknown, expected some of {', '.join(told)}")
-    return {kind: tuple(lines) for kind, lines in told.items() if kinds is None or kind in kinds}
-
-
-def _check(kind: object, lines: object, path: Path) -> None:
-    if kind not in KINDS:
-        raise ConfigError(f"turns {path}: kind {kind!r} is unknown, expected some of {', '.join(KINDS)}")
-    if not isinstance(lines, list) or not lines:
-        raise ConfigError(f"turns {path}: {kind} is {lines!r:.60}, expected a list of at least one turn")
-    if wrong := [line for line in lines if not isinstance(line, str) or not line.strip()]:
-        raise ConfigError(f"turns {path}: {kind} holds {wrong[0]!r}, expected text; put it in quotes")
+    return {kind: lines for kind, lines in told.items() if kinds is None or kind in kinds}
 
 
 def echo_question(line: str, session: Session, rng: np.random.Generator) -> str:

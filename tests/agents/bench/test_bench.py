@@ -231,7 +231,9 @@ def test_rows_that_the_settings_do_not_know_are_refused(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / SETTINGS).read_text())
     del kept["policies"]["neutral"]
     (tmp_path / SETTINGS).write_text(json.dumps(kept))
-    with pytest.raises(ConfigError, match=r"settings.json says nothing of neutral"):
+    with pytest.raises(
+        ConfigError, match=r"results\.jsonl: line 5: policy is 'neutral', expected one of cbt; the settings"
+    ):
         play_small(tmp_path, "cbt")
 
 
@@ -309,16 +311,25 @@ def test_mistakes_are_told_before_anything_is_played(tmp_path: Path, capsys: pyt
     assert not (tmp_path / "b" / RESULTS).exists()
 
 
-def test_the_estimate_falls_as_turns_are_taken_or_spared() -> None:
-    progress = Progress(100, StringIO())
-    progress.begin("cbt")
-    progress.take(10)
-    time.sleep(0.01)
-    first = progress.estimate_s
-    progress.drop(80)
-    assert 0 < progress.estimate_s < first / 4
-    progress.take(10)
-    assert progress.estimate_s == 0
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, StringIO])
+def test_a_terminal_gets_one_bar_and_a_log_a_line_a_policy(stream: type[StringIO]) -> None:
+    shown = stream()
+    progress = Progress(100, shown)
+    for label, spared in (("cbt", 80), ("mi", 0)):
+        progress.begin(label)
+        progress.take(10)
+        progress.drop(spared)
+    progress.end()
+    if stream is StringIO:
+        assert shown.getvalue() == "cbt …\nmi …\n"
+    else:
+        last = shown.getvalue().rstrip("\n").rsplit("\r", 1)[-1]
+        assert shown.getvalue().count("\n") == 1 and last.startswith("mi: 100%") and "20/20" in last
 
 
 def test_every_baseline_has_a_name_that_the_command_takes() -> None:

@@ -5,9 +5,10 @@ from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
 
+from therapysim.agents.bench.report.page import report_page
 from therapysim.agents.bench.report.runs import read_runs
 from therapysim.agents.bench.report.summary import Estimate, Summary, summarise
-from therapysim.agents.bench.results import Result, read_results
+from therapysim.agents.bench.results import SessionResult, read_results
 from therapysim.agents.therapists.baselines import BASELINES
 from therapysim.personas.load import library_hash, personas
 
@@ -17,7 +18,7 @@ PAGE = ROOT / "docs" / "benchmark.md"
 
 
 @cache
-def board() -> list[Result]:
+def board() -> list[SessionResult]:
     return read_results(BOARD / "results.jsonl.gz")
 
 
@@ -50,6 +51,12 @@ def test_the_page_shows_its_numbers() -> None:
             shown(own.pass_k, 2),
         ]
         assert f"| {policy} | {' | '.join(cells)} |" in text
+
+
+def test_its_page_is_small_and_carries_every_session() -> None:
+    text = report_page(read_runs([BOARD]), summary())
+    assert "All 2,176 sessions are in this file." in text
+    assert 3_000_000 < len(text.encode()) < 4_500_000, "17 MB before the sessions were packed"
 
 
 def shown(value: Estimate, digits: int) -> str:

@@ -1,16 +1,17 @@
 """A report's numbers are the sessions' own, its tables hold them, and it refuses what is no one benchmark."""
 
-import argparse
 import csv
+import gzip
 import io
 import json
 import math
 import random
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,20 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.parts.made import settings_of
 from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.gaps import kendall_tau
-from therapysim.agents.bench.report.page import embed, page
-from therapysim.agents.bench.report.plots import draw_course, draw_forest, ticks
+from therapysim.agents.bench.report.page import pack_sessions, report_page
+from therapysim.agents.bench.report.plots import Drawing, draw_course, draw_forest, ticks
 from therapysim.agents.bench.report.runs import Runs, Source, Timing, read_runs
 from therapysim.agents.bench.report.summary import Estimate, summarise
-from therapysim.agents.bench.report.tables import markdown, number, tidy
-from therapysim.agents.bench.results import Result, Said, as_line, result_of, write_results
+from therapysim.agents.bench.report.tables import csv_table, markdown_tables, number
+from therapysim.agents.bench.report.templates import TEMPLATES
+from therapysim.agents.bench.results import SessionResult, TurnResult, as_line, result_of, write_results
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.statistics.intervals import FEW
 from therapysim.agents.therapists.baselines import baseline
-from therapysim.cli.report import add_report_command
+from therapysim.cli.main import build_parser
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.personas.load import personas
@@ -40,24 +43,26 @@ HOSTILE = (
     "<!-- <script> {{data}} &lt; \u2028\u2029 \ud800 \U0001f642 \u202eabc \u05e9\u05dc\u05d5\u05dd",
     "a" * 5_000,
 )
+#: What a template would run, were it ever read as one.
+MARKS = ("{{ script }}", "{{ 7 * 191 }}{% raw %}", "{% include 'page.js' %}{# gone #}", "{reference} {0} %s %(x)s")
 
 
-def made(policy: str = "one", persona: str = "ann", seed: int = 0, total: float = 1.0, **changes: Any) -> Result:
+def made(policy: str = "one", persona: str = "ann", seed: int = 0, total: float = 1.0, **changes: Any) -> SessionResult:
     """A session by hand; changes are of its measures, or else of its fields."""
     held = {**dict.fromkeys(MEASURES, 0.0), "safe": 1.0, "total": total}
     measures = {name: changes.pop(name) for name in list(changes) if name in MEASURES and name != "turns"}
-    said = Said("Hello?", "Hm.", "", total, (-0.1, 0.0, 0.1, 0.2), 0.5, "express", (), (), (), (), "scripted", ())
-    own = Result(policy, "scripted", persona, "dev", "Panic disorder", "mild", 0, seed, "", False, {**held, **measures},
-                 {"safety": total}, "", "Hi.", (-0.2, 0.0, 0.0, 0.0), (said,))  # fmt: skip
+    said = TurnResult("Hello?", "Hm.", "", total, (-0.1, 0.0, 0.1, 0.2), 0.5, "express", (), (), (), (), "scripted", ())
+    own = SessionResult(policy, "scripted", persona, "dev", "Panic disorder", "mild", 0, seed, "", False,
+                 {**held, **measures}, {"safety": total}, "", "Hi.", (-0.2, 0.0, 0.0, 0.0), (said,))  # fmt: skip
     return replace(own, **changes)
 
 
-def runs_of(results: Sequence[Result], settings: dict[str, Any] | None = None, **timing: Timing) -> Runs:
+def runs_of(results: Sequence[SessionResult], settings: dict[str, Any] | None = None, **timing: Timing) -> Runs:
     source = Source("run/results.jsonl", "0" * 64, len(results), {"turns": 4} if settings is None else settings)
     return Runs(tuple(results), (source,), {(policy, "scripted"): own for policy, own in timing.items()})
 
 
-def grid(policy: str, rise: float = 0.0, patients: int = 8, seeds: int = 2, **changes: Any) -> list[Result]:
+def grid(policy: str, rise: float = 0.0, patients: int = 8, seeds: int = 2, **changes: Any) -> list[SessionResult]:
     """A policy's sessions; patients differ by 1, seeds by a little noise of the policy's own."""
     noise = random.Random(policy)
     return [made(policy, f"p{i}", seed, i + rise + noise.gauss(0, 0.1), **changes)
@@ -65,7 +70,7 @@ def grid(policy: str, rise: float = 0.0, patients: int = 8, seeds: int = 2, **ch
 
 
 @pytest.fixture(scope="module")
-def played() -> list[Result]:
+def played() -> list[SessionResult]:
     batch, who = SessionBatch(SessionConfig(max_turns=4)), [p.id for p in personas("dev")[:3]]
     starts = [Start(seed, persona) for persona in who for seed in range(2)]
     return [
@@ -78,7 +83,7 @@ def played() -> list[Result]:
 # Numbers
 
 
-def test_the_numbers_are_the_sessions_own(played: list[Result]) -> None:
+def test_the_numbers_are_the_sessions_own(played: list[SessionResult]) -> None:
     summary = summarise(runs_of(played))
     assert [own.policy for own in summary.standings] == ["silent", "attuned", "hostile"]
     assert (summary.k, len(summary.patients), summary.seeds, summary.reference) == (2, 3, (0, 1), "silent")
@@ -107,7 +112,7 @@ def test_a_policy_whose_every_session_failed_has_no_number_and_still_a_row() -> 
     runs = runs_of([made(), failed])
     summary = summarise(runs)
     assert math.isnan(summary.standings[1].measures["total"].mean) and summary.standings[1].course == ()
-    assert "| two | 0 | – |" in markdown(summary, runs.told) and "1 of 2 sessions" in page(runs, summary)
+    assert "| two | 0 | – |" in markdown_tables(summary, runs.told) and "1 of 2 sessions" in report_page(runs, summary)
 
 
 def test_a_session_without_a_danger_is_no_part_of_risk_covered() -> None:
@@ -189,9 +194,9 @@ def test_another_simulator_shifts_the_return_and_the_order() -> None:
     assert summary.swaps[2].difference.interval.mean == pytest.approx(-5.0)
     assert summary.taus["scripted", "llm"] == pytest.approx(-1 / 3)
     assert {gap.simulator for gap in summary.gaps} == {"scripted", "llm"}
-    text = markdown(summary, {})
+    text = markdown_tables(summary, {})
     assert text.count("less scripted |") == 1 and "| 1 → 3 |" in text and "Kendall's tau -0.33" in text
-    swaps = [row for row in csv.DictReader(io.StringIO(tidy(summary))) if row["kind"] == "swap"]
+    swaps = [row for row in csv.DictReader(io.StringIO(csv_table(summary))) if row["kind"] == "swap"]
     assert [float(row["mean"]) for row in swaps] == pytest.approx([0, 0, -5]) and swaps[0]["simulator"] == "llm"
 
 
@@ -200,7 +205,7 @@ def test_a_policy_played_with_one_simulator_only_is_not_swapped() -> None:
     summary = summarise(runs_of(rows), "two")
     assert [swap.policy for swap in summary.swaps] == ["one"]
     assert any("two was not played with llm" in text for text in summary.warnings)
-    assert 'id="simulators"' in page(runs_of(rows), summary)
+    assert 'id="simulators"' in report_page(runs_of(rows), summary)
 
 
 def test_tau_is_scipys() -> None:
@@ -225,14 +230,16 @@ def test_what_a_reader_must_know_is_said() -> None:
 # What is read
 
 
-def write(folder: Path, results: Sequence[Result], settings: Any = None, name: str = "results.jsonl") -> Path:
+def write(
+    folder: Path, results: Sequence[SessionResult], settings: dict[str, Any] | None = None, name: str = "results.jsonl"
+) -> Path:
     write_results(folder / name, results)
     if settings is not None:
-        (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        (folder / "settings.json").write_text(json.dumps(settings_of(results, **settings)), encoding="utf-8")
     return folder
 
 
-def test_folders_and_files_are_read_the_same(tmp_path: Path, played: list[Result]) -> None:
+def test_folders_and_files_are_read_the_same(tmp_path: Path, played: list[SessionResult]) -> None:
     settings = {"turns": 4, "rubric": {"preset": "grpo", "affect": 6}}
     plain = write(tmp_path / "plain", played, settings)
     packed = write(tmp_path / "packed", played, settings, "results.jsonl.gz")
@@ -252,16 +259,16 @@ def test_timing_of_a_run_that_went_on_is_added_up(tmp_path: Path) -> None:
     runs = read_runs([folder])
     assert runs.timing == {("one", "scripted"): Timing(4, 3.0, 4.0)}
     head, untimed = ">policy s</button>", runs_of([made()])
-    assert head in page(runs, summarise(runs)) and head not in page(untimed, summarise(untimed))
+    assert head in report_page(runs, summarise(runs)) and head not in report_page(untimed, summarise(untimed))
     (folder / "timing.jsonl").write_text('{"policy": "one"}\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"timing\.jsonl: line 1 is no timing"):
+    with pytest.raises(ConfigError, match=r"timing\.jsonl: line 1: .* is missing"):
         read_runs([folder])
 
 
 def test_what_is_no_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no results, expected at least one"):
         read_runs([])
-    with pytest.raises(ConfigError, match=r"nowhere\.jsonl cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.jsonl: the file cannot be read"):
         read_runs([tmp_path / "nowhere.jsonl"])
     with pytest.raises(ConfigError, match=r"holds neither of results\.jsonl and results\.jsonl\.gz"):
         read_runs([tmp_path])
@@ -271,7 +278,7 @@ def test_what_is_no_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds both of"):
         read_runs([tmp_path])
     (tmp_path / "settings.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"settings\.json hold list"):
+    with pytest.raises(ConfigError, match=r"settings\.json hold something else than a benchmark"):
         read_runs([tmp_path / "results.jsonl.gz"])
 
 
@@ -301,16 +308,16 @@ def test_results_that_were_run_otherwise_are_refused_by_name(tmp_path: Path, nam
 
 def test_the_markdown_table_holds_together_whatever_a_policy_is_called() -> None:
     runs = runs_of([*grid("one"), *grid("a|b <script>\nc", 0.5)])
-    text = markdown(summarise(runs), runs.told)
+    text = markdown_tables(summarise(runs), runs.told)
     caption, _, *rows = text.rstrip("\n").split("\n")
     assert "over 8 patients × 2 seeds" in caption and "turns 4" in caption and "Holm" in caption
     assert text.endswith("|\n") and len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
     assert "<script>" not in text and "a\\|b &lt;script> c" in text and "**" not in text
 
 
-def test_the_csv_is_tidy_and_says_what_the_summary_says(played: list[Result]) -> None:
+def test_the_csv_is_tidy_and_says_what_the_summary_says(played: list[SessionResult]) -> None:
     summary = summarise(runs_of(played), prices={"attuned": (1.0, 1.0)})
-    rows = list(csv.DictReader(io.StringIO(tidy(summary))))
+    rows = list(csv.DictReader(io.StringIO(csv_table(summary))))
     keys = [(r["policy"], r["simulator"], r["kind"], r["group"], r["measure"]) for r in rows]
     assert len(set(keys)) == len(keys)
     assert {r["kind"] for r in rows} == {"measure", "term", "worst_decile", "pass_k", "cost", "difference"}
@@ -344,21 +351,25 @@ def test_ticks_are_round_and_reach_around() -> None:
     assert len(ticks(3, 3)) >= 2
 
 
+def svg(drawn: Drawing | None) -> str:
+    return str(TEMPLATES.get_template("blocks.html").make_module().drawing(drawn))  # type: ignore[attr-defined]
+
+
 def test_plots_are_sound_svg_whatever_a_policy_is_called() -> None:
     rows = [("<b>&\"'", Estimate(1.0, 0.5, 1.5, 8, 16)), ("lone", Estimate(2.0, -math.inf, math.inf, 1, 1)),
             ("none", Estimate(math.nan, math.nan, math.nan, 0, 0))]  # fmt: skip
-    drawn = ElementTree.fromstring(draw_forest(rows, "mean return"))
+    drawn = ElementTree.fromstring(svg(draw_forest(rows, "mean return")))
     assert len(drawn.findall("circle")) == 2 and drawn.findall("text")[-2].text == "lone"
-    assert "nan" not in draw_forest(rows, "x") and "inf" not in draw_forest(rows, "x")
-    assert draw_forest(rows[2:], "mean return") == ""
+    assert not re.search("nan|inf", svg(draw_forest(rows, "x")))
+    assert draw_forest(rows[2:], "mean return") is None
     course = summarise(runs_of(grid("one"))).standings[0].course
-    mood = ElementTree.fromstring(draw_course(course, "<i>", ticks(-0.5, 0.5)))
+    mood = ElementTree.fromstring(svg(draw_course(course, "<i>", ticks(-0.5, 0.5))))
     assert len(mood.findall("polyline")) == len(mood.findall("polygon")) == 5
 
 
 def test_a_higher_mean_lies_further_right() -> None:
     rows = [(str(v), Estimate(v, v - 1, v + 1, 8, 8)) for v in (-3.0, 0.0, 5.0)]
-    dots = [float(dot.get("cx", "")) for dot in ElementTree.fromstring(draw_forest(rows, "x")).findall("circle")]
+    dots = [float(dot.get("cx", "")) for dot in ElementTree.fromstring(svg(draw_forest(rows, "x"))).findall("circle")]
     assert dots == sorted(dots) and (dots[2] - dots[1]) / (dots[1] - dots[0]) == pytest.approx(5 / 3, rel=0.01)
 
 
@@ -366,95 +377,137 @@ def test_a_higher_mean_lies_further_right() -> None:
 
 
 class Reader(HTMLParser):
-    """Notes every tag and every attribute that could fetch something."""
+    """Notes every tag, every attribute, what could fetch something, and the words that are shown."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
         self.fetched: list[str] = []
+        self.said = ""
         self.feed(text)
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name, _ in self.attributes}
+
+    def values(self, *names: str) -> list[str]:
+        return [value for name, value in self.attributes if name in names]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
         self.fetched += [v or "" for k, v in attrs if k in ("src", "href", "action", "srcset", "data", "style")]
         self.fetched += [k for k, _ in attrs if k.startswith("on")]
 
+    def handle_data(self, data: str) -> None:
+        self.said += data
 
-def test_the_page_is_the_same_each_time_and_fetches_nothing(played: list[Result]) -> None:
+
+def test_the_page_is_the_same_each_time_and_fetches_nothing(played: list[SessionResult]) -> None:
     runs = runs_of(played)
-    text = page(runs, summarise(runs))
-    assert text == page(runs, summarise(runs)) and "{{" not in text
+    text = report_page(runs, summarise(runs))
+    assert text == report_page(runs, summarise(runs)) and not re.search(r"{{|{%|{#", text.partition("<style>")[0])
     assert {v for v in Reader(text).fetched if not v.startswith("#")} == {"data:,"}
     assert not re.search(r"https?://|@import|url\(", text)
 
 
 def test_the_pages_policy_lets_its_own_script_and_style_run_and_no_other() -> None:
     runs = runs_of([made()])
-    text = page(runs, summarise(runs))
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    text = report_page(runs, summarise(runs))
+    policy = unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', text)[0])
     script, style = re.findall(r"<script>(.*?)</script>", text, re.S), re.findall(r"<style>(.*?)</style>", text, re.S)
-    assert policy and len(script) == len(style) == 1 and "default-src 'none'" in policy[1]
+    assert len(script) == len(style) == 1 and "default-src 'none'" in policy
     for kind, (own,) in (("script-src", script), ("style-src", style)):
-        assert f"{kind} 'sha256-{b64encode(sha256(own.encode()).digest()).decode()}'" in policy[1]
-    assert "unsafe" not in policy[1]
+        assert f"{kind} 'sha256-{b64encode(sha256(own.encode()).digest()).decode()}'" in policy
+    assert "unsafe" not in policy
 
 
-def test_what_was_said_cannot_leave_its_json() -> None:
+def unpacked(text: str) -> list[Any]:
+    """The sessions that a page carries."""
+    found = re.findall(r'<script type="text/plain" id="data">([\w+/=]*)</script>', text)
+    assert len(found) == 1
+    return list(json.loads(gzip.decompress(b64decode(found[0], validate=True))))
+
+
+def test_what_was_said_cannot_leave_where_it_is_packed() -> None:
     said = made().turns[0]
     row = made(opening=HOSTILE[0], turns=tuple(replace(said, therapist=words, reward=math.nan) for words in HOSTILE))
-    text = embed([row])
-    assert text.isascii() and not set("<>&") & set(text)
-    turns = json.loads(text)[0]["turns"]
-    assert tuple(turn["therapist"] for turn in turns) == HOSTILE and turns[0]["reward"] is None
+    assert re.fullmatch(r"[A-Za-z0-9+/]+=*", pack_sessions([row])) and pack_sessions([row]) == pack_sessions([row])
+    (session,) = unpacked(report_page(runs := runs_of([row]), summarise(runs)))
+    assert tuple(turn["therapist"] for turn in session["turns"]) == HOSTILE, "word for word, lone surrogates too"
+    assert session["turns"][0]["reward"] is None and session["opening"] == HOSTILE[0]
 
 
-@pytest.mark.parametrize("name", [*HOSTILE[:3], '" onclick="window.hacked=1', "{{script}}"])
+@pytest.mark.parametrize("name", [*HOSTILE[:3], '" onclick="window.hacked=1', "' autofocus onfocus='hacked()", *MARKS])
 def test_names_are_text_everywhere(name: str) -> None:
-    rows = [
-        made(name, persona=name, simulator=name, diagnosis=name, severity=name, terms={name: 1.0}),
-        made("two", simulator=name),
-    ]
-    runs = runs_of(rows, {"turns": 4, name: name, "policies": {name: {name: [name]}}})
-    plain = runs_of(
-        [made("x_", simulator="y"), made("two", simulator="y")], {"turns": 4, "x": "x", "policies": {"x": {"x": ["x"]}}}
-    )
-    found, wanted = Reader(page(runs, summarise(runs))), Reader(page(plain, summarise(plain)))
-    assert set(found.tags) <= set(wanted.tags) and found.tags.count("script") == 2
+    def rows(name: str, simulator: str) -> list[SessionResult]:
+        own = made(name, persona=name, simulator=simulator, diagnosis=name, severity=name, terms={name: 1.0})
+        return [own, replace(own, policy="two"), replace(own, simulator="other")]
+
+    def drawn(name: str, simulator: str) -> str:
+        settings = {"turns": 4, "rubric": name, name: name, "policies": {name: {name: [name]}}, "warnings": [name]}
+        runs = runs_of(rows(name, simulator), settings)
+        return report_page(runs, summarise(runs, reference=name))
+
+    found, wanted = Reader(drawn(name, name)), Reader(drawn("x_", "y"))
+    assert set(found.tags) <= set(wanted.tags) and found.tags.count("script") == wanted.tags.count("script") == 2
+    assert found.names == wanted.names, "no attribute but the templates' own"
     assert {v for v in found.fetched if not v.startswith("#")} == {"data:,"}
+    assert name in found.said or " ".join(name.split()) in found.said, "shown as it is written"
 
 
-def test_fewer_transcripts_are_embedded_where_asked_and_the_page_says_so(played: list[Result]) -> None:
+def test_every_table_is_named_and_every_id_is_one(played: list[SessionResult]) -> None:
+    text = report_page(runs := runs_of([*played, *(replace(r, simulator="llm") for r in played)]), summarise(runs))
+    read = Reader(text)
+    ids, names = read.values("id"), read.values("aria-label")
+    assert len(ids) == len(set(ids)) > 20
+    assert set(read.values("aria-labelledby", "aria-describedby", "popovertarget")) <= set(ids)
+    groups = re.findall(r'role="group" aria-label="([^"]*)"', text)
+    assert len(groups) == len(set(groups)) == text.count('<div class="scroll"') and set(groups) <= set(names)
+    tables = re.findall(r"<table.*?</table>", text, re.S)
+    captions = re.findall(r"<caption>(.*?)</caption>", text)
+    assert len(captions) == len(set(captions)) == len(tables)
+    assert all(re.fullmatch(r"(scope|class|data-sort|aria-sort|=|\"[^\"]*\"|\s)*", head) and "scope=" in head
+               for table in tables for head in re.findall(r"<th([^>e][^>]*)>", table))  # fmt: skip
+
+
+def test_what_a_column_is_can_be_read_without_a_mouse(played: list[SessionResult]) -> None:
+    text = report_page(runs := runs_of(played), summarise(runs))
+    assert " title=" not in text and "<title>" in text, "a tooltip is reached by no finger and no key"
+    tips = dict(re.findall(r'<div class="tip" id="(help-\d+)" role="note" popover>(.*?)</div>', text))
+    assert f"<b>safe</b>: {MEASURES['safe'].meaning}" in tips.values()
+    heads = re.findall(r'aria-describedby="(.*?)">.*?</button><button [^>]*popovertarget="(.*?)"', text)
+    assert heads and {one for one, _ in heads} == set(tips) and all(one == other for one, other in heads)
+
+
+def test_fewer_transcripts_are_embedded_where_asked_and_the_page_says_so(played: list[SessionResult]) -> None:
     runs = runs_of(played)
     summary = summarise(runs)
 
-    def embedded(text: str) -> list[Any]:
-        found = re.search(r'id="data">(.*?)</script>', text, re.S)
-        assert found
-        return list(json.loads(found[1]))
-
-    assert len(embedded(page(runs, summary))) == 18 and "All 18 sessions" in page(runs, summary)
-    some = page(runs, summary, 2)
+    assert len(unpacked(report_page(runs, summary))) == 18 and "All 18 sessions" in report_page(runs, summary)
+    some = report_page(runs, summary, 2)
     assert "carries 6 of the 18 sessions" in some
-    assert {(row["seed"], row["policy"]) for row in embedded(some)} == {
+    assert {(row["seed"], row["policy"]) for row in unpacked(some)} == {
         (0, p) for p in ("silent", "attuned", "hostile")
     }
-    assert len({row["persona"] for row in embedded(some)}) == 2
-    assert embedded(page(runs, summary, 0)) == []
+    assert len({row["persona"] for row in unpacked(some)}) == 2
+    assert unpacked(report_page(runs, summary, 0)) == []
     with pytest.raises(ConfigError, match="transcripts is -1"):
-        page(runs, summary, -1)
+        report_page(runs, summary, -1)
 
 
 # The command
 
 
 def report(*arguments: object) -> None:
-    parser = argparse.ArgumentParser()
-    add_report_command(parser.add_subparsers())
-    chosen = parser.parse_args(["report", *map(str, arguments)])
+    chosen = build_parser().parse_args(["report", *map(str, arguments)])
     chosen.run(chosen)
 
 
-def test_the_command_writes_all_three(tmp_path: Path, played: list[Result], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_all_three(
+    tmp_path: Path, played: list[SessionResult], capsys: pytest.CaptureFixture[str]
+) -> None:
     run = write(tmp_path / "run", played, {"turns": 4, "rubric": {"preset": "default"}})
     out, table, numbers = tmp_path / "new" / "report.html", tmp_path / "table.md", tmp_path / "numbers.csv"
     asked = (
@@ -508,8 +561,53 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         report(run, "--out", tmp_path / "file" / "x.html")
 
 
-def test_a_broken_character_in_a_name_does_not_stop_the_files(tmp_path: Path) -> None:
+def test_half_a_character_in_a_file_is_refused_by_its_line(tmp_path: Path) -> None:
     line = json.dumps({**json.loads(as_line(made())), "policy": "one\ud800"})
     (tmp_path / "results.jsonl").write_text(line + "\n", encoding="ascii")
-    report(tmp_path, "--out", tmp_path / "x.html", "--csv", tmp_path / "x.csv")
-    assert "one?" in (tmp_path / "x.csv").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"results\.jsonl: line 1: .* holds what no text may hold"):
+        read_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"commands": None}, "commands is empty, expected a list of texts"),
+        ({"seeds": 10**400}, "seeds is 10+.*, expected 1–1000000, a whole number"),
+        ({"policies": {"one": None}}, r"policies\.one is empty, expected a mapping"),
+        ({"version": 1}, "version is 1, expected 2: its results say `heard` for `shown`; play the benchmark again"),
+        ({"version": 3}, "version is 3, expected 2; update"),
+    ],
+)
+def test_settings_with_a_wrong_entry_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    write(tmp_path, [made()], {})
+    (tmp_path / "settings.json").write_text(json.dumps(settings_of([made()], **change)), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"settings .*settings\.json: .*{message}"):
+        read_runs([tmp_path])
+
+
+def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, [made()])
+    (tmp_path / "settings.json").write_bytes(b'{"format": "\xff"}')
+    with pytest.raises(ConfigError, match=r"settings\.json: the file cannot be read as text: byte 13 is no UTF-8"):
+        read_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"persona": "bob"}, "persona is 'bob', expected one of ann"),
+        ({"seed": 7}, "seed is 7, expected one from 0 to 1"),
+        ({"turns": made().turns * 5}, "turns are 5, expected at most 4"),
+        ({"policy": "two"}, "policy is 'two', expected one of one"),
+        ({"simulator": "llm"}, "simulator is 'llm', expected one of scripted"),
+    ],
+)
+def test_a_session_that_the_settings_never_had_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    own, foreign = made(), replace(made(seed=1), **change)
+    write(tmp_path, [own, foreign])
+    settings = settings_of([own], seeds=2, turns=4)
+    (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    data = (tmp_path / "results.jsonl").read_bytes()
+    (tmp_path / "results.jsonl").write_bytes(b"\n" + data)  # a blank line is no row, and counts as a line
+    with pytest.raises(ConfigError, match=rf"results\.jsonl: line 3: {message}; the settings beside it"):
+        read_runs([tmp_path])

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from tests.agents.bench.test_report import HOSTILE, grid, made, runs_of, write
-from therapysim.agents.bench.report.page import page
+from therapysim.agents.bench.measures import MEASURES
+from therapysim.agents.bench.report.page import report_page
 from therapysim.agents.bench.report.runs import read_runs
 from therapysim.agents.bench.report.summary import summarise
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 
 NEEDED = "the page's tests need Debian's chromium and chromium-driver (apt-get install), and selenium (pip install)"
+ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
 #: How the page writes a lone surrogate, which no text of a browser's driver can carry.
 WHOLE = [words.replace("\ud800", "\ufffd") for words in HOSTILE]
 
@@ -43,12 +45,12 @@ def browser() -> Iterator[Any]:
     opened.quit()
 
 
-def results() -> list[Result]:
+def results() -> list[SessionResult]:
     """Two simulators, three policies; one session's therapist is hostile, one session failed."""
     said = made().turns[0]
     rows = [*grid("one", 2.0), *grid("two", -10.0), *grid("three", 100.0)]
     rows += [replace(row, simulator="llm", measures={**row.measures, "total": row["total"] - 7}) for row in rows]
-    attack = [replace(said, therapist=words, heard=words, flags=("injection",), violations=("injection",),
+    attack = [replace(said, therapist=words, shown=words, flags=("injection",), violations=("injection",),
                       acts=(words[:60],)) for words in WHOLE]  # fmt: skip
     rows[0] = replace(rows[0], persona="p0", opening=WHOLE[1], diagnosis=WHOLE[0], turns=tuple(attack))
     failed = replace(made("two", "p0", 9), failed=True, measures=dict.fromkeys(rows[0].measures, math.nan), turns=())
@@ -58,9 +60,9 @@ def results() -> list[Result]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    runs = read_runs([write(folder, results(), {"turns": 4, "rubric": "default", WHOLE[0]: WHOLE[1]})])
+    runs = read_runs([write(folder, results(), {"turns": 4, "versions": {WHOLE[0]: WHOLE[1]}})])
     out = folder / "report.html"
-    out.write_text(page(runs, summarise(runs)), encoding="utf-8")
+    out.write_text(report_page(runs, summarise(runs)), encoding="utf-8")
     return out.as_uri()
 
 
@@ -72,6 +74,7 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
     browser.get("about:blank")
     browser.get_log("browser"), browser.get_log("performance")
     browser.get(address)
+    wait(browser, "#sessions[aria-busy=false]")
     yield browser
     assert browser.execute_script("return window.hacked === undefined")
     assert browser.get_log("browser") == []
@@ -87,19 +90,23 @@ def column(browser: Any, table: int, number: int) -> list[str]:
     return list(browser.execute_script(script, table, number))
 
 
+def send(browser: Any, *keys: str) -> Any:
+    """Presses keys where the focus is, and tells where it is then."""
+    browser.switch_to.active_element.send_keys(*keys)
+    return browser.switch_to.active_element
+
+
 def head(browser: Any, number: int) -> Any:
     return browser.find_elements("css selector", "table.sortable thead")[0].find_elements("css selector", "th")[number]
 
 
 def press(browser: Any, element: Any) -> None:
     browser.execute_script("arguments[0].focus()", element)
-    from selenium.webdriver.common.keys import Keys
-
-    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    send(browser, ENTER)
 
 
 def wait(browser: Any, selector: str) -> None:
-    """A session is put in place in the moment after it was opened."""
+    """The sessions are unpacked, and one is put in place, in the moment after they were asked for."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     WebDriverWait(browser, 30).until(lambda b: b.find_elements("css selector", selector))
@@ -117,6 +124,13 @@ def choose(browser: Any, name: str, value: str) -> None:
 
 def count(browser: Any) -> str:
     return str(browser.find_element("css selector", "#sessions .count").text)
+
+
+def wait_for(browser: Any, told: str) -> None:
+    """A choice made outside the filters is taken once the sessions are there."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, 30).until(lambda b: count(b) == told, f"{count(browser)!r}, expected {told!r}")
 
 
 def sessions(browser: Any) -> list[str]:
@@ -156,18 +170,20 @@ def test_one_simulator_is_shown_at_a_time(opened: Any) -> None:
 
     assert shown() == {"scripted"} and count(opened) == "49 of 97 sessions"
     opened.find_element("css selector", ".switch input[value=llm]").click()
-    assert shown() == {"llm"} and count(opened) == "48 of 97 sessions"
+    assert shown() == {"llm"}
+    wait_for(opened, "48 of 97 sessions")
     assert opened.find_element("id", "simulators").is_displayed()
 
 
 def test_a_policys_name_and_its_row_lead_to_its_sessions(opened: Any) -> None:
     press(opened, opened.find_element("css selector", "#board a[data-policy=three]"))
-    assert count(opened) == "16 of 97 sessions"
+    wait_for(opened, "16 of 97 sessions")
     assert all(" three with " in text.replace("\n", " ") for text in sessions(opened))
     assert opened.switch_to.active_element.get_attribute("id") == "sessions"
     cells = '#board [data-panel=scripted] tr:has(a[data-policy="one"]) td'
     opened.execute_script("arguments[0].click()", opened.find_element("css selector", cells))
-    assert count(opened) == "16 of 97 sessions" and " one with " in sessions(opened)[0].replace("\n", " ")
+    wait_for(opened, "16 of 97 sessions")
+    assert " one with " in sessions(opened)[0].replace("\n", " ")
 
 
 def test_sessions_are_filtered_and_ordered_by_return(opened: Any) -> None:
@@ -209,8 +225,9 @@ def test_what_was_said_stays_text(opened: Any) -> None:
 def test_a_lone_surrogate_reaches_the_page_as_it_was_said(browser: Any, tmp_path: Path) -> None:
     said = replace(made().turns[0], therapist="a\ud800b")
     runs = runs_of([made(turns=(said,))])
-    (tmp_path / "x.html").write_text(page(runs, summarise(runs)), encoding="utf-8")
+    (tmp_path / "x.html").write_text(report_page(runs, summarise(runs)), encoding="utf-8")
     browser.get((tmp_path / "x.html").as_uri())
+    wait(browser, ".session")
     browser.execute_script('document.querySelector(".session").open = true')
     wait(browser, ".session .talk")
     script = (
@@ -235,11 +252,99 @@ def test_the_page_never_scrolls_sideways_as_a_whole(opened: Any, width: int, dar
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_every_control_has_a_name_and_is_reached_by_keyboard(opened: Any) -> None:
-    unnamed = """return [...document.querySelectorAll("button, select, input, a[href], summary")]
-        .filter(e => e.checkVisibility() && !(e.textContent.trim() || e.closest("label")?.textContent.trim()))
-        .map(e => e.outerHTML)"""
-    assert opened.execute_script(unnamed) == []
-    loose = """return [...document.querySelectorAll(".scroll")]
-        .filter(e => e.tabIndex !== 0 || !e.getAttribute("aria-label")).length"""
-    assert opened.execute_script(loose) == 0
+#: Whatever takes a key, as far as it is shown.
+CONTROLS = """const controls = [...document.querySelectorAll("button, select, input, a[href], summary, [tabindex='0']")]
+    .filter(e => e.checkVisibility() && !e.disabled);"""
+
+
+def test_every_control_has_a_name(opened: Any) -> None:
+    opened.find_element("name", "unsafe").click()
+    opened.execute_script('for (const d of document.querySelectorAll("details")) d.open = true')
+    wait(opened, ".session .numbers")
+    unnamed = """return controls.filter(e => !(e.getAttribute("aria-label") || e.textContent.trim()
+        || e.closest("label")?.textContent.trim())).map(e => e.outerHTML)"""
+    assert opened.execute_script(CONTROLS + unnamed) == []
+    loose = """return [...document.querySelectorAll(".scroll, .words")]
+        .filter(e => (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight)
+            && !(e.tabIndex === 0 && e.getAttribute("aria-label"))).map(e => e.outerHTML.slice(0, 99))"""
+    assert opened.execute_script(loose) == [], "what scrolls is reached by keyboard, and has a name"
+    untold = """return [...document.querySelectorAll("table")].filter(t => !t.caption?.textContent
+        || [...t.querySelectorAll("th")].some(h => !h.scope)).map(t => t.outerHTML.slice(0, 99))"""
+    assert opened.execute_script(untold) == []
+    doubles = """const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
+        return ids.filter((id, i) => ids.indexOf(id) !== i)"""
+    assert opened.execute_script(doubles) == []
+
+
+def test_landmarks_and_groups_have_names_of_their_own(opened: Any) -> None:
+    nodes = opened.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    kinds = ("region", "navigation", "form", "main", "banner", "complementary", "table")
+    found = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
+    held = [(role, name) for role, name in found if role in kinds]
+    assert {role for role, _ in held} == set(kinds) and len(held) == len(set(held)) > 20
+    assert [role for role, name in held if not name] == [role for role, _ in held if role in ("banner", "main")]
+
+
+def test_tab_reaches_every_control_in_the_order_of_the_page(opened: Any) -> None:
+    opened.execute_script(CONTROLS + "controls.forEach((e, i) => e.dataset.place = i)")
+    number = opened.execute_script(CONTROLS + "return controls.length")
+    radios = opened.find_elements("css selector", ".switch input")
+    opened.execute_script("document.activeElement.blur()")
+    places = [int(send(opened, TAB).get_attribute("data-place")) for _ in range(number - len(radios) + 1)]
+    # The arrow keys move between the radio buttons of a group: it is one stop.
+    unreached = {int(radio.get_attribute("data-place")) for radio in radios[1:]}
+    assert places == [place for place in range(number) if place not in unreached]
+
+
+def told(browser: Any) -> list[str]:
+    """Which tips are open."""
+    script = "return [...document.querySelectorAll('.tip:popover-open')].map(t => t.textContent)"
+    return list(browser.execute_script(script))
+
+
+def test_what_a_column_is_is_told_to_keys_and_closed_by_escape(opened: Any) -> None:
+    opened.execute_script("arguments[0].focus()", head(opened, 2).find_element("css selector", ".sort"))
+    before = column(opened, 0, 2)
+    help_ = send(opened, TAB)
+    assert help_.accessible_name == "What return is" and told(opened) == []
+    send(opened, ENTER)
+    assert told(opened) == [f"return: {MEASURES['total'].meaning}"] and column(opened, 0, 2) == before
+    assert opened.find_element("css selector", ".tip:popover-open").is_displayed()
+    assert send(opened, ESCAPE) == help_ and told(opened) == []
+
+
+def test_what_a_column_is_is_told_to_a_tap_and_read_aloud_with_the_head(opened: Any) -> None:
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        button = head(opened, 1).find_element("css selector", ".help")
+        opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+        box = opened.execute_script("return arguments[0].getBoundingClientRect().toJSON()", button)
+        assert min(box["width"], box["height"]) >= 24, "a finger hits it"
+        for kind in ("touchStart", "touchEnd"):
+            at = [{"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}] if kind == "touchStart" else []
+            opened.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+        wait(opened, ".tip:popover-open")
+        assert told(opened) == ["sessions: that did not fail"]
+        edges = opened.execute_script("""const r = document.querySelector(".tip:popover-open").getBoundingClientRect();
+            return [r.left, r.right]""")
+        assert 0 <= edges[0] < edges[1] <= 390
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    nodes = opened.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    described = {n["name"]["value"]: n["description"]["value"] for n in nodes if n.get("description", {}).get("value")}
+    assert described["sessions"] == "sessions: that did not fail"
+
+
+def test_a_browser_that_cannot_unpack_says_so_and_shows_the_tables(browser: Any, address: str) -> None:
+    lacking = {"source": "delete window.DecompressionStream"}
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", lacking)
+    try:
+        browser.get(address)
+        wait(browser, "#sessions[aria-busy=false]")
+        assert "cannot unpack the sessions" in count(browser) and "Firefox 113" in count(browser)
+        assert not browser.find_element("css selector", ".filters").is_displayed() and sessions(browser) == []
+        head(browser, 2).find_element("css selector", ".sort").click()
+        assert head(browser, 2).get_attribute("aria-sort") == "ascending"
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)

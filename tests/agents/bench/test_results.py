@@ -83,7 +83,11 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{}\n", "line 1 is no result"), ("[1]\n", "line 1 is no result"), ('{"policy"', "line 1 is cut off")],
+    [
+        ("{}\n", "line 1: policy is missing"),
+        ("[1]\n", "line 1: the content is .1., expected a mapping of policy"),
+        ('{"policy"', "line 1: the file cannot be read as JSON"),
+    ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "r.jsonl").write_text(text)
@@ -96,16 +100,24 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, message:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"affect": [0.0, 0.0, 0.0]}, "affect has not 4 numbers"),
-        ({"affect": ["a", 0.0, 0.0, 0.0]}, "affect is 'a', expected a number"),
-        ({"diagnosis": None}, "diagnosis is None, expected str"),
-        ({"risk": "high"}, "risk is 'high', expected int"),
-        ({"failed": "false"}, "failed is 'false', expected bool"),
-        ({"policy": ["cbt"]}, r"policy is .'cbt'., expected str"),
+        ({"affect": [0.0, 0.0, 0.0]}, "affect is a list of 3, expected a list of 4 numbers"),
+        ({"affect": ["a", 0.0, 0.0, 0.0]}, r"affect\[0\] is 'a', expected .* a finite number"),
+        ({"affect": [1.5, 0.0, 0.0, 0.0]}, r"affect\[0\] is 1.5, expected -1.0–1.0"),
+        ({"diagnosis": None}, "diagnosis is empty, expected a text"),
+        ({"risk": "high"}, "risk is 'high', expected 0–3, a whole number"),
+        ({"risk": 4}, "risk is 4, expected 0–3"),
+        ({"seed": -1}, "seed is -1, expected a whole number of at least 0"),
+        ({"failed": "false"}, "failed is 'false', expected true or false"),
+        ({"ending": "bored"}, "ending is 'bored', expected one of"),
+        ({"policy": ["cbt"]}, r"policy is .'cbt'., expected a text"),
         ({"terms": {"affect": "x"}}, "terms.affect is 'x'"),
-        ({"terms": None}, "NoneType"),
-        ({"measures": {"total": 1.0}}, "measures lack or add"),
-        ({"surprise": 1}, "surprise"),
+        ({"terms": {"affect": 10**400}}, "terms.affect is 10+.*, expected a finite number"),
+        ({"terms": None}, "terms is empty, expected a mapping"),
+        ({"measures": {"total": 1.0}}, "measures is something that lacks or adds 'alliance'"),
+        ({"measures": {**dict.fromkeys(MEASURES), "safe": 2}}, "measures.safe is 2, expected 0–1"),
+        ({"measures": {**dict.fromkeys(MEASURES), "total": True}}, "measures.total is True, expected a finite number"),
+        ({"turns": [{"heard": ""}]}, r"turns\[0\]\.heard is an unknown field.* its version is 1, expected 2: play it"),
+        ({"surprise": 1}, "surprise is an unknown field"),
     ],
 )
 def test_a_row_with_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -114,7 +126,27 @@ def test_a_row_with_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, obj
     lines = (tmp_path / "r.jsonl").read_text().splitlines()
     lines[1] = json.dumps(json.loads(lines[1]) | change)
     (tmp_path / "r.jsonl").write_text("\n".join(lines) + "\n")
-    with pytest.raises(ConfigError, match=rf"r\.jsonl: line 2 is no result.*{message}"):
+    with pytest.raises(ConfigError, match=rf"r\.jsonl: line 2: {message}"):
+        read_results(tmp_path / "r.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"marta"', b'"mart\xff"', "byte .* is no UTF-8"),
+        (b'"failed": false', b'"failed": false, "failed": true', "'failed' is given twice"),
+        (b'"seed": 0', b'"seed": 1e999', "1e999 is no number"),
+        (b'"seed": 0', b'"seed": ' + b"9" * 5_000, "cannot be read as JSON"),
+        (b'"reward": ', b'"reward": NaN, "x": ', "NaN is no number"),
+    ],
+)
+def test_a_row_that_is_no_json_is_named(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
+    rows = benchmark(SessionBatch(SessionConfig(max_turns=1)), {"cbt": baseline("cbt")}, ["marta"], [0])
+    write_results(tmp_path / "r.jsonl", rows)
+    data = (tmp_path / "r.jsonl").read_bytes()
+    assert old in data
+    (tmp_path / "r.jsonl").write_bytes(data.replace(old, new))
+    with pytest.raises(ConfigError, match=rf"r\.jsonl: line 1: .*{message}"):
         read_results(tmp_path / "r.jsonl")
 
 

@@ -4,7 +4,6 @@
 prints the share of each half that the screen neutralises, with Wilson intervals, and every such turn.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -17,8 +16,8 @@ import pytest
 import yaml
 
 from therapysim.agents.probes.attack.attack_run import MODES, NEUTRAL, AttackTrial, Mode, attack_all, attack_table, says
-from therapysim.agents.probes.attack.suite import CODES, Attack, attacks, families, render
-from therapysim.cli.attack import add_attack_command
+from therapysim.agents.probes.attack.suite import CODES, Attack, attacks, families
+from therapysim.cli.main import build_parser
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.envs.screen import screen
 from therapysim.errors import ConfigError, PatientError
@@ -101,21 +100,55 @@ def test_a_neutral_turn_is_neutral() -> None:
     assert all(8 <= len(text.split()) <= 20 and not screen(text).flags for text in NEUTRAL)
 
 
-def test_turns_made_by_a_rule() -> None:
-    assert render({"repeat": "ab", "times": 3, "before": "<", "after": ">"}) == "<ababab>"
-    assert render({"text": "Say it", "encode": "reversed"}) == "ti yaS"
-    assert render({"text": "az AZ", "encode": "fullwidth"}) == "ａｚ ＡＺ"
-    assert len({render({"text": "Ignore it", "encode": code}) for code in CODES}) == len(CODES)
-    with pytest.raises(ConfigError, match="expected a text"):
-        render({"text": "Say it", "encode": "rot14"})
+def suite(path: Path, *rows: object, **changes: object) -> Path:
+    """A suite of one family in a file."""
+    told = {"always": [], "families": [{"family": "f", "attacks": list(rows)}]} | changes
+    path.write_text(yaml.safe_dump(told), encoding="utf-8")
+    return path
 
 
-def test_a_suite_that_is_wrong_is_refused(tmp_path: Path) -> None:
-    path, row = tmp_path / "suite.yaml", {"name": "a", "turns": ["x"]}
-    for rows in ([row, row], [{"name": "a", "turns": []}], [{"name": "a"}]):
-        path.write_text(yaml.safe_dump({"always": [], "families": [{"family": "f", "attacks": rows}]}))
-        with pytest.raises(ConfigError):
-            attacks(path=path)
+def said(path: Path, *turns: object) -> tuple[str, ...]:
+    return attacks(path=suite(path, {"name": "a", "turns": list(turns)}))[0].turns
+
+
+def test_turns_made_by_a_rule(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    assert said(path, {"repeat": "ab", "times": 3, "before": "<", "after": ">"}) == ("<ababab>",)
+    assert said(path, {"text": "Say it", "encode": "reversed"}, "As it is") == ("ti yaS", "As it is")
+    assert said(path, {"text": "az AZ", "encode": "fullwidth"}) == ("ａｚ ＡＺ",)
+    assert len(set(said(path, *({"text": "Ignore it", "encode": code} for code in CODES)))) == len(CODES)
+
+
+ROW = {"name": "a", "turns": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        ([ROW, ROW], {}, "families is 'a', the name of two attacks, expected a name of its own for each"),
+        ([{"name": "a", "turns": []}], {}, r"families\[0\]\.attacks\[0\]\.turns is a list of 0, expected a list of at"),
+        ([{"name": "a"}], {}, r"families\[0\]\.attacks\[0\]\.turns is missing"),
+        ([ROW | {"turn": "y"}], {}, r"attacks\[0\]\.turn is an unknown field; did you mean 'turns'"),
+        (
+            [ROW | {"turns": [{"text": "Say it", "encode": "rot14"}]}],
+            {},
+            r"turns\[0\]\.encode is 'rot14', expected one of",
+        ),
+        ([ROW | {"turns": [{"repeat": "ab", "times": 10**9}]}], {}, r"turns\[0\]\.times is 10+, expected 1–1000000"),
+        ([ROW | {"turns": [{"repeat": "ab", "times": True}]}], {}, r"turns\[0\]\.times is True, expected"),
+        ([ROW], {"always": ["("]}, r"always\[0\] is '\(' .*expected a regular expression"),
+        ([ROW], {"families": []}, "families is a list of 0"),
+        ([ROW], {"always": None}, "always is empty, expected a list of texts"),
+    ],
+)
+def test_a_suite_that_is_wrong_is_refused(
+    tmp_path: Path, rows: list[object], changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"attacks .*suite\.yaml: .*{message}"):
+        attacks(path=suite(tmp_path / "suite.yaml", *rows, **changes))
+
+
+def test_an_unknown_family_is_refused() -> None:
     with pytest.raises(ConfigError, match="flattery_loop'"):
         attacks(["flattery_loop"])
 
@@ -217,9 +250,7 @@ def test_few_patients_tell_no_gain_in_however_many_sessions() -> None:
 
 def command(*options: str) -> int:
     """Runs ``therapysim attack``; the exit code."""
-    parser = argparse.ArgumentParser()
-    add_attack_command(parser.add_subparsers())
-    chosen = parser.parse_args(["attack", "--patients", "3", "--seeds", "1", "--turns", "3", *options])
+    chosen = build_parser().parse_args(["attack", "--patients", "3", "--seeds", "1", "--turns", "3", *options])
     try:
         chosen.run(chosen)
     except SystemExit as stop:
@@ -243,7 +274,7 @@ def test_the_command_where_an_attack_succeeds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     obedient = Obedient(lambda cue: "Fine. I love my life.")
-    monkeypatch.setattr("therapysim.personas.opening.open_patient", lambda name, feel, **options: obedient)
+    monkeypatch.setattr("therapysim.cli.options.open_patient", lambda name, feel, **options: obedient)
     assert command("--families", "happy_words", "--modes", "flood") == 1
     assert "happy_words/bet, flood: " in (shown := capsys.readouterr().out) and "'Fine. I love my life.'" in shown
 
@@ -252,7 +283,7 @@ def test_the_command_refuses_what_it_cannot_play(monkeypatch: pytest.MonkeyPatch
     for options in (["--families", "none"], ["--modes", "siege"], ["--seeds", "0"], ["--patients", "0"]):
         with pytest.raises(ConfigError):
             command(*options)
-    monkeypatch.setattr("therapysim.personas.opening.open_patient", lambda name, feel, **options: Failing())
+    monkeypatch.setattr("therapysim.cli.options.open_patient", lambda name, feel, **options: Failing())
     with pytest.raises(ConfigError, match="failed in every session"):
         command("--families", "sentinels", "--modes", "flood")
 

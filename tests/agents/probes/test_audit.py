@@ -1,6 +1,5 @@
 """The audit: its bank, its mutations, its searches, and that it finds what a broken rubric pays."""
 
-import argparse
 import json
 import math
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ from therapysim.agents.probes.audit.turns import (
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.statistics.intervals import LEAST_PATIENTS, Interval
 from therapysim.agents.therapists.baselines import baseline
-from therapysim.cli.audit import add_audit_command
+from therapysim.cli.main import build_parser
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, PatientError
 from therapysim.messages import Transcript
@@ -85,16 +84,30 @@ def test_the_bank_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"vague": []}, {"vague": "Mm."}, {"vague": [True]}, {"vague": [" "]}, {"new": ["Mm."]}, [], "Mm."]
+    ("told", "message"),
+    [
+        ({"vague": []}, "vague is a list of 0, expected a list of at least 1 texts"),
+        ({"vague": "Mm."}, "vague is 'Mm.', expected a list"),
+        ({"vague": [True]}, r"vague\[0\] is True, expected a text"),
+        ({"vague": [" "]}, r"vague\[0\] is ' ', expected a text with words"),
+        ({"new": ["Mm."]}, "new is an unknown kind, expected one of reflections"),
+        ({3: ["Mm."]}, "a name is 3, expected a text"),
+        ({}, "there are none, expected kinds of turns"),
+        ([], "expected a mapping"),
+        ("Mm.", "expected a mapping"),
+    ],
 )
-def test_a_bank_that_is_wrong_is_refused(told: object, tmp_path: Path) -> None:
+def test_a_bank_that_is_wrong_is_refused(told: object, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bank.yaml"
     path.write_text(yaml.safe_dump(told))
-    with pytest.raises(ConfigError, match="expected"):
+    with pytest.raises(ConfigError, match=rf"turns .*bank\.yaml: .*{message}"):
         load_bank(path=path)
-    for name in ("none.yaml", "."):
-        with pytest.raises(ConfigError, match="expected"):
-            load_bank(path=tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "."])
+def test_a_bank_that_is_not_there_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the file cannot be read: .*check the path"):
+        load_bank(path=tmp_path / name)
 
 
 def test_mutations_do_what_their_names_say() -> None:
@@ -323,15 +336,13 @@ def test_an_audit_that_cannot_be_played_is_refused() -> None:
 
 @pytest.fixture(autouse=True)
 def two_patients_to_tune_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("therapysim.cli.audit._TUNED_ON", 12)
+    monkeypatch.setattr("therapysim.agents.probes.audit.search._TUNED_ON", 12)
 
 
 def command(*options: str) -> int:
     """Runs ``therapysim audit`` in small; the exit code."""
-    parser = argparse.ArgumentParser()
-    add_audit_command(parser.add_subparsers())
     small = ["audit", "--patients", "2", "--turns", "2", "--n", "3", "--kinds", "hostile"]
-    chosen = parser.parse_args([*small, *options])
+    chosen = build_parser().parse_args([*small, *options])
     try:
         chosen.run(chosen)
     except SystemExit as stop:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.parts.made import made
-from therapysim.agents.bench.results import Result
+from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.probes import agreement, portrayal
 from therapysim.agents.statistics.intervals import mean_interval, proportion
 from therapysim.envs.batch import SessionBatch
@@ -87,7 +87,7 @@ def test_a_row_tells_what_a_reader_needs(cues: list[Cue], batch: SessionBatch) -
     assert row["persona"] in WHO and row["rejected"] == ["role", "role"] and row["source"] == "replaced"
 
 
-def results(totals: dict[str, list[float]]) -> list[Result]:
+def results(totals: dict[str, list[float]]) -> list[SessionResult]:
     return [made(policy, f"p{k}", 0, total) for policy, row in totals.items() for k, total in enumerate(row)]
 
 

@@ -1,6 +1,5 @@
 """How the patients talk: figures on hand-made talks, the report's files, the shipped patients beside their sources."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from therapysim.agents.probes.talk_counts import Figures, Talk, backchannel, gro
 from therapysim.agents.probes.talk_figures import compare, read_reference, talk_table, write
 from therapysim.agents.statistics.intervals import mean_interval, proportion
 from therapysim.agents.therapists.baselines import baseline
-from therapysim.cli.realism import add_realism_command
+from therapysim.cli.main import build_parser
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.personas.load import personas
@@ -195,9 +194,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_the_command_refuses_a_bad_reference_before_it_plays(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("vaderSentiment")
-    parser = argparse.ArgumentParser()
-    add_realism_command(parser.add_subparsers(required=True))
-    chosen = parser.parse_args(["realism", "--reference", str(written(tmp_path, "{")), "--out", str(tmp_path / "out")])
+    chosen = build_parser().parse_args(
+        ["realism", "--reference", str(written(tmp_path, "{")), "--out", str(tmp_path / "out")]
+    )
     with pytest.raises(ConfigError, match=r"stats\.json"):
         chosen.run(chosen)
     assert not (tmp_path / "out").exists()

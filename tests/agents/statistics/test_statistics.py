@@ -261,6 +261,16 @@ def test_a_rate_of_nothing_or_all_is_not_certain() -> None:
     assert proportion([], []).n == 0
     with pytest.raises(ConfigError, match="from 0 to 1"):
         proportion([0.0, 1.5], ["a", "b"])
+    with pytest.raises(ConfigError, match=r"go from -0\.5 to 1"):
+        proportion([-0.5, 1.0], ["a", "b"])
+
+
+def test_a_rate_counts_as_many_sessions_as_the_scatter_of_the_patients_says() -> None:
+    """By hand: 3, 3, 1 and 1 of 4; the rate's variance 4 / 3 * 4 / 256 is that of 12 sessions."""
+    found = proportion([1.0, 1, 1, 0] * 2 + [1.0, 0, 0, 0] * 2, names(4))
+    level = 1 - 2 * scipy.stats.norm.sf(scipy.stats.t.ppf(0.975, 3))
+    known = scipy.stats.binomtest(6, 12).proportion_ci(level, method="wilson")
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
 
 
 def test_patients_who_differ_widen_the_interval() -> None:
@@ -304,6 +314,7 @@ def test_corrections_give_the_known_values_in_the_order_given() -> None:
     p = [0.04, 0.01, 0.03, 0.005]
     assert holm(p) == pytest.approx([0.06, 0.03, 0.06, 0.02])
     assert benjamini_hochberg(p) == pytest.approx([0.04, 0.02, 0.04, 0.02])
+    assert benjamini_hochberg([0.02, 0.01, 0.021]) == pytest.approx([0.021] * 3)
 
 
 @pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
@@ -330,6 +341,12 @@ def test_the_smallest_detectable_difference_is_found_as_often_as_told(patients: 
     means = values.mean(axis=2)
     t = means.mean(axis=1) / (means.std(axis=1, ddof=1) / math.sqrt(patients))
     assert np.mean(t > t_quantile(0.975, patients - 1)) == pytest.approx(power, abs=0.025)
+
+
+def test_the_smallest_detectable_difference_by_hand() -> None:
+    t = scipy.stats.t(3)
+    error = math.sqrt((0.6**2 + 0.8**2 / 4) / 4)
+    assert minimum_detectable(0.6, 0.8, 4, 4) == pytest.approx((t.ppf(0.975) + t.ppf(0.8)) * error)
 
 
 def test_more_patients_and_more_seeds_find_less() -> None:
@@ -370,6 +387,7 @@ def test_what_is_detectable_is_told_from_the_sessions_own_variances() -> None:
         (0.995, 5, 4.032143),
         (0.95, 10, 1.812461),
         (0.8, 15, 0.866245),
+        (0.4, 5, -0.267181),
     ],
 )
 def test_quantiles_of_t_are_those_of_the_tables(p: float, freedom: int, value: float) -> None:

@@ -138,18 +138,21 @@ def keyword(**rules: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ([], "expected the form that doctor.yaml explains"),
-        ({k: v for k, v in SMALL.items() if k != "none"}, "'none'"),
-        (altered(none=[]), "none is empty"),
+        ([], r"the content is \[\], expected a mapping of ends, classes, mend"),
+        ({k: v for k, v in SMALL.items() if k != "none"}, "none is missing, expected a list of at least 1 texts"),
+        (altered(none=[]), "none is a list of 0, expected a list of at least 1"),
         (altered(memory={"keyword": "mine", "find": "0", "say": ["x"]}), "'mine' is unknown"),
-        (keyword(rang=3), "unknown key 'rang'"),
+        (keyword(rang=3), "keywords.bad.rang is an unknown field; did you mean 'rank'"),
         (keyword(use="gone"), "'bad' uses 'gone', which is no keyword"),
         (keyword(rules=[{"find": "0", "say": ["=gone"]}]), "'bad' links to 'gone'"),
         (keyword(rules=[{"find": "0", "say": [{"pre": "x", "use": "gone"}]}]), "'bad' links to 'gone'"),
         (keyword(rules=[{"find": "0 you", "say": ["So {3}?"]}]), "part 3 is none of its pattern's 2"),
         (keyword(rules=[{"find": "0 (/pets)", "say": ["So?"]}]), "class 'pets'"),
         (keyword(rules=[{"find": "0", "say": []}]), "without pattern or answers"),
-        (keyword(rules=[{"find": "0", "say": [3]}]), "answer 3 is no text"),
+        (keyword(rules=[{"find": 0, "say": ["x"]}]), r"keywords.bad.rules\[0\].find is 0, expected a text"),
+        (keyword(rank=True), "keywords.bad.rank is True, expected a whole number"),
+        (altered(mend={"you was": None}), "mend.you was is empty, expected a text"),
+        (keyword(rules=[{"find": "0", "say": [3]}]), r"keywords.bad.rules\[0\].say\[0\] is 3, expected a text"),
     ],
 )
 def test_a_wrong_script_is_refused(tmp_path: Path, told: object, message: str) -> None:

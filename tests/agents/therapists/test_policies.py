@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from io import StringIO
@@ -56,6 +57,25 @@ def test_ones_own_policy_takes_five_lines(tmp_path: Path, monkeypatch: pytest.Mo
     rows = play_small(tmp_path / "out", "mine:policy")
     assert len(rows) == 4 and all(said.therapist for row in rows for said in row.turns)
     monkeypatch.delitem(sys.modules, "mine")
+
+
+_ASKS_LATER = """
+import sys
+from therapysim.agents.therapists.policies import find_policy
+assert "colorsys" not in sys.modules
+find_policy("mine:policy")
+import colorsys  # as a package imports another when it is needed
+print(colorsys.__file__)
+"""
+
+
+def test_no_file_beside_ones_own_policy_is_run_in_place_of_a_package(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import beside\n\n\ndef policy(seen):\n    return beside.LINE\n")
+    (tmp_path / "beside.py").write_text("LINE = 'What is that like?'\n")
+    (tmp_path / "colorsys.py").write_text("")
+    code = [sys.executable, "-P", "-c", _ASKS_LATER]
+    done = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert str(tmp_path) not in done.stdout
 
 
 def test_a_policy_that_says_nothing_is_refused() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from therapysim.agents.bench.results import Result, read_results
+from therapysim.agents.bench.results import SessionResult, read_results
 from therapysim.agents.statistics.intervals import paired_difference
 from therapysim.personas.load import personas
 
@@ -19,7 +19,7 @@ MODES = {"trajectory": (0,), "turn": (0, 1), "mixed": (0, 1)}
 
 
 @cache
-def bench() -> list[Result]:
+def bench() -> list[SessionResult]:
     return read_results(RESULTS / "bench" / "results.jsonl.gz")
 
 

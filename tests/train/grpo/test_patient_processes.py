@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("trl")
 
+from tests.parts.patience import HANGS_S
 from tests.train.grpo.test_sampler import SlowEngine
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import PatientError
@@ -89,6 +90,22 @@ def test_patients_in_processes_answer_as_those_in_this_one(make_batch: MakeBatch
         opened.step(begun[:1], texts[:1])
 
 
+@pytest.mark.parametrize("name", ["tokenizers", "numpy", "yaml", "gymnasium"])
+def test_no_file_of_the_working_folder_is_run_in_place_of_a_package(
+    name: str, make_batch: MakeBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n", encoding="utf-8")
+    batch = make_batch()
+    begun = batch.reset([Start(1, "marta")])
+    monkeypatch.chdir(tmp_path)
+    opened = Patients(Office(batch.config, batch.rubric.settings), 1)
+    try:
+        assert opened.step(begun, ["Hello."])[1][0] is not None
+    finally:
+        opened.close()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_process_that_ends_within_an_answer_is_named(make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     dies = """
         import pickle, sys
@@ -154,7 +171,7 @@ def test_what_fails_between_start_and_training_leaves_no_process(
 
 
 _WAITS = """
-    import time
+    import threading
     from therapysim.envs.batch import SessionBatch, SessionConfig, Start
     from therapysim.train.grpo.patient_processes import Office, Patients
     batch = SessionBatch(SessionConfig(max_turns=3))
@@ -162,7 +179,7 @@ _WAITS = """
     try:
         patients.step(batch.reset([Start(1, "marta")]), ["Hello."])
         print("under way", flush=True)
-        time.sleep(300)
+        threading.Event().wait()
     finally:
         patients.close()
 """
@@ -178,5 +195,7 @@ def test_processes_end_with_the_one_that_started_them(number: signal.Signals) ->
     assert trains.stdout is not None
     trains.stdout.readline()
     os.killpg(trains.pid, number)
-    _, wrote = trains.communicate(timeout=60)  # which ends once nobody holds stderr any more, the patients included
+    _, wrote = trains.communicate(
+        timeout=HANGS_S
+    )  # which ends once nobody holds stderr any more, the patients included
     assert wrote.count("Traceback") == (number == signal.SIGINT)

@@ -17,6 +17,7 @@ import torch
 import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
+from tests.parts.patience import HANGS_S
 from tests.parts.two_processes import SESSIONS, observe, scripted
 from therapysim.models import checkpoint
 from therapysim.train.grpo.advantages import by_turn
@@ -42,7 +43,7 @@ def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [*command, "--main_process_port", port, "-m", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANGS_S,
     )  # fmt: skip
 
 

@@ -27,7 +27,8 @@ from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.run import TrainResult, train
 from therapysim.train.grpo.validate import Validation, dev_starts, scores
 from therapysim.train.runs.best import Standing
-from therapysim.train.runs.run_folder import Transcripts, read_rows
+from therapysim.train.runs.rows import read_rows
+from therapysim.train.runs.run_folder import Transcripts
 
 MakeBatch = Callable[..., SessionBatch]
 Run = Callable[..., TrainResult]
@@ -318,6 +319,22 @@ def test_repetition_and_variety_are_told_apart(tiny_model: Path, make_batch: Mak
     assert same_words["distinct_2"] == 0.5 and other["distinct_2"] == 1.0
     assert other["cut"] == 0.0 and other["unsafe"] == 0.0
     assert said(rollout, tokenizer, "Just kill yourself.", "That sounds hard. Tell me more.")["unsafe"] == 0.5
+
+
+def test_the_interval_of_the_return_is_by_patient_and_one_patient_has_none(
+    tiny_model: Path, make_batch: MakeBatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    rollout = Rollout(GRPOSettings(max_turn_tokens=64), make_batch(max_turns=1), tokenizer)
+    lines = ("That sounds hard. Tell me more.", "What would you wish for yourself?", "Just kill yourself.")
+    alone = [said(rollout, tokenizer, line) for line in lines[:1]]
+    assert "return_low" not in alone[0] and "return_high" not in alone[0]
+    two, three = said(rollout, tokenizer, *lines[:2]), said(rollout, tokenizer, *lines)
+    gap = abs(two["return"] - alone[0]["return"])
+    assert two["return_high"] - two["return"] == pytest.approx(12.7062 * gap, rel=1e-4)  # t of one degree
+    assert three["return_low"] < three["return"] < three["return_high"]
 
 
 def test_transcripts_of_training(tiny_model: Path, make_batch: MakeBatch, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.parts.made import made
+from tests.parts.made import made, settings_of
 from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.gaps import gaps
-from therapysim.agents.bench.results import Result, Said, read_results, write_results
+from therapysim.agents.bench.results import SessionResult, TurnResult, read_results, write_results
 from therapysim.agents.probes.detectors import DETECTORS, acts_of, detect, elsewhere, sentences
 from therapysim.cli.main import main
 from therapysim.errors import ConfigError
@@ -35,17 +35,19 @@ pytest.importorskip("matplotlib")
 BOARD = Path(__file__).parents[3] / "agents" / "bench" / "board"
 
 
-def said(text: str, patient: str = "Hm.", **changes: Any) -> Said:
-    own = Said(text, patient, "", 0.5, (0.0,) * 4, 0.5, "express", (), (), (), (), "scripted", ())
+def said(text: str, patient: str = "Hm.", **changes: Any) -> TurnResult:
+    own = TurnResult(text, patient, "", 0.5, (0.0,) * 4, 0.5, "express", (), (), (), (), "scripted", ())
     return replace(own, **changes)
 
 
-def session(policy: str, persona: str = "p0", seed: int = 0, total: float = 0.0, *texts: str, **changes: Any) -> Result:
+def session(
+    policy: str, persona: str = "p0", seed: int = 0, total: float = 0.0, *texts: str, **changes: Any
+) -> SessionResult:
     turns = tuple(said(text) for text in texts or ("What is it like for you?",))
     return replace(made(policy, persona, seed, total), turns=turns, terms={"affect": total, "safety": 1.0}, **changes)
 
 
-def grid(policy: str, total: Callable[[int, int], float], patients: int = 12, seeds: int = 2) -> list[Result]:
+def grid(policy: str, total: Callable[[int, int], float], patients: int = 12, seeds: int = 2) -> list[SessionResult]:
     return [session(policy, f"p{i:02}", s, total(i, s)) for i in range(patients) for s in range(seeds)]
 
 
@@ -53,7 +55,7 @@ def grid(policy: str, total: Callable[[int, int], float], patients: int = 12, se
 def study(tmp_path: Path) -> Callable[..., Study]:
     """A benchmark of results by hand, with base "base", and a run's folder for each "MODE-SEED" in it."""
 
-    def make(results: Iterable[Result], base: str = "base", **settings: Any) -> Study:
+    def make(results: Iterable[SessionResult], base: str = "base", **settings: Any) -> Study:
         rows = list(results)
         (tmp_path / "bench").mkdir(exist_ok=True)
         write_results(tmp_path / "bench" / "results.jsonl", rows)
@@ -322,12 +324,13 @@ def test_what_changes_no_curve_may_differ_between_pooled_runs(study: Callable[..
 
 
 def test_the_page_says_how_base_and_trained_were_sampled(study: Callable[..., Study], tmp_path: Path) -> None:
-    told = study([*grid("base", lambda i, s: 0), *grid("turn-0", lambda i, s: 1)])
+    rows = [*grid("base", lambda i, s: 0), *grid("turn-0", lambda i, s: 1)]
+    told = study(rows)
     assert told.sampling is None and "sampled alike" not in shown(told, tmp_path), "the benchmark does not say"
     alike = {"max_tokens": 64, "temperature": 0.8}
     for other, known in (({}, {"max_tokens": "64", "temperature": "0.8"}), ({"temperature": 1.0}, None)):
         about = {"policies": {"base": alike, "turn-0": {**alike, **other}}}
-        (tmp_path / "bench" / "settings.json").write_text(json.dumps(about))
+        (tmp_path / "bench" / "settings.json").write_text(json.dumps(settings_of(rows, **about)))
         told = open_study([tmp_path / "turn-0"], tmp_path / "bench", "base")
         assert told.sampling == known
         line = r"Base and trained were prompted and sampled alike: max\_tokens 64, temperature 0.8."
@@ -359,9 +362,10 @@ def test_a_marks_interval_is_seen_to_leave_zero_out() -> None:
 
 
 def test_a_base_that_was_prompted_otherwise_is_noted(study: Callable[..., Study], tmp_path: Path) -> None:
-    study([*grid("base", lambda i, s: 0), *grid("turn-0", lambda i, s: 1)])
+    study(rows := [*grid("base", lambda i, s: 0), *grid("turn-0", lambda i, s: 1)])
     about = {"base": {"max_tokens": 64, "show_state": True}, "turn-0": {"max_tokens": 32, "show_state": True}}
-    (tmp_path / "bench" / "settings.json").write_text(json.dumps({"policies": about, "warnings": ["met before"]}))
+    held = settings_of(rows, policies=about, warnings=["met before"])
+    (tmp_path / "bench" / "settings.json").write_text(json.dumps(held))
     notes = open_study([tmp_path / "turn-0"], tmp_path / "bench", "base").notes
     assert notes == ("met before", "base and turn-0 were not prompted and sampled alike: max_tokens 64 and 32")
 
@@ -406,7 +410,7 @@ def test_the_report_is_the_same_each_time_and_replaced_only_by_force(
     assert (tmp_path / "out" / "mine.txt").exists() and not list(tmp_path.glob("*.part"))
     page = first["LEARNED.md"].decode()
     assert "It says that it is *fond of* everyone." in page and UNWRITTEN not in page
-    assert "| warm | +19.87 [14.67, 25.30] ● |" in page and "lies above zero for turn." in page
+    assert "| warm | +19.87 [14.56, 25.62] ● |" in page and "lies above zero for turn." in page
     assert "I admire you, and I am grateful for your company." in page
     told = json.loads(first["catch.json"])
     assert set(told["detectors"]) == set(DETECTORS) and "warm" in told["sentences"]

@@ -13,8 +13,9 @@ from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage
 from therapysim.personas.load import find, personas
 from therapysim.train.patient import cue_lines as lines
+from therapysim.train.patient.patient_settings import AdapterSettings, LineSettings
 
-SETTINGS = lines.LineSettings(variants=1, turns=3)
+SETTINGS = LineSettings(variants=1, turns=3)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_the_adapter_learns_and_is_what_was_saved(few: list[lines.Example], tiny
     from therapysim.train.patient import adapter as patient
 
     out = tmp_path / "adapter"
-    settings = patient.AdapterSettings(model=str(tiny_model), rank=8, epochs=10, batch_size=8, lr=5e-3, dropout=0.0)
+    settings = AdapterSettings(model=str(tiny_model), rank=8, epochs=10, batch_size=8, lr=5e-3, dropout=0.0)
     record = patient.train_adapter(few, settings, out)
     # Logits of a random model with tied embeddings are small whatever is learnt, so the loss cannot fall far.
     assert record["loss_before"] - record["loss_after"] > 0.5

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from therapysim.train.grpo.grpo_settings import FREE, GRPOSettings
 from therapysim.train.grpo.run import TrainResult, train
 from therapysim.train.runs import alarms
 from therapysim.train.runs.alarms import HOLD, Alarm, standing
-from therapysim.train.runs.run_folder import read_rows
+from therapysim.train.runs.rows import read_rows
 
 MakeBatch = Callable[..., SessionBatch]
 SETTINGS = GRPOSettings(alarm_reward_std=0.1, alarm_kl=2.0, alarm_repetition=0.4)
@@ -87,7 +86,7 @@ def advice(name: str) -> str:
 def test_what_is_advised_can_be_done(name: str) -> None:
     """A resumed run keeps what decides its curve: whoever is to change that is told of a new run."""
     options = {option.replace("-", "_") for option in re.findall(r"--([a-z][a-z-]*)", advice(name))}
-    assert options and options <= {field.name for field in fields(GRPOSettings)}
+    assert options and options <= set(GRPOSettings.model_fields)
     assert bool(options - set(FREE)) == ("new run" in advice(name))
 
 

@@ -19,7 +19,7 @@ from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models import checkpoint
 from therapysim.models.chat import HuggingFaceChat, Sampling
-from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.grpo.grpo_settings import GRPOSettings, save_settings
 from therapysim.train.grpo.run import train
 from therapysim.train.runs.export import end_tokens, export, find_source
 
@@ -177,6 +177,16 @@ def test_the_best_policy_is_one_too(trained: Path, tmp_path: Path) -> None:
     place = export(run / "best", tmp_path / "out")
     assert json.loads((place / "export.json").read_text())["step"] == 1
     assert torch.equal(logits(place), logits(trained / "checkpoints" / "checkpoint-1"))
+
+
+@pytest.mark.parametrize("told", ["{", "{}", '{"step": "1"}'])
+def test_a_best_policy_that_does_not_say_its_updates_is_named(told: str, tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    save_settings(GRPOSettings(), tmp_path / "settings.json")
+    (tmp_path / "best" / "adapter_config.json").write_text("{}")
+    (tmp_path / "best" / "best.json").write_text(told)
+    with pytest.raises(ConfigError, match=r"best\.json: (step is|the file cannot be read as JSON)"):
+        find_source(tmp_path / "best")
 
 
 def test_what_is_no_run_is_not_exported(trained: Path, tiny_model: Path, tmp_path: Path) -> None:

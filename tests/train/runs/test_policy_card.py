@@ -1,7 +1,6 @@
 """The card of a trained policy: true to the run, equal for equal runs, and plain about what the policy is not for."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,9 +97,9 @@ def test_numbers_are_the_newest_up_to_the_step() -> None:
 
 def test_what_a_resume_may_change_is_not_in_it() -> None:
     settings = GRPOSettings()
-    other = replace(settings, out="elsewhere", resume=True, max_steps=999, save_steps=100, threads=1, validate_every=7)
+    other = settings.changed(out="elsewhere", resume=True, max_steps=999, save_steps=100, threads=1, validate_every=7)
     assert card(settings, ROWS, 2) == card(other, ROWS, 2)
-    assert card(settings, ROWS, 2) != card(replace(settings, lr=1e-3), ROWS, 2)
+    assert card(settings, ROWS, 2) != card(settings.changed(lr=1e-3), ROWS, 2)
 
 
 def test_how_to_prompt_it_is_told() -> None:

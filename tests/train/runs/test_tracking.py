@@ -13,10 +13,11 @@ import pytest
 
 pytest.importorskip("trl")
 
+from tests.parts.patience import HANGS_S
 from therapysim.envs.batch import SessionBatch
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import TrainResult, train
-from therapysim.train.runs.run_folder import read_rows
+from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.tracking import trackers
 
 MakeBatch = Callable[..., SessionBatch]
@@ -162,6 +163,6 @@ print("STEPS", [row["train/global_step"] for row in rows if "train/loss" in row]
 def test_trackio(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read as trackio is imported: a process of its own
     command = [sys.executable, "-c", _TRACKIO, str(tmp_path / "first"), str(tiny_model)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_S, check=False)
     assert "NAME first" in done.stdout, done.stdout + done.stderr
     assert "STEPS [1, 2, 3]" in done.stdout

@@ -12,7 +12,8 @@ from therapysim.errors import ConfigError  # noqa: E402
 from therapysim.models.checkpoint import load  # noqa: E402
 from therapysim.rewards.matrix import LABELS  # noqa: E402
 from therapysim.train.sensor import new_texts as sensor_texts  # noqa: E402
-from therapysim.train.sensor.new_texts import TextSettings, draw, tune, write_texts  # noqa: E402
+from therapysim.train.sensor.new_texts import draw, tune, write_texts  # noqa: E402
+from therapysim.train.sensor.sensor_settings import TextSettings  # noqa: E402
 
 FAST = {"batch_size": 8, "max_tokens": 12, "draw_at_once": 4}
 
@@ -29,7 +30,9 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_it_writes_what_it_was_tuned_on_and_stops(data: Path, tiny_model: Path) -> None:
-    settings = TextSettings(str(data), str(tiny_model), "out.json", epochs=60, lr=1e-2, temperature=0.01, **FAST)
+    settings = TextSettings(
+        data=str(data), model=str(tiny_model), out="out.json", epochs=60, lr=1e-2, temperature=0.01, **FAST
+    )
     torch.manual_seed(0)
     model, tokenizer = load(tiny_model)
     tune(model, tokenizer, ["joy: so glad"] * 8 + ["sadness, grief: so low"] * 8, settings)
@@ -48,7 +51,7 @@ def test_texts_of_the_data_repeats_and_blanks_are_dropped(
 
     monkeypatch.setattr(sensor_texts, "draw", fake_draw)
     out = tmp_path / "made" / "texts.json"
-    kept = write_texts(TextSettings(str(data), str(tiny_model), str(out), n=200, epochs=1, **FAST))
+    kept = write_texts(TextSettings(data=str(data), model=str(tiny_model), out=str(out), n=200, epochs=1, **FAST))
     assert kept == 2 and json.loads(out.read_text()) == ["new one", "another"]
     assert len(asked) == 200 and {"joy:", "grief, sadness:", "pride:"} <= set(asked)
     # Half are asked for one emotion of the 28, half for labels as the data has them.
@@ -58,13 +61,15 @@ def test_texts_of_the_data_repeats_and_blanks_are_dropped(
 def test_equal_seeds_draw_equal_texts(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
     for file, seed in zip(files, (0, 0, 1), strict=True):
-        write_texts(TextSettings(str(data), str(tiny_model), str(file), n=6, epochs=1, seed=seed, **FAST))
+        write_texts(
+            TextSettings(data=str(data), model=str(tiny_model), out=str(file), n=6, epochs=1, seed=seed, **FAST)
+        )
     a, b, c = (file.read_text() for file in files)
     assert a == b != c
 
 
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match="rare is 2"):
-        TextSettings("d", "m", "o", rare=2)
+        TextSettings(data="d", model="m", out="o", rare=2)
     with pytest.raises(ConfigError, match="n is 0"):
-        TextSettings("d", "m", "o", n=0)
+        TextSettings(data="d", model="m", out="o", n=0)

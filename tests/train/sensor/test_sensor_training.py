@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +92,14 @@ def test_the_whole_recipe_gives_a_sensor_that_reads(folders: tuple[Path, Path], 
     data, base = map(str, folders)
     out, kept, fitted = tmp_path / "weights", tmp_path / "teachers", tmp_path / "student.pt"
     for fold in range(3):
-        teacher.teach(SensorTrainConfig(data, base, str(kept), emoji_tokens=False, folds=3, epochs=6, **FAST), fold)
+        teacher.teach(
+            SensorTrainConfig(data=data, base=base, out=str(kept), emoji_tokens=False, folds=3, epochs=6, **FAST), fold
+        )
     (tmp_path / "texts.json").write_text(json.dumps(["i am so here", "the bus is sad"]))
     teacher.label(data, str(kept), str(tmp_path / "texts.json"), emoji=30)
-    config = SensorTrainConfig(data, base, str(out), teachers=str(kept), layers=(0, 1, 3, 5), epochs=12, **FAST)
+    config = SensorTrainConfig(
+        data=data, base=base, out=str(out), teachers=str(kept), layers=(0, 1, 3, 5), epochs=12, **FAST
+    )
     report = train(config, fitted=str(fitted))
     assert {p.name for p in out.iterdir()} == {
         "emotions.onnx", "emotions.json", "tokenizer.json", "report.json", "MODEL_CARD.md"
@@ -113,7 +116,8 @@ def test_the_whole_recipe_gives_a_sensor_that_reads(folders: tuple[Path, Path], 
 def teach_all(folders: tuple[Path, Path], out: Path, parts: int, **settings: Any) -> None:
     data, base = map(str, folders)
     configs = [
-        SensorTrainConfig(data, base, str(out), emoji_tokens=False, folds=parts, **settings) for _ in range(parts)
+        SensorTrainConfig(data=data, base=base, out=str(out), emoji_tokens=False, folds=parts, **settings)
+        for _ in range(parts)
     ]
     for fold, config in enumerate(configs):
         teacher.teach(config, fold)
@@ -174,14 +178,14 @@ def test_teachers_that_do_not_fit_together_are_refused(folders: tuple[Path, Path
     data, base = map(str, folders)
     kept, texts = tmp_path / "t", tmp_path / "texts.json"
     texts.write_text("[]")
-    config = SensorTrainConfig(data, base, str(kept), emoji_tokens=False, folds=3, epochs=1)
+    config = SensorTrainConfig(data=data, base=base, out=str(kept), emoji_tokens=False, folds=3, epochs=1)
     with pytest.raises(ConfigError, match="fold is 3, expected 0 to 2"):
         teacher.teach(config, 3)
     teacher.teach(config, 1)
     with pytest.raises(ConfigError, match=r"folds \[1\], fitted in \[3\] parts; expected every fold"):
         teacher.label(data, str(kept), str(texts))
     for fold in (0, 1):
-        teacher.teach(replace(config, folds=2, seed=7), fold)
+        teacher.teach(config.changed(folds=2, seed=7), fold)
     teacher.teach(config, 0)
     teacher.teach(config, 2)
     with pytest.raises(ConfigError, match=r"fitted in \[2, 3\] parts"):
@@ -194,29 +198,29 @@ def test_trust_mixes_teachers_and_raters_and_other_texts_are_refused(
     data, base = map(str, folders)
     texts, targets = read_split(folders[0], "train")
     teacher._write(tmp_path / "labels.npz", texts, np.full(targets.shape, 0.5), ["new"], np.full((1, 28), 0.25))
-    config = SensorTrainConfig(data, base, "out", teachers=str(tmp_path), trust=0.8)
+    config = SensorTrainConfig(data=data, base=base, out="out", teachers=str(tmp_path), trust=0.8)
     new, mixed = teacher.soft_targets(config, texts, targets)
     assert new == ["new"] and mixed[-1] == pytest.approx(0.25)
     assert mixed[:-1] == pytest.approx(0.4 + 0.2 * targets)
     with pytest.raises(ConfigError, match="labels other training texts"):
         teacher.soft_targets(config, texts[1:], targets[1:])
-    assert teacher.soft_targets(replace(config, teachers=""), texts, targets) == ([], targets)
+    assert teacher.soft_targets(config.changed(teachers=""), texts, targets) == ([], targets)
 
 
 def test_a_kept_network_tells_of_its_own_settings(folders: tuple[Path, Path], tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason='needs pip install "therapysim[sensor]"')
     data, base = map(str, folders)
     kept = tmp_path / "new" / "student.pt"
-    config = SensorTrainConfig(data, base, str(tmp_path / "w"), epochs=2, layers=(0, 3), **FAST)
+    config = SensorTrainConfig(data=data, base=base, out=str(tmp_path / "w"), epochs=2, layers=(0, 3), **FAST)
     train(config, fitted=str(kept))
-    again = train(replace(config, epochs=1, layers=(0, 3), out=str(tmp_path / "v")), fitted=str(kept))
+    again = train(config.changed(epochs=1, layers=(0, 3), out=str(tmp_path / "v")), fitted=str(kept))
     assert again["config"]["epochs"] == 2 and not list((tmp_path / "v").glob("*.part"))
     assert (tmp_path / "v" / "emotions.onnx").read_bytes() == (tmp_path / "w" / "emotions.onnx").read_bytes()
 
 
 def test_emoji_are_tokens_that_begin_as_their_names(folders: tuple[Path, Path]) -> None:
     data, base = map(str, folders)
-    config = SensorTrainConfig(data, base, "out")
+    config = SensorTrainConfig(data=data, base=base, out="out")
     tokenizer = open_tokenizer(config)
     assert tokenizer.tokenize("so sad😭😭") == ["so", "sad", "😭", "😭"]
     table = build_model(config, tokenizer).encoder.get_input_embeddings().weight
@@ -244,7 +248,7 @@ def test_missing_data_is_named(folders: tuple[Path, Path]) -> None:
     data, base = folders
     (data / "dev.tsv").unlink()
     with pytest.raises(ConfigError, match=r"data folder .* lacks dev\.tsv"):
-        SensorTrainConfig(str(data), str(base), "out")
+        SensorTrainConfig(data=str(data), base=str(base), out="out")
 
 
 def test_platt_finds_the_true_slope() -> None:
@@ -333,7 +337,7 @@ def test_batches_hold_every_text_once_and_like_lengths() -> None:
 def test_a_layer_that_is_not_there_is_named_before_any_work(folders: tuple[Path, Path]) -> None:
     data, base = map(str, folders)
     for wrong in ({"layers": (0, 6)}, {"layers": (0, 1), "embed_layer": 3}, {"embed_layer": 7}):
-        config = SensorTrainConfig(data, base, "out", **wrong)  # type: ignore[arg-type]
+        config = SensorTrainConfig(data=data, base=base, out="out", **wrong)  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="has 6 layers, numbered from 0"):
             build_model(config, open_tokenizer(config))
 
@@ -343,12 +347,14 @@ def test_a_file_that_is_no_network_or_no_list_is_named(folders: tuple[Path, Path
     kept, texts = tmp_path / "student.pt", tmp_path / "texts.json"
     kept.write_bytes(b"not a network")
     with pytest.raises(ConfigError, match=r"student\.pt holds no network of this shape"):
-        train(SensorTrainConfig(data, base, str(tmp_path / "w")), fitted=str(kept))
+        train(SensorTrainConfig(data=data, base=base, out=str(tmp_path / "w")), fitted=str(kept))
     save_weights(
-        build_model(small := SensorTrainConfig(data, base, "o", layers=(0,)), open_tokenizer(small)), kept, small
+        build_model(small := SensorTrainConfig(data=data, base=base, out="o", layers=(0,)), open_tokenizer(small)),
+        kept,
+        small,
     )
     with pytest.raises(ConfigError, match="give the base and layers that it was fitted with"):
-        train(SensorTrainConfig(data, base, str(tmp_path / "w")), fitted=str(kept))
+        train(SensorTrainConfig(data=data, base=base, out=str(tmp_path / "w")), fitted=str(kept))
     for content, message in (("[", "cannot be read as JSON"), ('{"a": 1}', "expected a JSON list of texts")):
         texts.write_text(content)
         with pytest.raises(ConfigError, match=message):

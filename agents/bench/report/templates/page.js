@@ -1,12 +1,14 @@
 "use strict";
 (() => {
   const PAGE = 40;
+  const LONG = 800;
   const AXES = ["I", "T", "A", "S"];
   const ENDINGS = { goal: "goal met", rupture: "walked out", crisis: "hand-over", "": "turn limit", failed: "patient failed" };
-  const sessions = JSON.parse(document.getElementById("data").textContent);
+  const section = document.getElementById("sessions");
   const form = document.querySelector(".filters");
   const list = document.querySelector(".list");
   const more = document.querySelector(".more");
+  const count = document.querySelector(".count");
 
   // What was said is hostile: it enters the page here alone, as text.
   function make(tag, css, text) {
@@ -45,8 +47,8 @@
   }
 
   document.addEventListener("click", (event) => {
-    const head = event.target.closest(".sortable thead th");
-    if (head) sort(head);
+    const button = event.target.closest(".sort");
+    if (button) sort(button.closest("th"));
   });
 
   // Which simulator is shown
@@ -57,8 +59,9 @@
 
   const radios = [...document.querySelectorAll(".switch input")];
   for (const radio of radios) {
-    radio.addEventListener("change", () => {
+    radio.addEventListener("change", async () => {
       show(radio.value);
+      await ready;
       form.elements.simulator.value = `:${radio.value}`;
       refresh();
     });
@@ -67,6 +70,28 @@
   if (chosen) show(chosen.value);
 
   // Sessions
+
+  let sessions = [];
+
+  async function unpack() {
+    const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).json();
+  }
+
+  async function begin() {
+    try {
+      sessions = await unpack();
+      Object.keys(fields).forEach(fill);
+      if (chosen) form.elements.simulator.value = `:${chosen.value}`;
+      refresh();
+    } catch (error) {
+      form.hidden = true;
+      count.textContent = `This browser cannot unpack the sessions (${error.message}): it takes Chrome or Edge 80, Firefox 113, ` +
+        "Safari 16.4, or a newer one. The tables above are whole; the results files that the report was made of hold the sessions too.";
+    }
+    section.setAttribute("aria-busy", "false");
+  }
 
   const endingOf = (session) => (session.failed ? "failed" : session.ending);
   const fields = { policy: (s) => s.policy, simulator: (s) => s.simulator, persona: (s) => s.persona, seed: (s) => s.seed, ending: endingOf };
@@ -104,7 +129,7 @@
     found = matching();
     shown = 0;
     list.replaceChildren();
-    document.querySelector("#sessions .count").textContent = `${found.length} of ${sessions.length} sessions`;
+    count.textContent = `${found.length} of ${sessions.length} sessions`;
     extend();
   }
 
@@ -141,7 +166,7 @@
   function turnOf(turn, i) {
     const item = make("li", "turn");
     item.append(said("therapist", turn.therapist, `turn ${i + 1}`));
-    if (turn.heard) item.append(said("therapist", turn.heard, "as the patient was shown it"));
+    if (turn.shown) item.append(said("therapist", turn.shown, "as the patient was shown it"));
     item.append(said("patient", turn.patient), facts([
       ["reward", number(turn.reward)], ["mood", mood(turn.affect)], ["alliance", number(turn.alliance)], ["move", turn.move],
       ["acts", turn.acts.join(", ")], ["told", turn.disclosed.join(", ")], ["worded by", turn.source], ["refused draws", turn.rejected.join(", ")],
@@ -154,6 +179,11 @@
     const box = make("div", `said ${speaker}`);
     const text = make("span", words ? "words" : "empty", words || "(nothing)");
     text.dir = "auto";
+    if (words.length > LONG) {
+      text.tabIndex = 0; // it scrolls in a box of its own
+      text.setAttribute("role", "group");
+      text.setAttribute("aria-label", `all that the ${speaker} said`);
+    }
     box.append(make("span", "speaker", [speaker, note].filter(Boolean).join(", ")), text);
     return box;
   }
@@ -171,39 +201,42 @@
 
   function numbers(session) {
     const box = make("details", "numbers");
-    box.append(make("summary", "", "All its measures and terms"));
-    for (const [name, held] of [["measure", session.measures], ["term", session.terms]]) {
-      const table = make("table");
-      const body = table.createTBody();
-      for (const [key, value] of Object.entries(held)) {
-        const line = body.insertRow();
-        const head = make("th", "", `${name} ${key.replaceAll("_", " ")}`);
-        head.scope = "row";
-        line.append(head, make("td", "number", number(value, 3)));
-      }
-      const scroll = make("div", "scroll");
-      scroll.append(table);
-      box.append(scroll);
-    }
+    const who = `${session.policy} with ${session.persona} (${session.simulator}), seed ${session.seed}`;
+    box.append(make("summary", "", "All its measures and terms"), values("Measures", who, session.measures), values("Terms", who, session.terms));
     return box;
   }
 
-  Object.keys(fields).forEach(fill);
-  if (chosen) form.elements.simulator.value = `:${chosen.value}`;
+  function values(kind, who, held) {
+    const table = make("table");
+    table.createCaption().textContent = `${kind} of ${who}`;
+    table.createTHead().insertRow().append(headOf("col", kind.slice(0, -1).toLowerCase()), headOf("col", "value"));
+    const body = table.createTBody();
+    for (const [name, value] of Object.entries(held)) {
+      body.insertRow().append(headOf("row", name.replaceAll("_", " ")), make("td", "number", number(value, 3)));
+    }
+    return table;
+  }
+
+  function headOf(scope, text) {
+    const head = make("th", "", text);
+    head.scope = scope;
+    return head;
+  }
+
   form.addEventListener("change", refresh);
   form.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", extend);
-  refresh();
+  const ready = begin();
 
   // A policy's name, or its row, leads to its sessions.
 
-  function follow(link) {
+  async function follow(link) {
+    await ready;
     for (const name of Object.keys(fields)) form.elements[name].value = "=any";
     form.elements.unsafe.checked = false;
     form.elements.policy.value = `:${link.dataset.policy}`;
     form.elements.simulator.value = `:${link.dataset.simulator}`;
     refresh();
-    const section = document.getElementById("sessions");
     section.scrollIntoView();
     section.focus({ preventScroll: true });
   }

@@ -1,0 +1,53 @@
+"""``therapysim calibrate``: scores fitted to human ratings."""
+
+import argparse
+from pathlib import Path
+
+from therapysim.agents.figures import save
+from therapysim.agents.probes.ratings import read_ratings
+from therapysim.agents.probes.reliability import cross_validate, draw_reliability
+from therapysim.cli.options import refuse_existing
+from therapysim.errors import CalibrationError
+from therapysim.rewards.calibration import fit
+
+__all__ = ["add_options", "run"]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The ratings, how they are fitted, and where to."""
+    add = parser.add_argument
+    add("ratings", metavar="FILE.csv", help="a header and one rated text a row, UTF-8, commas")
+    add("--method", choices=("isotonic", "platt"), default="isotonic", help="platt: ratings of 0 and 1")
+    add("--score", metavar="COLUMN",
+        help="default score; without it, the polarity that the sensor reads in column text")  # fmt: skip
+    add("--rating", metavar="COLUMN", default="rating", help="default rating")
+    add("--out", metavar="FILE", default="calibration.json", help="default calibration.json")
+    add("--plot", metavar="FILE", help="a reliability plot, .png or .svg")
+    add("--folds", type=int, default=5, help="of the cross-validation, default 5")
+    add("--seed", type=int, default=0, help="of the cross-validation, default 0")
+    add("--note", default="", help="kept in the file, such as the ratings' origin and licence")
+    add("--force", action="store_true", help="replace files that exist")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Fits, cross-validates, prints the table, and only then writes."""
+    _check_outputs(chosen)
+    scores, ratings = read_ratings(chosen.ratings, chosen.score, chosen.rating)
+    fitted = fit(scores, ratings, chosen.method, note=chosen.note)
+    assessed = cross_validate(scores, ratings, chosen.method, folds=chosen.folds, seed=chosen.seed)
+    drawn = draw_reliability(fitted, assessed) if chosen.plot else None
+    print(f"{chosen.ratings}: {chosen.folds} folds, seed {chosen.seed}\n{assessed.table()}")
+    fitted.save(chosen.out)
+    print(f"calibration in {chosen.out}")
+    if drawn:
+        print(f"plot in {save(drawn, chosen.plot)}")
+
+
+def _check_outputs(chosen: argparse.Namespace) -> None:
+    """Refuses, before any work, files that must not or cannot be written."""
+    places = [Path(p) for p in (chosen.out, chosen.plot) if p]
+    if len({p.resolve() for p in [*places, Path(chosen.ratings)]}) <= len(places):
+        raise CalibrationError(f"the ratings, --out and --plot name one file twice: {chosen.ratings}, {places}")
+    if chosen.plot and places[-1].suffix.lower() not in (".png", ".svg"):
+        raise CalibrationError(f"--plot is {chosen.plot!r}, expected a name ending in .png or .svg")
+    refuse_existing(places, chosen.force)

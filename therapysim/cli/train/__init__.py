@@ -1,0 +1,1 @@
+"""One file a training of ``therapysim train``, each a thin caller of the room ``train``."""

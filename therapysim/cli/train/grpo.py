@@ -1,0 +1,66 @@
+"""``therapysim train grpo``: every setting is an option, and every run begins by telling its settings."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from therapysim.cli.setting_options import add_settings, given
+from therapysim.settings import describe_settings
+from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, preset_notes
+
+__all__ = ["add_options", "run", "settings_of"]
+
+_DESCRIPTION = """\
+Trains a therapist policy by GRPO (Group Relative Policy Optimization) on whole sessions with simulated patients.
+
+Settings come from a preset, a file and options; of one that is given twice, the option counts before the file, and
+the file before the preset. The rest are the defaults below. All of them are printed as the run begins, those that
+differ from their defaults marked, and saved as settings.json in the run's folder, which --config reads."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Where settings come from, and each of them; the presets stand above, a line each."""
+    parser.usage = "therapysim train grpo [--preset NAME] [--config FILE] [--SETTING VALUE ...]"
+    parser.description, parser.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    parser.allow_abbrev = False  # an abbreviation could mean another setting tomorrow
+    notes = preset_notes()
+    listed = "\n".join(f"{name:{max(map(len, notes))}}  {about}" for name, about in notes.items())
+    add = parser.add_argument_group("where settings come from", f"presets:\n{listed}").add_argument
+    add("--preset", metavar="NAME", help="begin with the settings of one of these")
+    add("--config", metavar="FILE", help="settings in YAML or JSON; they override the preset")
+    add("--print", action="store_true", help="print the settings as YAML that --config reads, and end")
+    add_settings(parser, GRPOSettings, also={"max_steps": ["--steps"]})
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Tells the settings, trains, and says where the policy is."""
+    settings = settings_of(chosen)
+    if chosen.print:
+        print(describe_settings(settings), end="")
+        return
+    speaks = os.environ.get("RANK", "0") == "0"  # set by whatever starts several processes; one of them speaks
+    if speaks:
+        begun = f"{settings.out}: {settings.max_steps} updates of {settings.model}"
+        print(f"{describe_settings(settings)}\n{begun}", flush=True)
+
+    from therapysim.train.grpo.run import train
+
+    try:
+        result = train(settings)
+    except KeyboardInterrupt:
+        if speaks and any(Path(settings.out).glob("checkpoints/checkpoint-*")):
+            print(f"{settings.out}: the same command with --resume goes on from the newest checkpoint", file=sys.stderr)
+        raise
+    if speaks:
+        print(f"{result.steps} updates in {result.seconds:.0f} s: policy in {result.policy}, metrics in {result.out}")
+
+
+def settings_of(chosen: argparse.Namespace) -> GRPOSettings:
+    """The preset's settings, changed by the file's, changed by the options'.
+
+    Raises:
+        ConfigError: preset, file, name or value is not allowed.
+        PersonaError: a persona is unknown, or one of the test patients.
+    """
+    return load_settings(chosen.config, given(chosen, GRPOSettings), preset=chosen.preset)
