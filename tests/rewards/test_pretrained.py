@@ -222,7 +222,8 @@ def test_settings_are_checked(change: dict[str, Any], message: str) -> None:
 def test_half_precision_and_a_device_that_is_not_there(make: Make) -> None:
     folder = make(SHUFFLED)
     half = PretrainedSensor(folder, PretrainedSettings(dtype="bfloat16"))(TEXTS)
-    assert half.dtype == np.float32 and half == pytest.approx(PretrainedSensor(folder)(TEXTS), abs=0.1)
+    whole = PretrainedSensor(folder)(TEXTS)
+    assert half.dtype == np.float32 and half == pytest.approx(whole, abs=0.1) and not np.array_equal(half, whole)
     with pytest.raises(SensorError, match="transformers cannot load it"):
         PretrainedSensor(folder, PretrainedSettings(device="cuda:77"))
 
