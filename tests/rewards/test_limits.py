@@ -15,7 +15,13 @@ from therapysim.rewards.reading.emotions import WEIGHTS, SensorSettings, read_lo
 from therapysim.rewards.reading.memory import check_texts
 from therapysim.rewards.reading.pretrained import PretrainedSettings
 from therapysim.rewards.reading.relevance import STAND_IN, Gold, RelevanceSettings, open_relevance
-from therapysim.rewards.reading.tone_guard import EmotionNegativity, ToneGuard, ToneGuardSettings, open_tone_guard
+from therapysim.rewards.reading.tone_guard import (
+    EmotionNegativity,
+    SentimentNegativity,
+    ToneGuard,
+    ToneGuardSettings,
+    open_tone_guard,
+)
 from therapysim.rewards.reading.valence import ValenceSettings, soft_polarity, soften
 from therapysim.rewards.risk import RiskThresholds
 
@@ -231,3 +237,31 @@ def test_probabilities_are_the_networks_logits_calibrated() -> None:
     calibrated = logits * np.array(meta["slope"]) + np.array(meta["intercept"])
     assert logits.shape == (3, 28) and sensor(texts) == pytest.approx(1 / (1 + np.exp(-calibrated)), abs=1e-5)
     assert sensor.thresholds == pytest.approx(meta["thresholds"]) and sensor.digest == meta["sha256"]["emotions.onnx"]
+
+
+class Classes:
+    """A sentiment model of these classes, sure of the first one."""
+
+    name = "toy"
+
+    def __init__(self, *labels: str) -> None:
+        self.labels = labels
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([[0.7] + [0.1] * (len(self.labels) - 1)] * len(texts), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [(("Negative", "neutral", "positive"), 0.7), (("POS", "neg"), 0.1), (("pos ", " NEG", "x"), 0.1)],
+)
+def test_a_sentiment_model_has_one_negative_and_one_positive_class(labels: tuple[str, ...], found: float) -> None:
+    assert SentimentNegativity(Classes(*labels))(["a", "b"]) == pytest.approx([found] * 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "labels", [("negative", "x"), ("positive", "x"), ("neg", "negative", "pos"), ("neg", "pos", "positive")]
+)
+def test_a_sentiment_model_of_other_classes_is_refused(labels: tuple[str, ...]) -> None:
+    with pytest.raises(SensorError, match=f"'toy': its classes are {', '.join(labels)}, expected one called negative"):
+        SentimentNegativity(Classes(*labels))  # type: ignore[arg-type]
