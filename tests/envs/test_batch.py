@@ -10,7 +10,7 @@ import pytest
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
 from therapysim.envs.dynamics import DynamicsSettings
 from therapysim.envs.latent import Latent
-from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError
+from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, TherapySimError
 from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.vary import MARK
@@ -303,6 +303,8 @@ def test_a_batch_takes_what_it_is_given() -> None:
     assert SessionBatch(sensor=batch.sensor, patient=asked).sensor is batch.sensor
     assert SessionBatch(patient=asked, rubric="user").rubric.settings == RubricSettings.preset("user")
     assert SessionBatch(patient=asked).config == SessionConfig() and SessionBatch(patient=asked).sessions == ()
+    with pytest.raises(TherapySimError, match="no-such-patient"):
+        SessionBatch(patient="no-such-patient")
     with pytest.raises(ConfigError, match="both sensor and emotions are given"):
         SessionBatch(sensor=batch.sensor, emotions="x")
 

@@ -200,6 +200,12 @@ def test_the_last_info_is_of_the_session_that_ended() -> None:
     assert told["reward"].tolist() == rewards.tolist() and all(rewards)
 
 
+def test_a_turn_before_any_session_is_refused_in_words() -> None:
+    for env, said in ((one(), WARM), (many(), [WARM, WARM])):
+        with pytest.raises(EpisodeError, match=r"^step came before reset: call reset first$"):
+            env.step(said)  # type: ignore[arg-type]
+
+
 # --- Modes and rendering -------------------------------------------------------------------------------------------
 
 
