@@ -55,3 +55,9 @@ def test_no_file_is_a_placeholder() -> None:
     texts = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("*/*.py")]
     marks = ("@" + "@", "FIX" + "ME", "TO" + "DO", "NotImplemented" + "Error")
     assert not [(p.name, m) for p in texts for m in marks if m in p.read_text(encoding="utf-8")]
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports a test file by its name alone."""
+    names = [path.name for path in ROOT.glob("tests/**/test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -23,7 +23,7 @@ from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.rubric import PRESETS, RubricSettings
 from therapysim.train.grpo import trainer
-from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings
 from therapysim.train.grpo.model import load_policy
 from therapysim.train.grpo.run import TrainResult, _cores, group_rows, train
 
@@ -62,7 +62,7 @@ def test_a_run_logs_saves_and_loads_again(run: Callable[..., TrainResult], tiny_
     assert expected <= set(first)
     assert set(_TIMES) <= set(result.metrics)
     assert first["ratio/mean"] == 1.0 and first["kl"] == 0.0 and second["kl"] > 0.0
-    assert GRPOSettings(**_settings(result)).generations == 4
+    assert load_settings(result.out / "settings.json").generations == 4
     told = json.loads((result.out / "rubric.json").read_text())
     assert RubricSettings(**told | {"gates": tuple(told["gates"])}) == PRESETS["default"]  # of the batch that was given
 
@@ -73,11 +73,6 @@ def test_a_run_logs_saves_and_loads_again(run: Callable[..., TrainResult], tiny_
     recorded = json.loads((result.policy / "adapter_config.json").read_text())
     assert recorded["base_model_name_or_path"] == str(tiny_model.resolve())
     assert set(recorded["target_modules"]) == {"q_proj", "k_proj", "v_proj", "o_proj"}
-
-
-def _settings(result: TrainResult) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((result.out / "settings.json").read_text())
-    return values
 
 
 def test_equal_seeds_give_equal_runs(run: Callable[..., TrainResult]) -> None:

@@ -11,8 +11,7 @@ pytest.importorskip("trl")
 import torch
 from safetensors.torch import load_file, save_file
 
-from therapysim.agents import ChatTherapist, Therapist, baseline
-from therapysim.agents.bench import benchmark
+from therapysim.agents import ChatTherapist, Therapist, baseline, benchmark
 from therapysim.agents.bench.results import as_line, read_results
 from therapysim.cli import main as cli
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start

@@ -47,7 +47,7 @@ def test_allowed_together() -> None:
         ({"rubric": "usr"}, "one of default, grpo, user; did you mean 'user'"),
         ({"track": ("wandb", "mlflow")}, r"track\[1\] is 'mlflow', expected one of wandb, trackio, tensorboard"),
         ({"vllm": "server"}, "vllm_server_url is '', expected http://HOST:PORT"),
-        ({"vllm": "server", "vllm_server_url": "localhost:8000"}, "expected http://HOST:PORT"),
+        ({"vllm": "server", "vllm_server_url": "localhost:8000"}, "expected one such as 'http://localhost:8000/v1'"),
         ({"vllm": "server", "vllm_server_url": "http://a:1", "quantize_4bit": True}, "off or colocate.*packed 4-bit"),
         ({"vllm": "server", "vllm_server_url": "http://a:1", "unsloth": True}, "off or colocate, since unsloth is set"),
         ({"vllm": True}, "vllm is True, expected one of off, colocate, server$"),

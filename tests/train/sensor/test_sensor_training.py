@@ -268,7 +268,7 @@ def test_thresholds_are_where_expected_f1_is_greatest() -> None:
     """One in ten texts has the label at p = 0.9, the others at 0.05: any threshold between is as good."""
     probabilities = np.full((1_000, 28), 0.05)
     probabilities[:100] = 0.9
-    config = SensorTrainConfig.__new__(SensorTrainConfig)  # its defaults alone
+    config = SensorTrainConfig.model_construct()  # its defaults alone
     thresholds = pick_thresholds(probabilities, config)
     assert ((thresholds >= 0.05) & (thresholds < 0.9)).all()
     # A calibrated label's best threshold is half its best F1 (Lipton et al. 2014).
@@ -281,7 +281,7 @@ def test_thresholds_are_where_expected_f1_is_greatest() -> None:
 def test_thresholds_are_moved_towards_their_median() -> None:
     rng = np.random.default_rng(1)
     p = np.concatenate([rng.beta(0.2, 2, (5_000, 27)), rng.beta(2, 2, (5_000, 1))], axis=1)
-    config = SensorTrainConfig.__new__(SensorTrainConfig)
+    config = SensorTrainConfig.model_construct()
     object.__setattr__(config, "shrinkage", 0.0)
     own = pick_thresholds(p, config)
     object.__setattr__(config, "shrinkage", 0.5)
@@ -322,7 +322,7 @@ def test_a_text_never_chooses_its_own_threshold(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(sensor_scores, "platt", fake_platt)
     monkeypatch.setattr(sensor_scores, "pick_thresholds", fake_thresholds)
-    cross_fit(logits, targets, SensorTrainConfig.__new__(SensorTrainConfig))
+    cross_fit(logits, targets, SensorTrainConfig.model_construct())
     assert sorted(unseen["platt"]) == sorted(unseen["thresholds"]) == list(range(100))
 
 
@@ -355,7 +355,7 @@ def test_a_file_that_is_no_network_or_no_list_is_named(folders: tuple[Path, Path
     )
     with pytest.raises(ConfigError, match="give the base and layers that it was fitted with"):
         train(SensorTrainConfig(data=data, base=base, out=str(tmp_path / "w")), fitted=str(kept))
-    for content, message in (("[", "cannot be read as JSON"), ('{"a": 1}', "expected a JSON list of texts")):
+    for content, message in (("[", "cannot be read as JSON"), ('{"a": 1}', "expected a list of texts")):
         texts.write_text(content)
         with pytest.raises(ConfigError, match=message):
             teacher.label(data, str(tmp_path), str(texts))
