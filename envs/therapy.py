@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.envs.settings import choose_config, choose_rubric, choose_thresholds
 from therapysim.envs.spaces import Utterance
+from therapysim.envs.spec_settings import choose_config, choose_rubric, choose_thresholds
 from therapysim.errors import ActionError, ConfigError, EpisodeError
 from therapysim.personas.load import find
 from therapysim.personas.patient import Patient

@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from numpy.typing import NDArray
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.envs.settings import choose_config, choose_rubric, choose_thresholds
+from therapysim.envs.spec_settings import choose_config, choose_rubric, choose_thresholds
 from therapysim.envs.therapy import checked_options, describe, observe, reward_of, session_spaces, start_of, warn
 from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient

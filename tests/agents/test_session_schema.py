@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from therapysim.agents.sessions import publish
+from therapysim.agents.sessions import session_schema as publish
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.sessions.session_file import save_session
 from therapysim.agents.therapists.baselines import baseline
@@ -33,7 +33,7 @@ def content(tmp_path: Path) -> dict[str, Any]:
 
 def test_the_published_schema_is_up_to_date(tmp_path: Path) -> None:
     assert publish.main([str(tmp_path / "now.json")]) == 0
-    told = "run `python -m therapysim.agents.sessions.publish`"
+    told = "run `python -m therapysim.agents.sessions.session_schema`"
     assert (tmp_path / "now.json").read_text("utf-8") == PUBLISHED.read_text("utf-8"), told
 
 

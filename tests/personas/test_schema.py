@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from therapysim.documents import read_document
-from therapysim.personas import publish
+from therapysim.personas import persona_schema as publish
 from therapysim.personas.load import LIBRARY
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "schemas" / "persona.schema.json"
@@ -24,7 +24,7 @@ def checker() -> Draft202012Validator:
 
 def test_the_published_schema_is_up_to_date(tmp_path: Path) -> None:
     assert publish.main([str(tmp_path / "now.json")]) == 0
-    told = "run `python -m therapysim.personas.publish`"
+    told = "run `python -m therapysim.personas.persona_schema`"
     assert (tmp_path / "now.json").read_text("utf-8") == PUBLISHED.read_text("utf-8"), told
 
 

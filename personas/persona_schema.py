@@ -1,4 +1,4 @@
-"""``python -m therapysim.personas.publish [FILE]``: writes the JSON schema of a persona file, for editors and checkers.
+"""``python -m therapysim.personas.persona_schema [FILE]`` writes the JSON schema of a persona file.
 
 It comes from the annotations of ``schema.py``. A checker of JSON schema finds a missing, unknown or mistyped field;
 what spans fields, such as the order of the facts, only ``load_persona`` checks.
@@ -20,7 +20,7 @@ _PUBLISHED = Path("docs/schemas/persona.schema.json")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the schema and says where. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m therapysim.personas.publish", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m therapysim.personas.persona_schema", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=_PUBLISHED, help=f"default: {_PUBLISHED}")
     chosen = parser.parse_args(arguments)
     write_json(chosen.file, schema_of(Persona))
