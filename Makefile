@@ -11,14 +11,16 @@ READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
 export OMP_NUM_THREADS ?= 2
+WORKERS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: demo test check docs bench mutants clean
 demo: $(READY)
 	$(BIN)/therapysim demo
 
+# A process a core, a file of tests to each at a time: what a file makes once is made once.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

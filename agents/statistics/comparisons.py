@@ -50,7 +50,7 @@ def minimum_detectable(
     Source: Bloom 1995, "Minimum detectable effects", (t_{1-alpha/2} + t_power) standard errors, k - 1 degrees.
     """
     for name, value, low, high in (("sd_between", sd_between, 0, math.inf), ("sd_within", sd_within, 0, math.inf),
-                                   ("seeds", seeds, 1, math.inf), ("alpha", alpha, 1e-9, 0.5),
+                                   ("seeds", seeds, 1, math.inf), ("alpha", alpha, 2e-9, 0.5),
                                    ("power", power, 0.5, 1 - 1e-9)):  # fmt: skip
         require_number(name, value, low, high)
     if require_count("patients", patients, 1) == 1:

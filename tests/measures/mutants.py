@@ -54,7 +54,9 @@ def draw(sample: int, seed: int) -> list[str]:
 
 def run(*names: str) -> None:
     """mutmut, one mutant at a time, on these or on all."""
-    subprocess.run([Path(sys.executable).with_name("mutmut"), "run", "--max-children", "1", *names], check=True)
+    command = [Path(sys.executable).with_name("mutmut"), "run", "--max-children", "1", *names]
+    if code := subprocess.run(command).returncode:
+        raise SystemExit(f"mutmut ended with code {code}; what it wrote says why")
 
 
 def fates() -> Fates:
