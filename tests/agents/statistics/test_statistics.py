@@ -358,6 +358,8 @@ def test_more_patients_and_more_seeds_find_less() -> None:
         minimum_detectable(0.5, -1.0, 16, 4)
     with pytest.raises(ConfigError, match="power"):
         minimum_detectable(0.5, 1.0, 16, 4, power=1.0)
+    with pytest.raises(ConfigError, match="alpha is 1e-09"):
+        minimum_detectable(0.5, 1.0, 16, 4, alpha=1e-9)
 
 
 def test_what_is_detectable_is_told_from_the_sessions_own_variances() -> None:
