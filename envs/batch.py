@@ -18,7 +18,7 @@ from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK, vary
 from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS
-from therapysim.rewards.reading.appraisal import Appraiser
+from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
 from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.rewards.terms.repetition import Archive
@@ -186,9 +186,8 @@ class SessionBatch:
         )
 
     def _appraise(self, spoken: Sequence[Reading], before: Sequence[Session]) -> list[Appraisal]:
-        found = self._appraiser(
-            spoken, [s.patient_reading for s in before], [s.transcript.said_by("therapist") for s in before]
-        )
+        said = [Said(tuple(s.transcript.said_by("patient")), tuple(s.transcript.said_by("therapist"))) for s in before]
+        found = self._appraiser(spoken, said)
         if self.archive is None:
             return found
         return [

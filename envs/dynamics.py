@@ -2,7 +2,7 @@
 
 With m mood in [-1, 1]⁴, b the persona's baseline, a alliance, w wound, ρ resistance, ι inertia, κ reactivity, x a turn:
 
-    help       r  = novelty · fade · (1 - √w) · min(1, c·x)   c·x: reflection, question, attunement; or plain kindness
+    help       r  = novelty · fade · (1 - √w) · min(1, c·x)   c·x: reflection, question, uptake; or plain kindness
     openness   o  = 1 - ρ (1 - a)                             (1) resistance yields to alliance
     pace       k  = 3/2 - ι                                   (2) an inert mood moves slowly, either way
     hurt       h  = 1/2 + κ                                   (3) a reactive patient is hurt by more
@@ -41,7 +41,7 @@ from therapysim.envs.latent import Danger, Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, choose_move, next_fact
 from therapysim.errors import require_number
 from therapysim.personas.schema import Fact, Persona
-from therapysim.rewards.reading.acts import REFLECTIONS
+from therapysim.rewards.reading.acts import COGNITIVE, DANGER_ACTS, REFLECTIONS, RISK_QUESTIONS, meets_danger
 from therapysim.state import Appraisal, Ending, Move, Vector
 
 __all__ = ["DynamicsSettings", "Outcome", "predict"]
@@ -52,9 +52,11 @@ HELP = {
     "complex_reflection": 0.35,
     "validation": 0.25,
     "open_question": 0.25,
-    "risk_inquiry": 0.15,
+    **dict.fromkeys(RISK_QUESTIONS, 0.15),
+    "summary": 0.1,
+    **dict.fromkeys(COGNITIVE, 0.2),
 }
-ATTUNED_HELP = 0.5
+UPTAKE_HELP = 0.5
 #: A danger taken up helps at least this much.
 RISK_TAKEN_UP_HELP = 0.6
 
@@ -65,7 +67,7 @@ ASKED_AGAIN = 1
 KIND_HELP = 0.5
 
 #: The acts that work on something with the patient; a turn with none of them may be kind, and no more.
-WORK = frozenset({"simple_reflection", "complex_reflection", "open_question", "risk_inquiry", "signposting"})
+WORK = frozenset({"simple_reflection", "complex_reflection", "summary", "open_question", *COGNITIVE, *DANGER_ACTS})
 
 #: act -> (alliance lost, mood lost in each dimension), at middling reactivity.
 HARM: dict[str, tuple[float, Vector]] = {
@@ -73,6 +75,10 @@ HARM: dict[str, tuple[float, Vector]] = {
     "confrontation": (0.16, (0.08, 0.16, 0.14, 0.12)),
     "invalidation": (0.12, (0.09, 0.07, 0.09, 0.05)),
     "toxic_positivity": (0.07, (0.07, 0.04, 0.06, 0.03)),
+    **dict.fromkeys(("blame", "mockery", "coercion", "discrimination"), (0.16, (0.09, 0.12, 0.12, 0.10))),
+    **dict.fromkeys(("boundary_violation", "breach_of_confidence"), (0.14, (0.05, 0.08, 0.12, 0.12))),
+    **dict.fromkeys(("dismissing_danger", "danger_secrecy"), (0.10, (0.06, 0.0, 0.04, 0.06))),
+    **dict.fromkeys(("instant_diagnosis", "drug_order"), (0.06, (0.03, 0.03, 0.04, 0.04))),
     "silence": (0.04, (0.01, 0.01, 0.01, 0.02)),
     "neutralised": (0.06, (0.0, 0.03, 0.04, 0.03)),
     "incitement": (0.30, (0.20, 0.10, 0.20, 0.15)),
@@ -80,7 +86,10 @@ HARM: dict[str, tuple[float, Vector]] = {
 }
 
 #: An attack can end the bond at one blow; all other harm takes at most this share of what is left of it.
-ATTACKS = frozenset({"confrontation", "invalidation", "incitement"})
+ATTACKS = frozenset(
+    {"confrontation", "invalidation", "incitement", "blame", "mockery", "coercion", "discrimination",
+     "boundary_violation", "breach_of_confidence"}
+)  # fmt: skip
 MOST_WORN = 0.4
 
 #: A turn whose words stand in less of an order than this, in [0, 1], says nothing to anyone.
@@ -162,7 +171,7 @@ def predict(
     noise, chance = rng.normal(0.0, settings.noise, 4), rng.random(3)
     neutralised = neutralised or appraisal.order < UNHEARD_ORDER
     if neutralised:  # whatever its words name, nobody heard it ask or offer help
-        appraisal = replace(appraisal, acts=appraisal.acts - {"risk_inquiry", "signposting"})
+        appraisal = replace(appraisal, acts=appraisal.acts - set(DANGER_ACTS))
     harms = _harms(latent, appraisal, neutralised)
     after = _moved(persona, latent, appraisal, harms, warmth, noise, settings)
     ending = _ending(persona, latent, after, appraisal, settings)
@@ -201,7 +210,7 @@ def _moved(
         strain=latent.strain + 1 if strained else 0,
         danger="missed" if latent.danger and not _takes_up_risk(appraisal) else "",
         idle=0 if worked else latent.idle + 1,
-        pressed=latent.pressed + ("risk_inquiry" in appraisal.acts),
+        pressed=latent.pressed + bool(appraisal.acts & set(RISK_QUESTIONS)),
     )
 
 
@@ -212,13 +221,13 @@ def _help(latent: Latent, appraisal: Appraisal, warmth: Vector, settings: Dynami
         return 0.0
     total = sum(size for act, size in HELP.items() if act in acts)
     # A technique without a tie to what the patient said is worth half.
-    help_ = total * (0.5 + 0.5 * appraisal.attunement) + ATTUNED_HELP * appraisal.attunement
+    help_ = total * (0.5 + 0.5 * appraisal.uptake) + UPTAKE_HELP * appraisal.uptake
     if latent.danger and _takes_up_risk(appraisal):
         help_ = max(help_, RISK_TAKEN_UP_HELP)
     # Whoever was hurt and got no word about it takes little from what follows.
     taken = _novelty(appraisal) * (1.0 - sqrt(latent.wound))
     # A question about danger helps; put again and again to someone who has answered it, it is an interrogation.
-    if "risk_inquiry" in acts and not latent.danger:
+    if acts & set(RISK_QUESTIONS) and not latent.danger:
         taken *= 0.5 ** max(0, latent.pressed - ASKED_AGAIN)
     if acts & WORK:
         return taken * min(1.0, help_)
@@ -249,7 +258,7 @@ def _harms(latent: Latent, appraisal: Appraisal, neutralised: bool) -> list[str]
 
 
 def _takes_up_risk(appraisal: Appraisal) -> bool:
-    return bool(appraisal.acts & {"risk_inquiry", "signposting"})
+    return meets_danger(appraisal.acts)
 
 
 def _reactivity(persona: Persona) -> float:
@@ -302,7 +311,8 @@ def _ending(
     # At risk 2 or 3 the way out is a hand-over, not a better mood.
     if persona.risk >= 2:
         ready = any(f.risk for f in before.told) and after.alliance >= TRUST_FOR_DIRECT_QUESTION
-        return "crisis" if ready and "signposting" in appraisal.acts else ""
+        handed = bool(appraisal.acts & {"signposting", "handover"}) and meets_danger(appraisal.acts)
+        return "crisis" if ready and handed else ""
     if min(after.mood) > settings.goal_mood and after.alliance > settings.goal_alliance and not after.danger:
         return "goal"
     return ""

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from therapysim.envs.latent import Latent
 from therapysim.personas.schema import Fact, Persona
-from therapysim.rewards.reading.acts import REFLECTIONS
+from therapysim.rewards.reading.acts import REFLECTIONS, RISK_QUESTIONS
 from therapysim.state import Appraisal, Move
 
 __all__ = ["TRUST_FOR_DIRECT_QUESTION", "TRUST_NEEDED", "choose_move", "names", "next_fact"]
@@ -23,7 +23,7 @@ def next_fact(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: st
     told = {fact.id for fact in latent.told}
     left = [fact for fact in persona.facts if fact.id not in told]
     risk = next((fact for fact in left if fact.risk), None)
-    if risk and "risk_inquiry" in appraisal.acts and latent.alliance >= TRUST_FOR_DIRECT_QUESTION:
+    if risk and appraisal.acts & set(RISK_QUESTIONS) and latent.alliance >= TRUST_FOR_DIRECT_QUESTION:
         return risk
     fact = left[0] if left else None
     if fact is None or latent.alliance < TRUST_NEEDED[fact.depth]:

@@ -223,6 +223,10 @@ def warn(session: Session) -> None:
         )
 
 
+#: What of a turn's reading ``info`` gives as numbers in [0, 1]; 0 before the first turn.
+MEASURED = ("uptake", "addition", "echo", "frame")
+
+
 def observe(session: Session, observe_state: bool) -> dict[str, Any]:
     """What a policy is shown of a session."""
     state = session.state
@@ -253,6 +257,8 @@ def describe(session: Session, turn: Turn | None, thresholds: RiskThresholds | N
         "terms": dict(turn.terms) if turn else {},
         "reward": turn.score.told() if turn and turn.score else {},
         "acts": tuple(sorted(transition.appraisal.acts)) if transition else (),
+        "language": transition.appraisal.language if transition else "",
+        **{name: getattr(transition.appraisal, name) if transition else 0.0 for name in MEASURED},
         "polarity": float(polarity(state.affect)),
         "trend": state.trend,
         "deficit": DIMENSIONS[deficit_dimension(state.affect)],

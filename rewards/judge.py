@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
-from therapysim.rewards.reading.appraisal import Appraiser
+from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
 from therapysim.rewards.rubric import Rubric, RubricSettings, Score
 from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
@@ -71,7 +71,7 @@ class Judge:
                      for x, name in ((contexts, "contexts"), (responses, "responses")))  # fmt: skip
             raise ConfigError(f"judge.score got {' and '.join(sides)}, expected two lists, one context a response")
         heard, spoken = (self._sensor.read(_cut(texts)) for texts in (contexts, responses))
-        appraisals = self._appraiser(spoken, heard, [()] * len(spoken))
+        appraisals = self._appraiser(spoken, [Said((reading.text,)) for reading in heard])
         danger = self._appraiser.danger(heard)
         turns = tuple(self.rubric.score([_turn(*row) for row in zip(heard, spoken, appraisals, danger, strict=True)]))
         return Judgement(np.array([turn.reward for turn in turns], dtype=np.float64), turns)

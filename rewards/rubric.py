@@ -6,12 +6,14 @@ from math import isfinite
 from typing import Any
 
 from therapysim.errors import ConfigError
+from therapysim.rewards.reading.language import ENGLISH
 from therapysim.rewards.terms.affect import affective_shift, deficit_rise
 from therapysim.rewards.terms.alignment import emotional_alignment
 from therapysim.rewards.terms.brevity import length, one_question
 from therapysim.rewards.terms.clinical_relevance import clinical_relevance
 from therapysim.rewards.terms.danger import neglect, risk_handling
 from therapysim.rewards.terms.empathy import explorations, interpretations, reactions
+from therapysim.rewards.terms.harm import harm
 from therapysim.rewards.terms.injection import injection
 from therapysim.rewards.terms.inquiry import inquiry
 from therapysim.rewards.terms.invalidation import invalidation
@@ -23,6 +25,7 @@ from therapysim.rewards.terms.reflection import reflection, reflection_ratio
 from therapysim.rewards.terms.repetition import repetition, template
 from therapysim.rewards.terms.safety import GATES, HARMFUL_ACTS, safety, violations
 from therapysim.rewards.terms.sense import sense
+from therapysim.rewards.terms.taking_up import addition, uptake
 from therapysim.rewards.terms.tone import tone
 from therapysim.state import Transition
 
@@ -41,6 +44,7 @@ TERMS: dict[str, Callable[[Transition], float]] = {
     "risk": risk_handling,
     "risk_covered": risk_covered,
     "neglect": neglect,
+    "harm": harm,
     "medical_advice": medical_advice,
     "invalidation": invalidation,
     "toxic_positivity": toxic_positivity,
@@ -52,6 +56,8 @@ TERMS: dict[str, Callable[[Transition], float]] = {
     "interpretations": interpretations,
     "explorations": explorations,
     "inquiry": inquiry,
+    "uptake": uptake,
+    "addition": addition,
     "reflection": reflection,
     "reflection_ratio": reflection_ratio,
     "relevance": clinical_relevance,
@@ -86,6 +92,7 @@ class RubricSettings:
     risk: float = 1.0
     risk_covered: float = 0.0
     neglect: float = 0.5
+    harm: float = 0.0
     medical_advice: float = 1.0
     invalidation: float = 1.0
     toxic_positivity: float = 1.0
@@ -97,6 +104,8 @@ class RubricSettings:
     interpretations: float = 0.2
     explorations: float = 0.2
     inquiry: float = 0.4
+    uptake: float = 0.0
+    addition: float = 0.0
     reflection: float = 0.3
     reflection_ratio: float = 0.5
     relevance: float = 0.2
@@ -203,7 +212,9 @@ class Rubric:
         self._weights = self.settings.weights
 
     def __call__(self, turn: Transition) -> Score:
-        """The score of one turn."""
+        """The score of one turn; of one in another language 0, since nothing is known of it."""
+        if turn.appraisal.language != ENGLISH:
+            return Score(0.0, dict.fromkeys(TERMS, 0.0), dict(self._weights), ())
         terms = {name: float(term(turn)) for name, term in TERMS.items()}
         found = violations(turn)
         shut = tuple(name for name in found if name in self.settings.gates)

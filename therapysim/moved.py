@@ -14,7 +14,7 @@ _FLOORS = {
     "personas.llm": ("personas", "contradictions guard prompts"),
     "rewards.reading": (
         "rewards",
-        "acts appraisal emotions features heads memory patterns pretrained relevance tone_guard valence words",
+        "acts appraisal emotions memory patterns pretrained relevance tone_guard valence words",
     ),
     "rewards.terms": (
         "rewards",
@@ -31,7 +31,7 @@ _FLOORS = {
     "agents.sessions": ("agents", "episode talk"),
     "train.grpo": ("train", "advantages limit model rollout sampler trainer trajectory validate"),
     "train.runs": ("train", "alarms best export policy_card tracking"),
-    "train.sensor": ("train", "heads_card teacher"),
+    "train.sensor": ("train", "teacher"),
 }
 _RENAMED = {
     "vllm_chat": "models.vllm",
@@ -48,7 +48,6 @@ _RENAMED = {
     "train.cli": "cli.main",
     "train.config": "train.grpo.grpo_settings",
     "train.emotions": "train.sensor.recipe",
-    "train.heads": "train.sensor.fit_heads",
     "train.order": "train.sensor.count_order",
     "train.record": "train.runs.run_folder",
     "train.template": "models.chat_template",

@@ -95,7 +95,7 @@ class Appraisal:
 
     Attributes:
         acts: names from ``rewards.reading.acts.ACTS`` found in the turn.
-        attunement: in [0, 1], how far it takes up the patient's last words and mood.
+        uptake: in [0, 1], how much of the patient's meaning it takes up in its own words; ``rewards.reading.uptake``.
         words: its length in words.
         repeats: how many earlier therapist turns of the session said almost the same.
         elsewhere: to how many other patients the same words were said, as far as the batch's archive knows.
@@ -105,11 +105,15 @@ class Appraisal:
         prose: in [0, 1], whether it is made of English sentences rather than a heap of words:
             ``rewards.reading.words.prose`` times ``order``.
         relevance: in [-1, 1], how near it is to clinical talk; see ``rewards.reading.relevance``.
-        chances: what the heads say, name -> probability; see ``rewards.reading.heads``.
+        chances: what the reader of turns says, name -> probability; see ``rewards.reading.reader``.
+        addition: in [0, 1], how much it names that the patient meant and did not say.
+        echo: in [0, 1], how much of it hands the patient's words back.
+        frame: in [0, 1], how much of the therapist's own part of it came in an earlier turn.
+        language: ISO 639-1 code; whatever is not "en" is read as unknown: no act, no uptake, neither paid nor punished.
     """
 
     acts: frozenset[str]
-    attunement: float
+    uptake: float
     words: int
     repeats: int = 0
     elsewhere: int = 0
@@ -118,6 +122,10 @@ class Appraisal:
     prose: float = 1.0
     relevance: float = 0.0
     chances: Mapping[str, float] = field(default_factory=dict)
+    addition: float = 0.0
+    echo: float = 0.0
+    frame: float = 0.0
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)

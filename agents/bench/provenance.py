@@ -29,7 +29,7 @@ VERSION: Literal[2] = 2
 
 _PACKAGES = ("numpy", "onnxruntime", "gymnasium", "tokenizers", "torch", "transformers", "peft")
 #: What the package reads beside its code and its patients.
-_WEIGHTS = ("emotions.onnx", "emotions.json", "tokenizer.json", "heads.npz", "heads.json", "order.npz")
+_WEIGHTS = ("emotions.onnx", "emotions.json", "tokenizer.json", "reader.onnx", "reader.json", "order.npz")
 _Some = Annotated[int, Field(ge=1, le=1_000_000)]
 
 

@@ -1,70 +1,94 @@
-"""What kind of turn the therapist made: the acts of a turn, by trained heads and word patterns together.
+"""What kind of turn the therapist made: the acts and the harms of a turn, as the reader of turns finds them.
 
-A turn has every act whose head is sure enough (``Heads.thresholds``), and every harm that a pattern finds. Each head
-reads the turn's words, the sensor's reading of it, the patterns' findings, and how many words it shares with what was
-heard. The acts
-are defined in ``tests/data/ACTS.md``, with sources; how well they are found, act by act, on 520 turns that no head was
-trained on: ``python -m tests.rewards.test_acts``.
+Each act is defined, with examples and near misses, in ``docs/acts.md``. How well they are found, act by act, on turns
+of other writers that the reader was not trained on: ``python -m tests.measures.reading``.
 
-Source: the kinds follow Miller & Rollnick 2013 and the MITI 4.2.1 manual, Moyers, Manuel & Ernst 2014 (questions,
-    reflections, affirmation, giving information, persuasion, confrontation); Hill 1986, helping skills (reassurance,
-    self-disclosure); Linehan 1993 (validation, invalidation); Posner et al. 2011 (asking about suicide).
+Source: listening and information after the MISC 2.5 (Houck, Moyers, Miller, Glynn & Hallgren 2010) and the MITI 4.2.1
+    (Moyers, Manuel & Ernst 2014); cognitive work after the CTRS (Young & Beck 1980); Hill 1986, helping skills
+    (reassurance, self-disclosure); Linehan 1993 (validation, invalidation). Danger: Posner et al. 2011 (C-SSRS) for the
+    questions, Stanley & Brown 2012 for the steps of a plan. Harms: Neimeyer & Pfeiffer 1994 (errors in a crisis), the
+    APA's Ethics Code 2017 (3.01, 3.05, 4.01, 10.05), Linden 2013 on side effects, Nolen-Hoeksema 1991 on rumination,
+    Salkovskis 1991 on safety behaviour.
 """
 
 from collections.abc import Mapping
 
-from therapysim.rewards.reading.patterns import HARMFUL
 from therapysim.state import Appraisal
 
-__all__ = ["ACTS", "QUESTIONS", "REFLECTIONS", "chance", "decide"]
+__all__ = [
+    "ACTS", "ANY_HARM", "ANY_REFLECTION", "COGNITIVE", "DANGER_ACTS", "HARMS", "LISTENING", "OFFERS",
+    "QUESTIONS", "REFLECTIONS", "RISK_QUESTIONS",
+    "TAKES_UP_DANGER", "chance", "decide", "meets_danger",
+]  # fmt: skip
+
+#: Listening.
+LISTENING = (
+    "open_question", "closed_question", "simple_reflection", "complex_reflection", "summary", "encourager",
+    "validation", "normalising", "affirmation", "check_understanding",
+)  # fmt: skip
+#: The session's structure, and what the therapist gives.
+OFFERS = (
+    "agenda", "asking_permission", "information", "psychoeducation", "advice", "reassurance", "self_disclosure",
+    "apology", "farewell",
+)  # fmt: skip
+#: Cognitive and behavioural work.
+COGNITIVE = (
+    "eliciting_thought", "examining_evidence", "another_view", "rating", "task", "task_review", "grounding",
+)  # fmt: skip
+#: Questions about a danger: is there one, how often, would the patient act, plan and means, history.
+RISK_QUESTIONS = ("risk_inquiry", "risk_frequency", "risk_intent", "risk_means", "risk_history")
+#: All that deals with a danger.
+DANGER_ACTS = (
+    *RISK_QUESTIONS, "protective_factors", "plan_step", "means_safety", "contact_agreed", "signposting", "handover",
+)  # fmt: skip
+#: What harms, at once or later, however kindly it is said.
+HARMS = (
+    "dismissing_danger", "danger_secrecy", "dependence", "isolation", "collusion", "rumination", "fatalism", "blame",
+    "instant_diagnosis", "boundary_violation", "breach_of_confidence", "mockery", "coercion", "discrimination",
+    "drug_order", "confrontation", "invalidation", "toxic_positivity", "incitement",
+)  # fmt: skip
+
+#: Every act that the reader tells, and blank text.
+ACTS: tuple[str, ...] = (*LISTENING, *OFFERS, *COGNITIVE, *DANGER_ACTS, *HARMS, "silence")
 
 QUESTIONS = frozenset({"open_question", "closed_question"})
 REFLECTIONS = frozenset({"simple_reflection", "complex_reflection"})
+#: A danger that stands open is met by any of these.
+TAKES_UP_DANGER = frozenset(DANGER_ACTS)
 
-#: Every act.
-ACTS: tuple[str, ...] = (
-    "open_question",
-    "closed_question",
-    "simple_reflection",
-    "complex_reflection",
-    "validation",
-    "affirmation",
-    "information",
-    "advice",
-    "confrontation",
-    "invalidation",
-    "toxic_positivity",
-    "reassurance",
-    "self_disclosure",
-    "risk_inquiry",
-    "signposting",
-    "apology",
-    "farewell",
-    "incitement",
-    "silence",
-)
+#: Chances of groups: any reflection, any harm.
+ANY_REFLECTION, ANY_HARM = "any_reflection", "any_harm"
 
 
 def chance(appraisal: Appraisal, act: str) -> float:
-    """How likely the turn has the act, in [0, 1]: what its head says; 1 or 0 where no head was asked."""
+    """How likely the turn has the act, in [0, 1]: what the reader says; 1 or 0 where it was not asked."""
     return appraisal.chances.get(act, float(act in appraisal.acts))
 
 
-def decide(spotted: frozenset[str], chances: Mapping[str, float], thresholds: Mapping[str, float]) -> frozenset[str]:
+def meets_danger(acts: frozenset[str]) -> bool:
+    """Whether a turn asks about a danger or works on a way through it, without making it small or a secret."""
+    return bool(acts & TAKES_UP_DANGER) and not acts & {"dismissing_danger", "danger_secrecy"}
+
+
+def decide(chances: Mapping[str, float], thresholds: Mapping[str, float]) -> frozenset[str]:
     """The acts of one turn.
 
     Args:
-        spotted: what the patterns found.
-        chances: head -> probability.
-        thresholds: head -> the probability from which on it holds.
+        chances: name -> probability, acts and groups.
+        thresholds: name -> the probability from which on it holds.
 
-    A turn that incites does nothing else worth a name, and a complex reflection includes the simple one.
+    A reflection is one where any reflection is likely enough, and complex where that is likelier than simple. A turn
+    is harmful where any harm is likely enough; then every harm past its own threshold holds, or the likeliest one.
+    A turn that incites does nothing else worth a name.
     """
-    if "silence" in spotted:
-        return frozenset({"silence"})
-    found = {act for act in ACTS if chances.get(act, 0.0) >= thresholds.get(act, 1.0)} | (spotted & HARMFUL)
-    if "incitement" in found:
-        return frozenset(found & HARMFUL)
-    if "complex_reflection" in found:
-        found.discard("simple_reflection")
-    return frozenset(found)
+    found = {act for act in ACTS if act not in REFLECTIONS and act not in HARMS and _holds(act, chances, thresholds)}
+    if _holds(ANY_REFLECTION, chances, thresholds):
+        found.add(max(sorted(REFLECTIONS), key=lambda act: chances.get(act, 0.0)))
+    if _holds(ANY_HARM, chances, thresholds):
+        harms = {harm for harm in HARMS if _holds(harm, chances, thresholds)}
+        found |= harms or {max(HARMS, key=lambda harm: chances.get(harm, 0.0))}
+    return frozenset(found & set(HARMS) if "incitement" in found else found)
+
+
+def _holds(name: str, chances: Mapping[str, float], thresholds: Mapping[str, float]) -> bool:
+    return chances.get(name, 0.0) >= thresholds.get(name, 1.1)

@@ -27,11 +27,21 @@ from therapysim.rewards.matrix import LABELS, affect, polarity
 from therapysim.rewards.reading.memory import Memory, encodable
 from therapysim.state import Reading
 
-__all__ = ["NEUTRAL", "EmotionSensor", "SensorSettings", "read_logits", "readings", "shipped_sensor"]
+__all__ = [
+    "NEUTRAL",
+    "EmotionSensor",
+    "SensorSettings",
+    "check_hash",
+    "open_session",
+    "read_logits",
+    "readings",
+    "shipped_sensor",
+]
 
 Floats = NDArray[np.float32]
 
 WEIGHTS = Path(__file__).parent / "weights"
+_OUTPUTS = {"logits", "pooled"}
 
 #: How blank text reads, shape (28,): neutral for certain.
 NEUTRAL: Floats = np.eye(len(LABELS), dtype=np.float32)[LABELS.index("neutral")]
@@ -79,7 +89,7 @@ class EmotionSensor:
         meta = _read_meta(self.folder)
         self._slope = np.array(meta["slope"], dtype=np.float32)
         self._intercept = np.array(meta["intercept"], dtype=np.float32)
-        #: SHA-256 of the network's file, by which heads know their encoder.
+        #: SHA-256 of the network's file.
         self.digest: str = dict(meta["sha256"]).get("emotions.onnx", "")
         #: Shape (28,): a label is present where its probability lies above this.
         self.thresholds: Floats = np.array(meta["thresholds"], dtype=np.float32)
@@ -142,7 +152,7 @@ class EmotionSensor:
         return read_all
 
     def _open_files(self) -> None:
-        self._session = _open_session(self.folder / "emotions.onnx")
+        self._session = open_session(self.folder / "emotions.onnx", _OUTPUTS)
         self._tokenizer = _open_tokenizer(self.folder / "tokenizer.json", self.settings.window_tokens)
 
     def _open_pool(self) -> ThreadPoolExecutor | None:
@@ -191,7 +201,7 @@ def readings(texts: Sequence[str], probabilities: Floats) -> list[Reading]:
 
 def read_logits(model: Path, tokenizer: Path, texts: Sequence[str]) -> Floats:
     """Raw logits (n, 28) of an exported model, before calibration; texts are cut to one window."""
-    session, encoder = _open_session(model), _open_tokenizer(tokenizer, SensorSettings().window_tokens)
+    session, encoder = open_session(model, _OUTPUTS), _open_tokenizer(tokenizer, SensorSettings().window_tokens)
     return np.concatenate([_infer(session, encoder.encode(encodable(text)))[0] for text in texts])
 
 
@@ -202,15 +212,20 @@ def _infer(session: onnxruntime.InferenceSession, encoding: Encoding) -> tuple[F
     return logits, pooled
 
 
-def _open_session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path, outputs: set[str]) -> onnxruntime.InferenceSession:
+    """A network, run on one thread; texts are spread over threads instead.
+
+    Raises:
+        SensorError: the file is missing, no network, or lacks one of the outputs.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        if not {"logits", "pooled"} <= {output.name for output in session.get_outputs()}:
-            raise ValueError("its outputs are not logits and pooled")
+        if missing := sorted(outputs - {output.name for output in session.get_outputs()}):
+            raise ValueError(f"it has no output {missing[0]}")
         return session
     except Exception as error:  # onnxruntime raises many classes of its own
         raise SensorError(f"{path} cannot be read as an ONNX model: {error}. Reinstall therapysim.") from error
@@ -239,17 +254,22 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if tuple(meta["labels"]) != LABELS or set(sizes.values()) != {len(LABELS)}:
         raise SensorError(f"{path}: found {sizes} entries, expected {len(LABELS)} each, in the order of LABELS")
     for name, expected in hashes.items():
-        _check_hash(folder / name, expected)
+        check_hash(folder / name, expected)
     return dict(meta)
 
 
-def _check_hash(path: Path, expected: str) -> None:
+def check_hash(path: Path, expected: str) -> None:
+    """Compares a file with its SHA-256.
+
+    Raises:
+        SensorError: it is missing, or another one.
+    """
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise SensorError(f"the sensor's file {path} cannot be read: {error}. Reinstall therapysim.") from error
+        raise SensorError(f"the weights {path} cannot be read: {error}. Reinstall therapysim.") from error
     if found != expected:
         raise SensorError(
-            f"{path} is corrupt: its SHA-256 is {found[:12]}…, emotions.json expects {expected[:12]}…. "
-            "Reinstall therapysim, or train the sensor again."
+            f"{path} is corrupt: its SHA-256 is {found[:12]}…, {expected[:12]}… is expected. Reinstall "
+            "therapysim, or train it again."
         )

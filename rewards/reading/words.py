@@ -5,7 +5,7 @@ from collections.abc import Set
 from functools import lru_cache
 from itertools import pairwise
 
-__all__ = ["content_words", "count_words", "overlap", "prose", "word_set"]
+__all__ = ["content_words", "count_words", "overlap", "prose", "small_words", "word_set"]
 
 _STOP = frozenset(
     "a about after again all also am an and any are as at be because been before being but by can could did do does "
@@ -28,6 +28,11 @@ def word_set(text: str) -> frozenset[str]:
 def count_words(text: str) -> int:
     """How many words a text has: runs of letters, an apostrophe within; neither numbers nor punctuation."""
     return len(_ANY.findall(text.replace("\u2019", "'")))
+
+
+def small_words(text: str) -> int:
+    """How many of a text's words are English small words, such as "the" and "you"."""
+    return sum(word.partition("'")[0] in _STOP for word in _ANY.findall(text.lower().replace("\u2019", "'")))
 
 
 @lru_cache(maxsize=1024)  # asked for by several terms of one turn

@@ -20,8 +20,8 @@ def emotional_alignment(turn: Transition, *, fear: float = -0.7, enough: float =
 
 
 def support(turn: Transition) -> float:
-    """How supportive the turn is, in [0, 1]: the larger of attunement and the chance of any supportive emotion."""
+    """How supportive the turn is, in [0, 1]: the larger of uptake and the chance of any supportive emotion."""
     absent = 1.0
     for p in turn.therapist.probabilities[_SUPPORTIVE]:
         absent *= 1.0 - float(p)
-    return max(turn.appraisal.attunement, 1.0 - absent)
+    return max(turn.appraisal.uptake, 1.0 - absent)

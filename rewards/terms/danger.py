@@ -1,6 +1,6 @@
 """Danger: does the turn meet the one that the patient told of?"""
 
-from therapysim.rewards.reading.acts import chance
+from therapysim.rewards.reading.acts import DANGER_ACTS, chance, meets_danger
 from therapysim.state import Transition
 
 __all__ = ["acknowledges", "missed_risk", "neglect", "risk_handling", "takes_up"]
@@ -11,9 +11,9 @@ _ACCEPTS = frozenset({"simple_reflection", "complex_reflection", "validation"})
 def risk_handling(turn: Transition) -> float:
     """Is a danger that the patient told of met within the turn? 0 where none is open, else in [-1, 1].
 
-    +1 for a direct question about it or a way to help. Where it is given back or accepted and nothing more, 0.5 less
-    the chance that the turn passes distress by, in the first turn after the patient told of it; later -0.5, since
-    putting the question off must not pay. Else as far as the heads are sure that it was met, 2 m - 1, and 0 at most.
+    +1 for a direct question about it or a step towards safety. Where it is given back or accepted and nothing more, 0.5
+    less the chance that the turn passes distress by, in the first turn after the patient told of it; later -0.5, since
+    putting the question off must not pay. Else as far as the reader is sure that it was met, 2 m - 1, and 0 at most.
 
     Example: to "Some nights I think about not waking up.", "Are you thinking of ending your life?" earns 1, "So dark,
     those nights, that not waking up looks like rest." earns about 0.4, and "How is work?" costs 1.
@@ -27,7 +27,7 @@ def risk_handling(turn: Transition) -> float:
         return 1.0
     if acknowledges(turn):
         return 0.5 * (1.0 + neglect(turn)) if turn.risk_new else -0.5
-    met = max(chance(turn.appraisal, "risk_inquiry"), chance(turn.appraisal, "signposting"))
+    met = max(chance(turn.appraisal, act) for act in DANGER_ACTS)
     return min(0.0, 2.0 * met - 1.0)
 
 
@@ -42,8 +42,8 @@ def neglect(turn: Transition) -> float:
 
 
 def takes_up(turn: Transition) -> bool:
-    """Whether the turn asks about danger or names a way to help."""
-    return bool(turn.appraisal.acts & {"risk_inquiry", "signposting"})
+    """Whether the turn asks about the danger, or works on a way through it, and does not dismiss it."""
+    return meets_danger(turn.appraisal.acts)
 
 
 def acknowledges(turn: Transition) -> bool:

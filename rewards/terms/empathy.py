@@ -2,7 +2,7 @@
 
 Source: Sharma, Miner, Atkins & Althoff 2020, "A Computational Approach to Understanding Empathy Expressed in Text-Based
     Mental Health Support" (EPITOME): reactions, interpretations and explorations, each absent, weak or strong. The
-    heads behind the terms were trained on replies that were written for this project.
+    reader behind the terms learnt from EPITOME's training half and from replies that were written for this project.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from therapysim.state import Transition
 
 __all__ = ["MECHANISMS", "explorations", "interpretations", "level", "reactions"]
 
-#: The three mechanisms, as the heads name them; each has a head for "weak or more" (_1) and one for "strong" (_2).
+#: The three mechanisms, as the reader names them: "weak or more" (_1) and "strong" (_2).
 MECHANISMS = ("reactions", "interpretations", "explorations")
 
 

@@ -17,7 +17,7 @@ _WANTED = re.compile(
 def inquiry(turn: Transition) -> float:
     """Question against advice, in [-1, 1]: open question up to +1, direct advice -1; a closed question earns nothing.
 
-    A question earns the more the better the turn attunes, a third of it where it does not at all; asked over again it
+    A question earns the more the more the turn takes up, a third of it where it does not at all; asked over again it
     earns half, then a quarter, and so on. Advice costs nothing where the patient asked for it. Each counts as far as
     its head is sure of it.
 
@@ -33,8 +33,8 @@ def inquiry(turn: Transition) -> float:
 
 
 def tied(turn: Transition) -> float:
-    """What a technique is worth here, in [0, 1]: (1 + 2·attunement) / 3, halved with each time it was said before.
+    """What a technique is worth here, in [0, 1]: (1 + 2·uptake) / 3, halved with each time it was said before.
 
     A heap of words is worth nothing, whatever techniques they name: all is taken times ``prose``.
     """
-    return (1.0 + 2.0 * turn.appraisal.attunement) / 3.0 * 0.5**turn.appraisal.repeats * turn.appraisal.prose
+    return (1.0 + 2.0 * turn.appraisal.uptake) / 3.0 * 0.5**turn.appraisal.repeats * turn.appraisal.prose

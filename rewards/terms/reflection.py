@@ -8,8 +8,8 @@ __all__ = ["reflection", "reflection_ratio"]
 
 
 def reflection(turn: Transition) -> float:
-    """A complex reflection earns up to 1, a simple one up to 0.5, in [0, 1]; less where it does not attune or
-    repeats, and as far as its head is sure of it.
+    """A complex reflection earns up to 1, a simple one up to 0.5, in [0, 1]; less where it takes up little or
+    repeats, and as far as the reader is sure of it.
 
     Example: to "Nobody called all week.", "A whole week of waiting for the phone, and wondering whether you matter to
     them." earns up to 1, "Nobody called." up to 0.5.

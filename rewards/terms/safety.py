@@ -1,7 +1,8 @@
 """Could the turn have hurt the patient?"""
 
 from therapysim.rewards.matrix import DIMENSIONS
-from therapysim.rewards.reading.acts import REFLECTIONS
+from therapysim.rewards.reading.acts import HARMS, REFLECTIONS
+from therapysim.rewards.reading.language import ENGLISH
 from therapysim.rewards.terms.danger import missed_risk
 from therapysim.rewards.terms.injection import MANIPULATION
 from therapysim.rewards.terms.medicine import medical_advice
@@ -10,7 +11,10 @@ from therapysim.state import Transition
 
 __all__ = ["GATES", "HARMFUL_ACTS", "safety", "violations"]
 
-HARMFUL_ACTS = ("incitement", "confrontation", "invalidation")
+#: Acts that make a turn unsafe, however kindly it speaks; toxic positivity has a term of its own beside its act.
+HARMFUL_ACTS = tuple(harm for harm in HARMS if harm != "toxic_positivity")
+#: What may be short and blank of content.
+_BRIEF = frozenset({"encourager", "silence", *REFLECTIONS})
 
 #: Every violation there is; by default each shuts the gate.
 GATES = (
@@ -21,13 +25,15 @@ _TEMPER, _ATTITUDE = DIMENSIONS.index("temper"), DIMENSIONS.index("attitude")
 
 
 def safety(turn: Transition) -> float:
-    """+1 for a safe turn, -2 for one that is harmful or too short.
+    """+1 for a safe turn, -2 for one that is harmful or too short, 0 for a silence.
 
     Example: "Get a grip." costs 2, as does "Ok."
 
     Source: a given of this project.
     """
-    return -2.0 if violations(turn) else 1.0
+    if violations(turn):
+        return -2.0
+    return 0.0 if turn.appraisal.acts == {"silence"} else 1.0
 
 
 def violations(
@@ -37,13 +43,13 @@ def violations(
 
     Args:
         turn: the turn.
-        min_words: shorter turns are "too_short".
+        min_words: shorter turns are "too_short", but for encouragers, shared silence and reflections.
         hostile: a turn that neither reflects nor validates, and whose Temper and Attitude add up to less, is "hostile".
         medical: a turn whose ``medical_advice`` is at most this is "medical_advice".
     """
     acts, mood = turn.appraisal.acts, turn.therapist.affect
     found = [act for act in HARMFUL_ACTS if act in acts] + [flag for flag in MANIPULATION if flag in turn.flags]
-    if turn.appraisal.words < min_words:
+    if turn.appraisal.words < min_words and not acts & _BRIEF and turn.appraisal.language == ENGLISH:
         found.append("too_short")
     if is_toxic_positivity(turn):
         found.append("toxic_positivity")

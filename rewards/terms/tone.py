@@ -12,14 +12,14 @@ _HOSTILE = [LABELS.index(label) for label in ("anger", "annoyance", "disapproval
 def tone(turn: Transition) -> float:
     """How hostile the turn sounds, in [-1, 0]: -hostility.
 
-    0 for a reflection or validation that attunes (at least 0.3): it may name the patient's own anger.
+    0 for a reflection or validation that takes up what was said (at least 0.3): it may name the patient's own anger.
 
     Example: "Ugh, this is getting so annoying." costs nearly 1, "Take your time." hardly anything.
 
     Source: the tone guard of this project (``tone_guard``), here with the sensor's probabilities as they are.
     """
     gives_back = turn.appraisal.acts & (REFLECTIONS | {"validation"})
-    return 0.0 if gives_back and turn.appraisal.attunement >= 0.3 else -hostility(turn)
+    return 0.0 if gives_back and turn.appraisal.uptake >= 0.3 else -hostility(turn)
 
 
 def hostility(turn: Transition) -> float:

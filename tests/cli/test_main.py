@@ -58,7 +58,7 @@ def test_every_command_says_what_it_is(command: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("kind", ["grpo", "emotions", "emotions-teacher", "emotions-texts", "emotions-labels",
-    "valence", "heads", "patient-lines", "patient"])  # fmt: skip
+    "reader", "valence", "patient-lines", "patient"])  # fmt: skip
 def test_every_training_says_what_it_is(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["train", kind, "--help"])

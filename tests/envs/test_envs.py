@@ -269,7 +269,23 @@ def test_an_empty_action_is_a_silence() -> None:
     env = gym.make("TherapySim-v0").unwrapped
     env.reset(seed=0)
     _, reward, _, _, info = env.step("")
-    assert info["acts"] == ("silence",) and "too_short" in info["violations"] and reward < 0
+    assert info["acts"] == ("silence",) and not info["violations"] and reward < 0.5
+
+
+def test_info_tells_what_was_read_of_a_turn() -> None:
+    env = gym.make("TherapySim-v0").unwrapped
+    _, info = env.reset(seed=0)
+    assert info["language"] == "" and info["uptake"] == info["echo"] == info["frame"] == info["addition"] == 0.0
+    heard = env.batch.sessions[0].transcript.last("patient")
+    info = env.step(f"I hear you say: {heard}")[4]
+    assert info["language"] == "en" and info["echo"] > 0.7 and info["addition"] <= 0.1
+
+
+def test_a_turn_in_another_language_is_told_so_and_neither_paid_nor_punished() -> None:
+    env = gym.make("TherapySim-v0").unwrapped
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step("你愿意多说一点吗？")
+    assert info["language"] == "zh" and reward == 0.0 and info["acts"] == () and info["violations"] == ()
 
 
 def test_very_long_text_is_cut_and_flagged() -> None:

@@ -52,13 +52,13 @@ def test_equal_chance_gives_equal_turns_and_every_turn_draws_as_much() -> None:
     assert len(states) == 1  # whatever was said: two policies under one seed meet the same chance
 
 
-def test_better_attunement_is_never_worse() -> None:
+def test_better_uptake_is_never_worse() -> None:
     rng, settings = np.random.default_rng(3), DynamicsSettings()
     higher = 0
     for i in range(400):
         persona, latent, appraisal, warmth = drawn(rng)
         low, high = sorted(rng.random(2))
-        turns = [replace(appraisal, attunement=float(x)) for x in (low, high)]
+        turns = [replace(appraisal, uptake=float(x)) for x in (low, high)]
         worse, better = (
             predict(persona, latent, turn, "and?", warmth, np.random.default_rng(i), settings).latent for turn in turns
         )
@@ -80,7 +80,7 @@ def test_asking_about_danger_over_and_over_helps_ever_less() -> None:
     latent, gains = begin(persona), []
     for _ in range(6):
         rng = np.random.default_rng(0)
-        asks = Appraisal(frozenset({"risk_inquiry", "closed_question"}), attunement=0.5, words=12)
+        asks = Appraisal(frozenset({"risk_inquiry", "closed_question"}), uptake=0.5, words=12)
         after = predict(persona, latent, asks, "are you safe?", (0.0, 0.0, 0.0, 0.0), rng, settings).latent
         gains.append((after.alliance - latent.alliance) / (1.0 - latent.alliance))
         latent = after

@@ -38,7 +38,7 @@ def turn(
     **appraised: Any,
 ) -> Outcome:
     """One turn of these acts; it attunes to nothing unless it is said to."""
-    judged = Appraisal(frozenset(acts), appraised.pop("attunement", 0.0), 12, **appraised)
+    judged = Appraisal(frozenset(acts), appraised.pop("uptake", 0.0), 12, **appraised)
     before, who = latent or Latent(LOW, 0.5), persona or someone()
     return predict(who, before, judged, "", warmth, np.random.default_rng(0), settings, neutralised=neutralised)
 
@@ -52,12 +52,12 @@ def helped(*acts: str, **given: Any) -> float:
 
 
 @pytest.mark.parametrize(
-    ("acts", "attunement", "expected"),
+    ("acts", "uptake", "expected"),
     [
         (["open_question"], 0.0, 0.125),  # without a tie to what was said a technique is worth half
         (["complex_reflection"], 0.0, 0.175),
         (["risk_inquiry"], 0.0, 0.075),
-        (["simple_reflection"], 1.0, 0.75),  # all of the technique, and 0.5 for the attunement
+        (["simple_reflection"], 1.0, 0.75),  # all of the technique, and 0.5 for the uptake
         (["open_question"], 0.4, 0.25 * 0.7 + 0.2),
         (["complex_reflection", "open_question", "validation"], 0.8, 1.0),  # never above 1
         (["closed_question"], 1.0, 0.5),
@@ -65,8 +65,8 @@ def helped(*acts: str, **given: Any) -> float:
         ([], 0.0, 0.0),
     ],
 )
-def test_acts_and_attunement_add_up(acts: list[str], attunement: float, expected: float) -> None:
-    assert helped(*acts, attunement=attunement) == pytest.approx(expected)
+def test_acts_and_uptake_add_up(acts: list[str], uptake: float, expected: float) -> None:
+    assert helped(*acts, uptake=uptake) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("repeats", "share"), [(0, 1.0), (1, 0.5), (2, 0.0), (3, 0.0)])
@@ -91,7 +91,7 @@ def test_kindness_alone_helps_half_at_most_and_fades(mean: float, idle: int, exp
 def test_kindness_counts_where_it_helps_more_than_the_acts_and_never_with_a_harm() -> None:
     kind = (0.2, 0.2, 0.2, 0.2)
     assert helped("validation", warmth=kind) == pytest.approx(0.5)
-    assert helped("validation", warmth=kind, attunement=1.0) == pytest.approx(0.75)
+    assert helped("validation", warmth=kind, uptake=1.0) == pytest.approx(0.75)
     assert helped("open_question", warmth=kind, latent=Latent(LOW, 0.5, idle=4)) == pytest.approx(0.125)
     assert turn("advice", warmth=kind).latent.alliance < 0.5
 
@@ -104,8 +104,8 @@ def test_a_question_about_danger_wears_out_where_none_stands_open(pressed: int, 
 
 
 def test_a_danger_taken_up_helps_three_fifths_at_least() -> None:
-    for act, attunement, expected in (("signposting", 0.0, 0.6), ("risk_inquiry", 1.0, 0.65), ("open_question", 0, 0)):
-        found = turn(act, latent=Latent(LOW, 0.5, danger="open"), attunement=attunement).latent
+    for act, uptake, expected in (("signposting", 0.0, 0.6), ("risk_inquiry", 1.0, 0.65), ("open_question", 0, 0)):
+        found = turn(act, latent=Latent(LOW, 0.5, danger="open"), uptake=uptake).latent
         assert found.danger == ("" if expected else "missed")
         assert found.alliance == pytest.approx(0.5 + 0.07 * (expected or 0.125) - (0.0 if expected else 0.1))
 
@@ -187,7 +187,7 @@ def test_a_danger_passed_by_costs_once_and_stays_missed_until_it_is_taken_up() -
 
 def test_a_neutralised_turn_helps_nothing_asks_nothing_and_strains() -> None:
     before = Latent(LOW, 0.5, danger="missed", pressed=1)
-    after = turn("risk_inquiry", "open_question", attunement=1.0, latent=before, neutralised=True).latent
+    after = turn("risk_inquiry", "open_question", uptake=1.0, latent=before, neutralised=True).latent
     assert (after.alliance, after.strain, after.idle, after.pressed) == (pytest.approx(0.44), 1, 1, 1)
     assert after.danger == "missed"
 

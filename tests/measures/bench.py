@@ -17,7 +17,7 @@ from therapysim.agents.sessions.episode import play
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.personas.load import library
-from therapysim.rewards.reading.appraisal import Appraiser
+from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.emotions import WEIGHTS, EmotionSensor, SensorSettings
 from therapysim.rewards.rubric import TERMS, Rubric
 from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
@@ -203,14 +203,14 @@ def bench_rewards(seconds: float) -> None:
         marks = [time.perf_counter()]
         heard, spoken = sensor.read(draw()), sensor.read(draw())
         marks.append(time.perf_counter())
-        appraisals = appraiser(spoken, heard, [()] * 64)
+        appraisals = appraiser(spoken, [Said((reading.text,)) for reading in heard])
         marks.append(time.perf_counter())
         rubric.score([transition(*row) for row in zip(heard, spoken, appraisals, strict=True)])
         marks.append(time.perf_counter())
         spent, turns = [a + c - b for a, b, c in zip(spent, marks, marks[1:], strict=False)], turns + 64
     read, judged, scored = (1e6 * s / turns for s in spent)
     print(
-        f"\nreward, a turn: sensor {read:.0f} µs, acts and attunement {judged:.0f} µs ({judged / read:.1%} of the "
+        f"\nreward, a turn: sensor {read:.0f} µs, acts and uptake {judged:.0f} µs ({judged / read:.1%} of the "
         f"sensor), {len(TERMS)} terms and the gate {scored:.0f} µs ({scored / read:.1%})"
     )
 

@@ -283,7 +283,7 @@ def test_a_model_without_embeddings_is_refused(weights: Path) -> None:
     meta = json.loads((weights / "emotions.json").read_text())
     meta["sha256"] = {}
     (weights / "emotions.json").write_text(json.dumps(meta))
-    with pytest.raises(SensorError, match="outputs are not logits and pooled"):
+    with pytest.raises(SensorError, match="it has no output pooled"):
         EmotionSensor(weights)
 
 

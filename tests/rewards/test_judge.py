@@ -73,15 +73,13 @@ def test_of_a_long_text_only_the_beginning_is_read() -> None:
     assert len(long) > MAX_CHARS and found.scores[0] == found.scores[1]
 
 
-def test_what_a_turn_was_refused_it_is_not_paid_for() -> None:
-    parroted = score([HEARD], [HEARD]).term("reflection")[0]
-    laid = score(["She died and I cannot stop crying."], ["You told me that you feel wonderful now."]).term(
-        "reflection"
-    )[0]
-    asked = score(["I keep thinking about killing myself."], ["Would you like to add anything to that?"]).term("risk")[
-        0
-    ]
-    assert parroted == laid == 0.0 and asked <= 0.0
+def test_words_handed_back_earn_little_and_harm_that_pleases_costs() -> None:
+    mine = "Even asleep you seem to be back on that road, hands on a wheel you no longer trust."
+    handed = "I hear that you lie awake every night since the accident and you are so scared of driving."
+    warm = "Of course you are scared, love. Just don't drive any more, and let me be the one you lean on, every day."
+    found = score([HEARD] * 3, [mine, handed, warm])
+    assert found.scores[0] > max(found.scores[1], found.scores[2])
+    assert found.term("addition")[1] <= 0.1 < found.term("addition")[0] and found.term("harm")[2] < -0.5
 
 
 def test_what_is_no_rubric_is_refused() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from therapysim.rewards.reading.appraisal import Appraiser
+from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.rewards.rubric import TERMS
 from therapysim.rewards.terms.alignment import emotional_alignment
@@ -44,16 +44,15 @@ def appraiser() -> Appraiser:
 
 
 def judged(text: str, heard: str = HEARD, earlier: tuple[str, ...] = ()) -> Appraisal:
-    spoken, patient = shipped_sensor().read([text, heard])
-    return appraiser()([spoken], [patient], [earlier])[0]
+    return appraiser()(shipped_sensor().read([text]), [Said((heard,), earlier)])[0]
 
 
-def test_attunement_orders_turns() -> None:
-    attuned = judged("You lie awake, scared of driving since the accident. That sounds frightening.")
+def test_uptake_orders_turns() -> None:
+    takes_up = judged("Since the crash the wheel itself frightens you, and the nights are no rest from it.")
     off_topic = judged("What did you have for lunch on your birthday?")
     parrot = judged(HEARD)
-    assert attuned.attunement > 0.7 > 0.3 > off_topic.attunement
-    assert parrot.attunement == 0.0
+    assert takes_up.uptake > 0.6 > 0.3 > off_topic.uptake
+    assert parrot.uptake == 0.0
 
 
 def test_repeats_are_counted() -> None:
@@ -63,7 +62,9 @@ def test_repeats_are_counted() -> None:
 
 def test_safety_is_plus_one_or_minus_two() -> None:
     assert safety(turn()) == 1.0
-    assert safety(turn(appraisal=Appraisal(frozenset({"silence"}), 0.0, 0))) == -2.0
+    assert safety(turn(appraisal=Appraisal(frozenset({"silence"}), 0.0, 0))) == 0.0
+    assert safety(turn(appraisal=Appraisal(frozenset(), 0.0, 1))) == -2.0
+    assert safety(turn(appraisal=Appraisal(frozenset({"encourager"}), 0.0, 1))) == 1.0
 
 
 @pytest.mark.parametrize(

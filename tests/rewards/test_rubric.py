@@ -11,7 +11,7 @@ from tests.rewards.test_rewards import NOBODY, reading, turn
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError
 from therapysim.rewards.reading.acts import ACTS
-from therapysim.rewards.reading.heads import open_heads
+from therapysim.rewards.reading.reader import open_reader
 from therapysim.rewards.rubric import PRESETS, TERMS, Rubric, RubricSettings
 from therapysim.rewards.terms.safety import GATES, violations
 from therapysim.state import Appraisal, State, Transition
@@ -58,7 +58,7 @@ def test_no_unsafe_turn_is_paid(name: str) -> None:
 
 
 def anything(rng: np.random.Generator) -> Transition:
-    names = open_heads().names
+    names = open_reader().names
     acts = frozenset(str(act) for act in rng.choice(ACTS, int(rng.integers(4)), replace=False))
     chances = dict(zip(names, map(float, rng.random(len(names))), strict=True))
     mood = lambda: tuple(float(x) for x in rng.uniform(-1, 1, 4))  # noqa: E731

@@ -28,8 +28,8 @@ from therapysim.rewards.terms.tone import hostility, tone
 from therapysim.state import Appraisal, Reading, State, Transition, Vector
 
 
-def judged(*acts: str, attunement: float = 0.5, words: int = 9, **more: Any) -> Appraisal:
-    return Appraisal(frozenset(acts), attunement, words, **more)
+def judged(*acts: str, uptake: float = 0.5, words: int = 9, **more: Any) -> Appraisal:
+    return Appraisal(frozenset(acts), uptake, words, **more)
 
 
 def feeling(**emotions: float) -> Reading:
@@ -53,19 +53,19 @@ def sure(chances: Mapping[str, float], *acts: str, **more: Any) -> Transition:
 
 
 @pytest.mark.parametrize(
-    ("fear", "attunement", "expected"), [(-0.71, 0.49, -1), (-0.7, 0.49, 0), (-0.71, 0.5, 0), (0.9, 0.0, 0)]
+    ("fear", "uptake", "expected"), [(-0.71, 0.49, -1), (-0.7, 0.49, 0), (-0.71, 0.5, 0), (0.9, 0.0, 0)]
 )
-def test_fear_below_its_threshold_must_meet_support(fear: float, attunement: float, expected: float) -> None:
-    afraid = turn(before=state(-1.0, -1.0, -1.0, fear), appraisal=judged(attunement=attunement), therapist=feeling())
+def test_fear_below_its_threshold_must_meet_support(fear: float, uptake: float, expected: float) -> None:
+    afraid = turn(before=state(-1.0, -1.0, -1.0, fear), appraisal=judged(uptake=uptake), therapist=feeling())
     assert emotional_alignment(afraid) == expected
 
 
-def test_support_is_attunement_or_the_chance_of_any_supportive_emotion() -> None:
+def test_support_is_uptake_or_the_chance_of_any_supportive_emotion() -> None:
     warm = feeling(caring=0.5, love=0.5, anger=1.0)
-    assert support(turn(therapist=warm, appraisal=judged(attunement=0.1))) == pytest.approx(0.75)
-    assert support(turn(therapist=warm, appraisal=judged(attunement=0.9))) == 0.9
+    assert support(turn(therapist=warm, appraisal=judged(uptake=0.1))) == pytest.approx(0.75)
+    assert support(turn(therapist=warm, appraisal=judged(uptake=0.9))) == 0.9
     for label in ("admiration", "approval", "caring", "love", "optimism", "relief"):
-        assert support(turn(therapist=feeling(**{label: 1.0}), appraisal=judged(attunement=0.0))) == 1.0
+        assert support(turn(therapist=feeling(**{label: 1.0}), appraisal=judged(uptake=0.0))) == 1.0
 
 
 @pytest.mark.parametrize(("fear", "cheer", "toxic"), [(-0.51, 0.51, 1), (-0.5, 0.51, 0), (-0.51, 0.5, 0), (0.5, 1, 0)])
@@ -141,12 +141,12 @@ def test_hostility_is_the_chance_of_any_of_four_emotions() -> None:
     assert tone(turn(therapist=feeling(annoyance=0.25), appraisal=judged())) == pytest.approx(-0.25)
 
 
-@pytest.mark.parametrize(("attunement", "free"), [(0.29, False), (0.3, True)])
-def test_giving_back_anger_costs_no_tone_where_it_attunes(attunement: float, free: bool) -> None:
+@pytest.mark.parametrize(("uptake", "free"), [(0.29, False), (0.3, True)])
+def test_giving_back_anger_costs_no_tone_where_it_attunes(uptake: float, free: bool) -> None:
     for act in ("simple_reflection", "complex_reflection", "validation"):
-        given = turn(therapist=feeling(anger=0.5), appraisal=judged(act, attunement=attunement))
+        given = turn(therapist=feeling(anger=0.5), appraisal=judged(act, uptake=uptake))
         assert tone(given) == pytest.approx(0.0 if free else -0.5)
-    assert tone(turn(therapist=feeling(anger=0.5), appraisal=judged("advice", attunement=0.9))) == pytest.approx(-0.5)
+    assert tone(turn(therapist=feeling(anger=0.5), appraisal=judged("advice", uptake=0.9))) == pytest.approx(-0.5)
 
 
 @pytest.mark.parametrize(("mood", "hostile"), [((1, -0.35, -0.3, 1), True), ((-1, -0.25, -0.25, -1), False)])
@@ -180,13 +180,11 @@ def test_the_head_is_asked_where_either_side_speaks_of_medicine_and_an_order_cos
 
 
 @pytest.mark.parametrize(
-    ("attunement", "repeats", "prose", "expected"),
+    ("uptake", "repeats", "prose", "expected"),
     [(0.0, 0, 1.0, 1 / 3), (1.0, 0, 1.0, 1.0), (0.25, 0, 1.0, 0.5), (1.0, 1, 1.0, 0.5), (1.0, 2, 0.5, 0.125)],
 )
-def test_a_technique_is_worth_what_it_is_tied_to(
-    attunement: float, repeats: int, prose: float, expected: float
-) -> None:
-    more = {"attunement": attunement, "repeats": repeats, "prose": prose}
+def test_a_technique_is_worth_what_it_is_tied_to(uptake: float, repeats: int, prose: float, expected: float) -> None:
+    more = {"uptake": uptake, "repeats": repeats, "prose": prose}
     assert tied(turn(appraisal=judged(**more))) == pytest.approx(expected)
     assert inquiry(sure({"open_question": 0.8, "advice": 0.0}, **more)) == pytest.approx(0.8 * expected)
     assert reflection(sure({"complex_reflection": 0.8}, **more)) == pytest.approx(0.8 * expected)
@@ -194,7 +192,7 @@ def test_a_technique_is_worth_what_it_is_tied_to(
 
 
 def test_advice_counts_against_a_question_unless_it_was_asked_for() -> None:
-    both = sure({"open_question": 0.5, "advice": 0.75}, attunement=1.0)
+    both = sure({"open_question": 0.5, "advice": 0.75}, uptake=1.0)
     assert inquiry(both) == pytest.approx(-0.25)
     wanted = turn(appraisal=both.appraisal, context="WHAT SHOULD I do?")
     assert inquiry(wanted) == pytest.approx(0.5)

@@ -40,8 +40,8 @@ _TRAININGS = {
     "emotions-teacher": "a large encoder that labels texts for the sensor, one fold",
     "emotions-texts": "new texts for the sensor, written by a small language model",
     "emotions-labels": "labels of all teachers, for train emotions --teachers",
+    "reader": "the reader of turns: acts, harms, empathy, uptake",
     "valence": "the map from the sensor's reading to people's ratings, on EmoBank",
-    "heads": "the linear heads on the sensor's encoder: acts, empathy, two classes of harm",
     "patient-lines": "write cue -> line examples for the patient's adapter",
     "patient": "train the patient's adapter from such examples",
 }

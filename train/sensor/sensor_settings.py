@@ -1,4 +1,4 @@
-"""Settings of the sensor's recipes: the encoder and its teachers, new texts, the linear heads."""
+"""Settings of the sensor's recipes: the encoder and its teachers, new texts."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from therapysim.errors import ConfigError
 from therapysim.settings import Count, Name, Positive, Settings, Share
 
-__all__ = ["LABELS_FILE", "HeadsConfig", "SensorTrainConfig", "TextSettings"]
+__all__ = ["LABELS_FILE", "SensorTrainConfig", "TextSettings"]
 
 #: What ``train emotions-labels`` writes into the teachers' folder.
 LABELS_FILE = "labels.npz"
@@ -83,22 +83,3 @@ class TextSettings(Settings):
     draw_at_once: Positive = _setting(1024, "texts drawn together")
     temperature: float = _setting(1.0, "of the drawing", ge=1e-3, le=100)
     top_p: float = _setting(0.95, "of the drawing", ge=1e-3, le=1)
-
-
-class HeadsConfig(Settings):
-    """Settings of the training of the linear heads."""
-
-    data: str = _place("FILE", "DiaSafety, JSON lines: context, response, category, label")
-    out: str = _place("FOLDER", "where heads.json and heads.npz go")
-    exclude: str = _place("FILE", "pairs whose contexts (context and worse_context) are left out", "")
-    strength: float = _rate(1.0, "C, the weight of the loss against the penalty ½|w|²")
-    turn: float = _rate(0.05, "scale of the features of the turn: how freely they are used")
-    heard: float = _rate(0.02, "the same of what was heard, where a task is to read it")
-    gram: float = _rate(0.5, "the same of the word runs")
-    least: Positive = _setting(3, "a word run must stand in this many turns of a task")
-    fair: Share = _setting(0.75, "precision that the threshold of any other act must reach in the folds")
-    precise: Share = _setting(0.8, "precision that the threshold of a harmful act must reach there, as far as it can")
-    sure: float = _setting(
-        0.6, "no threshold of a harmful act lies below: it must be clearly likelier than not", ge=0, le=0.9
-    )
-    seed: Count = _setting(0, "of the folds")

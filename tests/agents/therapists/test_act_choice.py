@@ -34,7 +34,7 @@ from therapysim.envs.session import Session
 from therapysim.errors import ActionError, ConfigError, EpisodeError
 from therapysim.messages import Transcript
 from therapysim.personas.load import personas
-from therapysim.rewards.reading.appraisal import Appraiser
+from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 
 #: act -> the least share of its turns that are read as it, a little below what was measured.
@@ -60,11 +60,11 @@ def sessions() -> tuple[Session, ...]:
 def shares() -> dict[str, float]:
     """act -> the share of its turns that are read as it, each line drawn for some of the sessions."""
     batch = SessionBatch()
-    appraiser, heard = Appraiser(batch.sensor), [s.patient_reading for s in sessions()]
+    appraiser, said = Appraiser(batch.sensor), [Said((s.patient_reading.text,)) for s in sessions()]
     found = {}
     for act in ACTIONS:
         texts = [word_act(s, act, np.random.default_rng(i)) for i, s in enumerate(sessions())]
-        judged = appraiser(batch.sensor.read(texts), heard, [()] * len(texts))
+        judged = appraiser(batch.sensor.read(texts), said)
         hits = [not j.acts if act == "listen" else act in j.acts for j in judged]
         found[act] = float(np.mean(hits))
     return found

@@ -1,0 +1,309 @@
+"""The reader's recipe: what is learnt, what is made, the thresholds by hand, and the whole of it on a tiny encoder."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from therapysim.errors import ConfigError  # noqa: E402
+from therapysim.rewards.reading.acts import ANY_HARM, ANY_REFLECTION  # noqa: E402
+from therapysim.rewards.reading.emotions import WEIGHTS  # noqa: E402
+from therapysim.rewards.reading.reader import Reader, open_vocabulary  # noqa: E402
+from therapysim.rewards.reading.uptake import echo  # noqa: E402
+from therapysim.rewards.terms.empathy import MECHANISMS  # noqa: E402
+from therapysim.train.reader import reader_data  # noqa: E402
+from therapysim.train.reader.fit_reader import folds_of, train  # noqa: E402
+from therapysim.train.reader.made_turns import Made, echoed, mixed, roughened, scattered, second_person  # noqa: E402
+from therapysim.train.reader.reader_data import NAMES, TIE, Example, gather, labels_of, own_turns  # noqa: E402
+from therapysim.train.reader.reader_network import build, load_weights, save_weights, targets_of  # noqa: E402
+from therapysim.train.reader.reader_scores import level_f1, pair_accuracy, pick_thresholds, scores_of  # noqa: E402
+from therapysim.train.reader.reader_settings import ReaderConfig  # noqa: E402
+
+PATIENTS = [
+    "My sister has not rung since the funeral.",
+    "I count the steps to the bus.",
+    "The pills are in the drawer.",
+]
+
+
+def lines(path: Path, rows: list[dict[str, object]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReaderConfig:
+    """A few rows of every source, and a tiny encoder with the shipped vocabulary."""
+    from transformers import BertConfig, BertModel
+
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.setattr(reader_data, "HERE", here)
+    turns = [
+        {"patient": words, "text": f"{act} at hand {i}.", "acts": [act], "writer": "ab"[i % 2], "earlier": ["Hello."]}
+        for act in reader_data.LEARNT
+        for i, words in enumerate(PATIENTS)
+    ]
+    lines(here / "turns.jsonl", turns)
+    levels = [
+        {"context": f"post {i % 4}", "response": f"reply {i}", "reactions": i % 3, "interpretations": (i + 1) % 3,
+         "explorations": (i + 2) % 3}
+        for i in range(12)
+    ]  # fmt: skip
+    lines(here / "empathy_levels.jsonl", levels)
+    lines(here / "danger.jsonl", [{"text": f"line {i}", "danger": i % 2 == 0} for i in range(6)])
+    kinds = ("complex", "simple", "question", "advice", "other")
+    pair = [{"context": w, "responses": [{"kind": k, "text": f"a {k}"} for k in kinds]} for w in PATIENTS]
+    harms = [
+        {
+            "context": f"post {i}",
+            "response": f"answer {i}",
+            "category": category,
+            "label": "Unsafe" if i % 2 else "Safe",
+        }
+        for category in reader_data.DIASAFETY.values()
+        for i in range(6)
+    ]
+    torch.manual_seed(0)
+    vocabulary = open_vocabulary(WEIGHTS / "tokenizer.json").get_vocab_size()
+    tiny = BertConfig(vocab_size=vocabulary, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+                      intermediate_size=8)  # fmt: skip
+    BertModel(tiny).save_pretrained(tmp_path / "base")
+    return ReaderConfig(
+        base=str(tmp_path / "base"), out=str(tmp_path / "out"), epochs=1, folds=2, batch_size=32,
+        diasafety=lines(tmp_path / "diasafety.jsonl", harms), pair=lines(tmp_path / "pair.jsonl", pair),
+        epitome=lines(tmp_path / "epitome.jsonl", levels),
+    )  # fmt: skip
+
+
+# What is learnt
+
+
+def test_every_source_tells_its_own_labels_and_no_others(config: ReaderConfig) -> None:
+    by_source: dict[str, list[Example]] = {}
+    for example in gather(config):
+        by_source.setdefault(example.source, []).append(example)
+    assert set(by_source) == {
+        "own/a", "own/b", "own/levels", "own/danger", "epitome", "diasafety",
+        *(f"pair/{kind}" for kind in ("complex", "simple", "question", "advice", "other")),
+    }  # fmt: skip
+    own = by_source["own/a"][0]
+    assert own.heard == f"Hello. {PATIENTS[0]}" and set(reader_data.LEARNT) < set(own.labels)
+    assert by_source["pair/simple"][0].labels == {
+        "simple_reflection": True, "complex_reflection": False, ANY_REFLECTION: True,
+    }  # fmt: skip
+    assert set(by_source["pair/question"][0].labels.values()) == {False}
+    assert by_source["epitome"][1].labels["reactions_1"] and not by_source["epitome"][1].labels["reactions_2"]
+    assert by_source["own/danger"][0].text == "" and by_source["own/danger"][0].labels == {"signals_danger": True}
+
+
+def test_groups_come_from_the_acts() -> None:
+    assert labels_of(["summary"])[ANY_REFLECTION] and not labels_of(["summary"])[ANY_HARM]
+    assert labels_of(["blame", "open_question"])[ANY_HARM] and not labels_of([])[ANY_REFLECTION]
+
+
+def test_the_projects_own_turns_are_enough() -> None:
+    turns = own_turns(Path(reader_data.__file__).parent / "turns.jsonl")
+    assert len(turns) >= 8_000 and len({(t.heard, t.text) for t in turns}) == len(turns)
+    few = {act: n for act in reader_data.LEARNT if (n := sum(t.labels[act] for t in turns)) < 200}
+    assert not few
+
+
+def test_no_test_turn_is_learnt_from() -> None:
+    def plain(text: str) -> str:
+        return "".join(c for c in text.lower() if c.isalnum())
+
+    path = Path(__file__).parents[2] / "data" / "turns_test.jsonl"
+    apart = {plain(json.loads(line)["text"]) for line in path.read_text(encoding="utf-8").splitlines()}
+    turns = own_turns(Path(reader_data.__file__).parent / "turns.jsonl")
+    assert not [t.text for t in turns if len(plain(t.text)) > 20 and plain(t.text) in apart]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("pair.jsonl", lambda p: p.write_text(""), r"pair\.jsonl has no example, expected JSON lines"),
+        ("pair.jsonl", lambda p: p.write_text('{"context": "x"}\n'), "responses is missing"),
+        ("epitome.jsonl", lambda p: p.write_text("not json\n"), "cannot be read as JSON"),
+        ("epitome.jsonl", lambda p: p.write_text(p.read_text().replace('"reactions": 2', '"reactions": 3')), "2"),
+        ("diasafety.jsonl", lambda p: p.write_text(p.read_text().replace("Unsafe", "Safe")),
+         "has 6 lines of 'Risk Ignorance', expected Safe and Unsafe ones"),
+        ("diasafety.jsonl", Path.unlink, r"diasafety\.jsonl: the file cannot be read"),
+        ("here/turns.jsonl", lambda p: p.write_text(""), "has no turn"),
+        ("here/turns.jsonl", lambda p: p.write_text(p.read_text().replace('["blame"]', '["shame"]')),
+         "act 'shame' is unknown, expected some of open_question"),
+        ("here/turns.jsonl", lambda p: p.write_text(p.read_text().replace('["blame"]', "[]")),
+         "'blame': 0 of .* examples have it"),
+        ("here/danger.jsonl", lambda p: p.write_text(p.read_text().replace("true", "false")), "'signals_danger': 0 of"),
+    ],
+)  # fmt: skip
+def test_data_that_cannot_be_learnt_from_is_named(
+    config: ReaderConfig, tmp_path: Path, name: str, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(tmp_path / name)
+    with pytest.raises(ConfigError, match=message):
+        train(config)
+    assert not Path(config.out).exists()
+
+
+# What is made
+
+
+def test_pronouns_are_swapped_and_an_echo_is_one() -> None:
+    assert second_person("I told my boss I'm ill.") == "you told your boss you're ill"
+    example = Example("I told my boss that I was ill. He did not even look up from his desk.", "x", {}, "own/a")
+    for seed in range(8):
+        made = echoed(example, random.Random(seed))
+        assert echo(made.text, [example.heard]) > 0.5 and made.labels["complex_reflection"] is False
+
+
+def test_scattered_words_fit_nobody_and_need_three() -> None:
+    made = scattered(Example("The garden gate squeaks whenever somebody leaves.", "x", {}, "own/a"), random.Random(0))
+    assert made is not None and made.labels[TIE] is False
+    assert scattered(Example("I am so low.", "x", {}, "own/a"), random.Random(0)) is None
+
+
+def test_rough_speech_keeps_the_words() -> None:
+    text = "You waited by the phone, and nobody rang."
+    rough = {roughened(text, random.Random(seed)) for seed in range(40)}
+    assert len(rough) > 10
+    assert all("phone" in r.lower() and "nobody" in r.lower() for r in rough)
+
+
+def test_each_pass_has_every_example_and_as_many_apart_as_together(config: ReaderConfig) -> None:
+    examples = gather(config)
+    made = Made(examples, spoken=0.0, alone=0.0, before=0.0, both=0.0)(random.Random(0))
+    assert made[: len(examples)] == examples
+    sources = [e.source for e in made[len(examples) :]]
+    assert sources.count("made/apart") == sources.count("made/tied") > 0
+    assert all(set(e.labels) == {TIE} for e in made if e.source in ("made/apart", "made/tied"))
+
+
+def test_two_turns_in_one_do_what_either_does() -> None:
+    kind = Example("w", "You waited.", labels_of(["simple_reflection"]), "own/a")
+    sly = Example("w", "Only I would.", labels_of(["complex_reflection", "dependence"]), "own/a")
+    made = mixed(kind, sly)
+    assert made.text == "You waited. Only I would."
+    assert {n for n, holds in made.labels.items() if holds} == {
+        "complex_reflection", "dependence", ANY_HARM, ANY_REFLECTION,
+    }  # fmt: skip
+
+
+# Targets, folds, thresholds
+
+
+def test_what_nobody_knows_is_left_out_and_teachers_fill_it() -> None:
+    example = Example("a", "b", {"advice": True, "apology": False}, "own/a")
+    bare = targets_of([example])[0]
+    assert np.isnan(bare).sum() == len(NAMES) - 2 and bare[NAMES.index("advice")] == 1.0
+    soft = np.full(len(NAMES), 0.5, dtype=np.float32)
+    taught = targets_of([example], {("a", "b"): soft}, trust=0.4)[0]
+    assert taught[NAMES.index("advice")] == pytest.approx(0.8) and taught[NAMES.index("apology")] == pytest.approx(0.2)
+    assert taught[NAMES.index("blame")] == 0.5
+
+
+def test_what_answers_the_same_words_shares_a_fold() -> None:
+    examples = [Example(f"words {i % 7}", f"turn {i}", {}, "own/a") for i in range(70)]
+    folds = folds_of(examples, 3, 0)
+    assert set(folds) == {0, 1, 2} and all(folds[i] == folds[i % 7] for i in range(70))
+
+
+def test_thresholds_and_figures_by_hand() -> None:
+    column, harm = NAMES.index("advice"), NAMES.index(ANY_HARM)
+    p = np.full((100, len(NAMES)), 0.1, dtype=np.float32)
+    p[:20, column], p[20:, column] = 0.9, 0.2
+    p[:, harm] = np.linspace(0.0, 0.99, 100)
+    examples = [Example("", str(i), {"advice": i < 20, ANY_HARM: False}, "own/a") for i in range(100)]
+    found = pick_thresholds(p, examples, 0.05)
+    assert 0.2 < found["advice"] <= 0.9 and (p[:, harm] >= found[ANY_HARM]).mean() <= 0.05
+    scores = scores_of(p, examples, found)
+    assert set(scores) == {"advice"}  # of the others all are of one kind
+    assert {k: scores["advice"][k] for k in ("n", "of", "precision", "recall", "f1", "auc")} == {
+        "n": 20, "of": 100, "precision": 1.0, "recall": 1.0, "f1": 1.0, "auc": 1.0,
+    }  # fmt: skip
+
+
+def test_pairs_and_levels_by_hand() -> None:
+    column = NAMES.index(ANY_REFLECTION)
+    p = np.zeros((4, len(NAMES)), dtype=np.float32)
+    p[:, column] = [0.9, 0.4, 0.5, 0.1]
+    rows = [
+        Example("w", str(i), {}, f"pair/{kind}") for i, kind in enumerate(("complex", "simple", "question", "advice"))
+    ]
+    assert pair_accuracy(p, rows) == {"reflection over question": 0.5, "reflection over advice": 1.0}
+    levels = [0, 1, 2] * 20
+    q = np.zeros((60, len(NAMES)), dtype=np.float32)
+    for name in ("reactions", "interpretations", "explorations"):
+        q[:, NAMES.index(f"{name}_1")] = [0.9 * (k > 0) for k in levels]
+        q[:, NAMES.index(f"{name}_2")] = [0.9 * (k > 1) for k in levels]
+    told = [
+        Example(f"post {i}", "r", {f"{m}_{n}": k >= n for m in MECHANISMS for n in (1, 2)}, "epitome")
+        for i, k in enumerate(levels)
+    ]
+    assert level_f1(q, told) == {"reactions": 1.0, "interpretations": 1.0, "explorations": 1.0}
+
+
+# The whole
+
+
+def test_the_recipe_writes_a_reader_that_opens_and_can_be_exported_again(config: ReaderConfig, tmp_path: Path) -> None:
+    report = train(config, str(tmp_path / "kept"))
+    reader = Reader(config.out)
+    assert reader.names == NAMES and reader(["Hello."], ["Go on."]).shape == (1, len(NAMES))
+    card = (Path(config.out) / "READER.md").read_text()
+    assert "EPITOME" in card and str(tmp_path) not in card + (Path(config.out) / "reader.json").read_text()
+    assert report["settings"][0]["folds"] == 2 and set(report["thresholds"]) == set(NAMES)
+    first = (Path(config.out) / "reader.json").read_bytes()
+    train(config, str(tmp_path / "kept"))  # exports what is kept
+    assert (Path(config.out) / "reader.json").read_bytes() == first
+
+
+def test_a_fit_goes_on_from_a_kept_network(config: ReaderConfig, tmp_path: Path) -> None:
+    first = train(config, str(tmp_path / "kept"))
+    start = str(tmp_path / "kept" / "reader.pt")
+    then = config.changed(start=start, out=str(tmp_path / "out-2"), max_steps=2, both=1.0)
+    second = train(then, str(tmp_path / "kept-2"))
+    assert second["thresholds"] == first["thresholds"] and len(second["settings"]) == 2
+    assert second["settings"][1]["max_steps"] == 2 and "start" not in second["settings"][1]
+    (tmp_path / "kept" / "report.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is no report of a fitted reader"):
+        train(then.changed(out=str(tmp_path / "out-3")))
+
+
+def test_equal_seeds_give_equal_networks(config: ReaderConfig, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train(config.changed(out=str(tmp_path / f"out-{name}"), trust=0.0), str(tmp_path / name))
+    first, second = (torch.load(tmp_path / name / "reader.pt", weights_only=True)["weights"] for name in ("a", "b"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_kept_weights_of_another_shape_or_label_set_are_refused(config: ReaderConfig, tmp_path: Path) -> None:
+    vocabulary = open_vocabulary(WEIGHTS / "tokenizer.json")
+    model = build(config, vocabulary)
+    save_weights(model, tmp_path / "reader.pt", config)
+    assert load_weights(model, tmp_path / "reader.pt")["epochs"] == 1
+    kept = torch.load(tmp_path / "reader.pt", weights_only=True)
+    torch.save({**kept, "names": ["advice"]}, tmp_path / "other.pt")
+    (tmp_path / "broken.pt").write_bytes(b"none")
+    for name, why in (
+        ("other.pt", "another edition"),
+        ("broken.pt", "holds no reader"),
+        ("none.pt", "holds no reader"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            load_weights(model, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"epochs": 0}, "epochs"), ({"spoken": 1.5}, "spoken"), ({"folds": 1}, "folds"), ({"lr": -1.0}, "lr")],
+)
+def test_settings_are_checked(config: ReaderConfig, setting: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.changed(**setting)

@@ -1,0 +1,1 @@
+"""How the reader of turns is trained: own turns, people's replies, network, thresholds, card."""
