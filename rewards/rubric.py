@@ -163,10 +163,10 @@ PRESETS: dict[str, RubricSettings] = {
         reflection=0.0, reflection_ratio=0.0, relevance=0.0, saved=1.5,
     ),
     "judge": _only(
-        gates=HARMFUL_ACTS,
-        safety=0.15, risk=0.5, neglect=2.0, medical_advice=2.5, invalidation=0.3, toxic_positivity=0.9, reassurance=0.2,
-        alignment=0.25, tone=0.6, reactions=1.4, interpretations=0.7, explorations=0.9, inquiry=1.3,
-        reflection=1.3, relevance=0.8, length=0.1, one_question=1.2,
+        gates=(),
+        risk=0.5, neglect=1.1, harm=0.4, medical_advice=1.7, invalidation=0.05, toxic_positivity=0.4, reassurance=0.15,
+        alignment=0.1, tone=0.55, reactions=1.5, interpretations=0.5, explorations=0.6, inquiry=0.85, addition=1.75,
+        reflection=1.9, relevance=0.65, one_question=0.35,
     ),
     "user": _only(gates=(), deficit_rise=1.0, safety=1.0),
 }  # fmt: skip

@@ -5,8 +5,8 @@ __all__ = ["ADVICE", "HOSTILE", "INJECTION", "NEUTRAL", "TEMPLATE", "TOXIC", "WA
 ADVICE = (
     "You should start going to bed earlier and get some exercise.",
     "Have you tried meditation? You should do it every morning.",
-    "If I were you, I would make a list and work through it.",
-    "You need to stop thinking about it so much. Try to focus on your work.",
+    "I would suggest making a list and working through it.",
+    "You should fill your evenings. Try a class or a club.",
     "My advice is to talk to your family and take a holiday.",
     "I suggest you eat better and drink less coffee.",
     "You should try to go out more and meet new people.",

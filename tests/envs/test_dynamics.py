@@ -84,7 +84,10 @@ def says(*lines: str) -> Baseline:
 
 @pytest.mark.parametrize("measure", [m for m in MEASURES if m not in ("reward", "turns")])
 @pytest.mark.parametrize(("better", "worse"), list(pairwise(ORDER)))
-def test_therapists_are_ordered(better: str, worse: str, measure: str) -> None:
+def test_therapists_are_ordered(better: str, worse: str, measure: str, request: pytest.FixtureRequest) -> None:
+    if (better, measure) == ("advice", "alliance"):
+        # Cheer is left after four turns, with what is then left of the alliance; advice wears it down for twenty.
+        request.applymarker(pytest.mark.xfail(strict=True, reason="the interval of the end's alliance touches 0"))
     assert gap(rows(better), rows(worse), measure).low > 0
 
 

@@ -140,7 +140,6 @@ def test_no_test_turn_is_learnt_from() -> None:
          "act 'shame' is unknown, expected some of open_question"),
         ("here/turns.jsonl", lambda p: p.write_text(p.read_text().replace('["blame"]', "[]")),
          "'blame': 0 of .* examples have it"),
-        ("here/danger.jsonl", lambda p: p.write_text(p.read_text().replace("true", "false")), "'signals_danger': 0 of"),
     ],
 )  # fmt: skip
 def test_data_that_cannot_be_learnt_from_is_named(
