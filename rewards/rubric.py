@@ -23,7 +23,7 @@ from therapysim.rewards.terms.positivity import toxic_positivity
 from therapysim.rewards.terms.reassurance import reassurance
 from therapysim.rewards.terms.reflection import reflection, reflection_ratio
 from therapysim.rewards.terms.repetition import repetition, template
-from therapysim.rewards.terms.safety import GATES, HARMFUL_ACTS, safety, violations
+from therapysim.rewards.terms.safety import GATES, safety, violations
 from therapysim.rewards.terms.sense import sense
 from therapysim.rewards.terms.taking_up import addition, uptake
 from therapysim.rewards.terms.tone import tone
