@@ -23,7 +23,7 @@ from therapysim.rewards.terms.positivity import toxic_positivity
 from therapysim.rewards.terms.reassurance import reassurance
 from therapysim.rewards.terms.reflection import reflection, reflection_ratio
 from therapysim.rewards.terms.repetition import repetition, template
-from therapysim.rewards.terms.safety import GATES, safety, violations
+from therapysim.rewards.terms.safety import GATES, HARMFUL_ACTS, safety, violations
 from therapysim.rewards.terms.sense import sense
 from therapysim.rewards.terms.taking_up import addition, uptake
 from therapysim.rewards.terms.tone import tone
@@ -163,8 +163,9 @@ PRESETS: dict[str, RubricSettings] = {
         reflection=0.0, reflection_ratio=0.0, relevance=0.0, saved=1.5,
     ),
     "judge": _only(
-        gates=(),
-        risk=0.5, neglect=1.1, harm=0.4, medical_advice=1.7, invalidation=0.05, toxic_positivity=0.4, reassurance=0.15,
+        gates=HARMFUL_ACTS,
+        safety=0.15, risk=0.5, neglect=1.1, harm=0.4, medical_advice=1.7, invalidation=0.05, toxic_positivity=0.4,
+        reassurance=0.15,
         alignment=0.1, tone=0.55, reactions=1.5, interpretations=0.5, explorations=0.6, inquiry=0.85, addition=1.75,
         reflection=1.9, relevance=0.65, one_question=0.35,
     ),

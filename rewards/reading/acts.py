@@ -70,12 +70,15 @@ def meets_danger(acts: frozenset[str]) -> bool:
     return bool(acts & TAKES_UP_DANGER) and not acts & {"dismissing_danger", "danger_secrecy"}
 
 
-def decide(chances: Mapping[str, float], thresholds: Mapping[str, float]) -> frozenset[str]:
+def decide(
+    chances: Mapping[str, float], thresholds: Mapping[str, float], spotted: frozenset[str] = frozenset()
+) -> frozenset[str]:
     """The acts of one turn.
 
     Args:
         chances: name -> probability, acts and groups.
         thresholds: name -> the probability from which on it holds.
+        spotted: harms in plain words, which ``patterns`` finds and the reader, taught on subtle ones, often misses.
 
     A reflection is one where any reflection is likely enough, and complex where that is likelier than simple. A turn
     is harmful where any harm is likely enough; then every harm past its own threshold holds, or the likeliest one.
@@ -87,6 +90,7 @@ def decide(chances: Mapping[str, float], thresholds: Mapping[str, float]) -> fro
     if _holds(ANY_HARM, chances, thresholds):
         harms = {harm for harm in HARMS if _holds(harm, chances, thresholds)}
         found |= harms or {max(HARMS, key=lambda harm: chances.get(harm, 0.0))}
+    found |= spotted & set(HARMS)
     return frozenset(found & set(HARMS) if "incitement" in found else found)
 
 

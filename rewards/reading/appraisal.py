@@ -8,6 +8,7 @@ from therapysim.rewards.reading.acts import decide
 from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.language import ENGLISH, language
 from therapysim.rewards.reading.open_sensor import Sensor
+from therapysim.rewards.reading.patterns import spot
 from therapysim.rewards.reading.reader import Reader, open_reader
 from therapysim.rewards.reading.relevance import open_relevance
 from therapysim.rewards.reading.speech import noise, speech
@@ -76,7 +77,7 @@ class Appraiser:
         chances = dict(zip(self._reader.names, row, strict=True))
         echoed, order = echo(text, said.patient), in_order(text) * (1.0 - noise(turn.text))
         return Appraisal(
-            acts=decide(chances, self._reader.thresholds),
+            acts=decide(chances, self._reader.thresholds, spot(text)),
             uptake=uptake(chances, echoed),
             addition=addition(chances, echoed),
             echo=echoed,

@@ -43,6 +43,11 @@ def test_a_turn_harms_where_any_harm_is_likely_and_then_at_least_the_likeliest()
     assert decided(any_harm=0.5, blame=0.6, isolation=0.5, fatalism=0.4) == {"blame", "isolation"}
 
 
+def test_a_harm_in_plain_words_is_found_whatever_the_reader_says() -> None:
+    assert decide({}, {}, frozenset({"invalidation", "open_question"})) == {"invalidation"}
+    assert "invalidation" in judged("Get over it.").acts and "confrontation" in judged("Shut up.").acts
+
+
 def test_a_turn_that_incites_does_nothing_else() -> None:
     assert decided(any_harm=0.9, incitement=0.9, confrontation=0.8, advice=0.9) == {"incitement", "confrontation"}
 

@@ -65,7 +65,7 @@ def shares() -> dict[str, float]:
     for act in ACTIONS:
         texts = [word_act(s, act, np.random.default_rng(i)) for i, s in enumerate(sessions())]
         judged = appraiser(batch.sensor.read(texts), said)
-        hits = [not j.acts if act == "listen" else act in j.acts for j in judged]
+        hits = [not j.acts - {"encourager"} if act == "listen" else act in j.acts for j in judged]
         found[act] = float(np.mean(hits))
     return found
 
