@@ -298,6 +298,8 @@ def _cue(session: Session, verdict: Screened, appraisal: Appraisal, outcome: Out
         acts=appraisal.acts,
         ending=outcome.ending,
         seed=_seed(session.seed, _PATIENT, session.state.turn + 1),
+        items=outcome.answer.items if outcome.answer else (),
+        figure=outcome.answer.figure if outcome.answer else None,
     )
 
 

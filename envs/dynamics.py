@@ -37,6 +37,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from therapysim.envs.answer import Answer, answer_of
 from therapysim.envs.latent import Danger, Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, choose_move, next_fact
 from therapysim.errors import require_number
@@ -142,6 +143,7 @@ class Outcome:
     move: Move
     facts: tuple[Fact, ...]
     ending: Ending
+    answer: Answer | None = None
 
 
 def predict(
@@ -179,12 +181,23 @@ def predict(
         return Outcome(after, Move.CLOSE, (), ending)
     fact = next_fact(persona, after, appraisal, spoken, chance[0]) if after.strain == 0 else None
     attacked, advised = bool(ATTACKS & set(harms)), "advice" in harms
+    answer = answer_of(persona, after, appraisal, spoken) if after.strain == 0 and not neutralised else None
+    if answer is not None and not (answer.leads_on and fact is not None and not fact.risk):
+        return Outcome(_answered(after, answer), Move.ANSWER, (), "", answer)
     move = choose_move(persona, after, fact, chance, attacked=attacked, advised=advised)
     if move is not Move.DISCLOSE or fact is None:
         return Outcome(after, move, (), "")
     danger: Danger = "open" if fact.risk else after.danger
     pressed = 0 if fact.risk else after.pressed
-    return Outcome(replace(after, told=(*after.told, fact), danger=danger, pressed=pressed), move, (fact,), "")
+    return Outcome(replace(after, told=(*after.told, fact), danger=danger, pressed=pressed), move, (fact,), "", answer)
+
+
+def _answered(latent: Latent, answer: Answer) -> Latent:
+    """The session once these items are told: a danger told of is open, and a situation is spoken of."""
+    told = [item.id for item in answer.items]
+    about = next((place.split(".")[1] for place in told if place.startswith("situations.")), latent.about)
+    danger: Danger = "open" if any(item.risk for item in answer.items) else latent.danger
+    return replace(latent, answered=(*latent.answered, *told), about=about, danger=danger)
 
 
 def _moved(

@@ -24,6 +24,8 @@ class Latent:
         strain: strained turns in a row.
         wound: w in [0, 1], alliance lost to harm and not yet made good.
         idle: n, turns in a row that neither asked nor reflected.
+        answered: ids of the items told, oldest first.
+        about: the situation that is spoken of, "" where none is.
         pressed: turns that asked about a danger since the patient last told of one.
     """
 
@@ -35,6 +37,8 @@ class Latent:
     wound: float = 0.0
     idle: int = 0
     pressed: int = 0
+    answered: tuple[str, ...] = ()
+    about: str = ""
 
 
 def begin(persona: Persona) -> Latent:

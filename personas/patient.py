@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from therapysim.messages import Transcript
+from therapysim.personas.items import Item
 from therapysim.personas.schema import Fact, Persona
 from therapysim.state import Ending, Move, Vector
 
@@ -21,6 +22,8 @@ class Cue:
         mood: the affect [I, T, A, S] to express, each in [-1, 1].
         move: what the turn does.
         facts: the facts told in this turn; the line tells all of these and no other.
+        items: what of the case file is told, before the facts; of each one line.
+        figure: a number that was asked for, said first.
         told: facts told in earlier turns.
         acts: what the therapist's turn was, names from ``rewards.reading.acts.ACTS``.
         ending: why the session closes, where the move is CLOSE.
@@ -36,6 +39,8 @@ class Cue:
     acts: frozenset[str] = frozenset()
     ending: Ending = ""
     seed: int = 0
+    items: tuple[Item, ...] = ()
+    figure: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ Ending = Literal["", "goal", "rupture", "crisis"]
 class Move(StrEnum):
     """What the patient does with its turn."""
 
+    ANSWER = "answer"  # says what was asked for, or what is said to what the therapist did
     DISCLOSE = "disclose"  # tells a fact it had kept back
     CHANGE = "change talk"  # speaks for changing something
     SUSTAIN = "sustain talk"  # speaks for leaving things as they are
@@ -109,6 +110,7 @@ class Appraisal:
         addition: in [0, 1], how much it names that the patient meant and did not say.
         echo: in [0, 1], how much of it hands the patient's words back.
         frame: in [0, 1], how much of the therapist's own part of it came in an earlier turn.
+        asks: what its questions ask for, kinds of ``rewards.reading.asked``, in their order.
         language: ISO 639-1 code; whatever is not "en" is read as unknown: no act, no uptake, neither paid nor punished.
     """
 
@@ -126,6 +128,7 @@ class Appraisal:
     echo: float = 0.0
     frame: float = 0.0
     language: str = "en"
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

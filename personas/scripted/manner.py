@@ -55,6 +55,7 @@ class ScriptedSettings:
         talk: change and sustain talk is longer than the rest: its lengths begin at this quantile, in [0, 0.99].
         brief_mood: how often a brief line names the mood, where it would else only acknowledge, in [0, 1].
         brief_words: a line meant to be no longer than this is a few words from ``Bank.brief``.
+        shared: how often a line may take in clauses that all patients share, in [0, 1].
         cache_texts: how many clause readings are kept before the cache is emptied.
         terse, plain, talkative: the manner of each style. The lengths are tuned inputs, set so that what is said in
             the end comes near AnnoMI (spoken sessions) for the first two and near ESConv (typed chats) for the last;
@@ -71,10 +72,11 @@ class ScriptedSettings:
     talk: float = 0.35
     brief_mood: float = 0.4
     brief_words: int = 3
-    cache_texts: int = 16_384
-    terse: Manner = field(default=Manner(0.2, 0.15, 0.0, 0.8, (1, 1, 1, 1, 5, 22, 36, 70)))
-    plain: Manner = field(default=Manner(0.2, 0.15, 0.0, 0.8, (1, 1, 1, 3, 13, 37, 56, 100)))
-    talkative: Manner = field(default=Manner(0.15, 0.15, 0.1, 1.0, (1, 3, 4, 6, 15, 36, 50, 84)))
+    shared: float = 0.15
+    cache_texts: int = 32_768
+    terse: Manner = field(default=Manner(0.0, 0.15, 0.0, 0.8, (1, 1, 1, 1, 5, 22, 36, 70)))
+    plain: Manner = field(default=Manner(0.0, 0.15, 0.0, 0.8, (1, 1, 1, 3, 13, 37, 56, 100)))
+    talkative: Manner = field(default=Manner(0.0, 0.15, 0.0, 1.0, (1, 3, 4, 6, 15, 36, 50, 84)))
 
     def __post_init__(self) -> None:
         counts = (self.options, self.clauses, self.reads, self.brief_words, self.cache_texts)
@@ -84,6 +86,7 @@ class ScriptedSettings:
                 f"{self}: expected counts of at least 1, own_words, gain, pace and content_with of at least 0"
             )
         require_number("scripted talk", self.talk, 0.0, 0.99)
+        require_number("scripted shared", self.shared, 0.0, 1.0)
         require_number("scripted brief_mood", self.brief_mood, 0.0, 1.0)
 
     def manner(self, style: Style) -> Manner:

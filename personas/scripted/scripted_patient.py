@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import PatientError
+from therapysim.personas.items import STORY, items_of
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.schema import MOODS
 from therapysim.personas.scripted.bank import NEUTRAL, Felt, felt, load_bank
@@ -45,11 +46,11 @@ _ACTS = {
 }  # fmt: skip
 _HURTFUL = frozenset({"confrontation", "invalidation", "toxic_positivity"})
 _QUESTIONS = frozenset({"open_question", "closed_question", "risk_inquiry"})
-#: Which few words answer which acts; the first that fits is taken.
-_BRIEF = (
-    (_HURTFUL, "doubt"),
-    (frozenset({"open_question", "risk_inquiry"}), "unsure"),
-    (frozenset({"advice", "signposting", "apology", "farewell"}), "accept"),
+#: Which few words of the patient's own answer which acts; the first that fits is taken.
+_BRIEF: tuple[tuple[frozenset[str], tuple[str, ...]], ...] = (
+    (_HURTFUL, ("says_no",)),
+    (frozenset({"open_question"}), ("unknown",)),
+    (frozenset(), ("says_yes", "go_on")),
 )
 _FIRM = frozenset({Move.RUPTURE, Move.CLOSE, Move.WITHDRAW})
 _TALK = frozenset({Move.CHANGE, Move.SUSTAIN})
@@ -107,7 +108,7 @@ class ScriptedPatient:
 
     def _read(self, cues: Sequence[Cue]) -> None:
         """Reads what is not in the cache, in one call; a full cache is emptied, which changes no line."""
-        needed = dict.fromkeys([*self._bank.texts, *(text for cue in cues for text in _own_texts(cue))])
+        needed = dict.fromkeys([*self._bank.texts, *(text for cue in cues for text in self._own_texts(cue))])
         new = [text for text in needed if text not in self._pieces]
         if not new:
             return
@@ -115,11 +116,24 @@ class ScriptedPatient:
             self._pieces, self._fits, new = _Pieces(self.feel, self._bank.kinds), {}, list(needed)
         self._pieces.read(new)
 
+    def _own_texts(self, cue: Cue) -> Iterable[str]:
+        """All that may be weighed in this turn; an answer is told as it stands."""
+        if cue.move is Move.ANSWER:
+            return ()
+        pools = [
+            pool for stages in (self._stages(cue), self._stages(cue, silent=True)) for pools in stages for pool in pools
+        ]
+        brief = (text for _, names in _BRIEF for name in names for text in getattr(cue.persona.case.replies, name))
+        told = (line for fact in cue.facts for line in fact.lines)
+        return (*(text for pool in pools for text in pool), *cue.persona.voice.express, *brief, *told)
+
     def _word(self, cue: Cue) -> "list[_Draft]":
         """The lines that may be spoken, all new; the likeliest first."""
         rng = np.random.default_rng(cue.seed % 2**64)
         manner, earlier = self.settings.manner(cue.persona.style), cue.transcript.said_by("patient")
         said, words = sentences(earlier), self._length(cue, manner, rng)
+        if cue.move is Move.ANSWER:
+            return [_Draft(self._answer(cue, rng), 0.0)]
         if brief := self._brief(cue, said, words, rng):
             return [_Draft(brief, 0.0)]
         aim = Aim(
@@ -139,6 +153,15 @@ class ScriptedPatient:
         new = [draft for draft in drafts if draft.line not in earlier]
         return new[: self.settings.reads] or [_Draft(self._unheard(cue, earlier, drafts[0].line), 0.0)]
 
+    def _answer(self, cue: Cue, rng: np.random.Generator) -> str:
+        """The figure that was asked for, and of each item a line not said yet; where all were, the least recent."""
+        earlier = "\n".join(cue.transcript.said_by("patient"))
+        told = []
+        for item in cue.items:
+            unused = [text for text in item.lines if text not in earlier]
+            told.append(unused[int(rng.integers(len(unused)))] if unused else min(item.lines, key=earlier.rfind))
+        return " ".join([*_figure(cue), *told])
+
     def _length(self, cue: Cue, manner: Manner, rng: np.random.Generator) -> int:
         """How many words the line is meant to have."""
         chance = float(rng.random())
@@ -156,7 +179,8 @@ class ScriptedPatient:
             return ""
         if rng.random() < self.settings.brief_mood and (feeling := self._feeling(cue, said, rng)):
             return feeling
-        pool = self._bank.brief[next((name for acts, name in _BRIEF if acts & cue.acts), "agree")]
+        names = next(names for acts, names in _BRIEF if acts & cue.acts or not acts)
+        pool = [text for name in names for text in getattr(cue.persona.case.replies, name)]
         unused = [text for text in pool if self._new(text, said)]
         drawn = [text for text in unused if self._pieces[text].words <= words] or unused
         return drawn[int(rng.integers(len(drawn)))] if drawn else ""
@@ -189,10 +213,12 @@ class ScriptedPatient:
 
     def _contents(self, cue: Cue, said: frozenset[str], limit: int, rng: np.random.Generator) -> list[_Content]:
         """What the move may be worded with; never empty. Where all that fits was said, the least recent comes back."""
-        told = [tuple(fact.lines[int(rng.integers(len(fact.lines)))] for fact in cue.facts) for _ in range(4)]
+        reply = (self._answer(cue, rng),) if cue.items else ()
+        told = [(*reply, *(fact.lines[int(rng.integers(len(fact.lines)))] for fact in cue.facts)) for _ in range(4)]
         if cue.facts and cue.move is Move.DISCLOSE:
             return [(0, self._texts(texts)) for texts in dict.fromkeys(told)]
-        stages, first = self._stages(cue, rng), self._texts(told[0])
+        silent = _silent(cue) and rng.random() < 0.5
+        stages, first = self._stages(cue, silent=silent), self._texts(told[0])
         for pools in stages:
             if drawn := self._draw(pools, said, limit, rng):
                 return [(rank, (*first, piece)) for rank, piece in drawn]
@@ -215,30 +241,31 @@ class ScriptedPatient:
             for i in rng.permutation(len(pool))[: self.settings.options]
         ]
 
-    def _stages(self, cue: Cue, rng: np.random.Generator) -> list[_Pools]:
+    def _stages(self, cue: Cue, *, silent: bool = False) -> list[_Pools]:
         """Pools that a move draws on, own lines first; a later stage serves where an earlier is used up."""
         if not cue.transcript.messages:
             return [(cue.persona.voice.opening,)]
         moves, fitting = self._bank.moves, self._bank.fitting(felt(cue.mood))
+        replies = cue.persona.case.replies
         if cue.move is Move.CLOSE:
-            return [(moves[f"close_{cue.ending}" if cue.ending else "close"],)]
-        stages = [self._pools(cue, fitting), (fitting,), (self._bank.neutral,)]
+            own = replies.cold if cue.ending == "rupture" else _handed_over(cue) or replies.farewell
+            return [(own,), (moves[f"close_{cue.ending}" if cue.ending else "close"],)]
+        story = tuple(line for item in items_of(cue.persona).values() for line in item.lines if item.id in _LIFE)
+        stages = [self._pools(cue), (story,), (fitting,), (self._bank.neutral,)]
         if _senseless(cue) and cue.move is not Move.RUPTURE:
-            return [(moves["dodge"],), *stages]
-        if "risk_inquiry" in cue.acts and not cue.persona.risk and cue.move not in (Move.RUPTURE, Move.WITHDRAW):
-            return [(moves["no_danger"],), *stages]
-        return [(moves["silence"],), *stages] if _silent(cue) and rng.random() < 0.5 else stages
+            return [(replies.unclear,), *stages]
+        return [(replies.silence,), *stages] if silent else stages
 
-    def _pools(self, cue: Cue, fitting: tuple[str, ...]) -> _Pools:
-        voice, moves = cue.persona.voice, self._bank.moves
+    def _pools(self, cue: Cue) -> _Pools:
+        voice, case = cue.persona.voice, cue.persona.case
         pools: dict[Move, _Pools] = {
-            Move.RUPTURE: (moves["rupture"],),
-            Move.WITHDRAW: (moves["withdraw"],),
-            Move.ASK: (voice.ask, moves["ask"]),
-            Move.CHANGE: (voice.change, moves["change"]),
-            Move.SUSTAIN: (voice.sustain, moves["sustain"]),
+            Move.RUPTURE: (case.replies.slip,),
+            Move.WITHDRAW: (case.replies.decline, case.replies.says_no),
+            Move.ASK: (voice.ask, case.asks),
+            Move.CHANGE: (voice.change, case.change),
+            Move.SUSTAIN: (voice.sustain, case.sustain),
         }
-        return pools.get(cue.move, (voice.express, fitting))
+        return pools.get(cue.move, (voice.express,))
 
     def _clauses(
         self, cue: Cue, contents: Sequence[_Content], said: frozenset[str], aim: Aim, rng: np.random.Generator
@@ -248,10 +275,12 @@ class ScriptedPatient:
         taken = said.union(piece.key for _, content in contents for piece in content)
         fits = self._fitting(felt(cue.mood))
         order = rng.permutation(len(fits.pieces))
+        if rng.random() >= self.settings.shared:
+            order = order[:0]
         unused = islice((i for i in order.tolist() if fits.pieces[i].key not in taken), self.settings.clauses)
         drawn = [i for i in unused if fits.pieces[i].words <= room]  # most lines are short, and few clauses fit
         own = cue.persona.voice.express if aim.words >= _LONG and cue.move not in _FIRM else ()
-        long = (*self._bank.elaborate, *own) if aim.words >= _LONG else ()
+        long = (*(self._bank.elaborate if len(order) else ()), *own) if aim.words >= _LONG else ()
         more = [p for p in self._texts(long) if p.key not in taken]
         more = [more[i] for i in rng.permutation(len(more))[: self.settings.options]]
         return fits.some(drawn) if not more else Clauses.of([*(fits.pieces[i] for i in drawn), *more])
@@ -296,6 +325,15 @@ class ScriptedPatient:
         return self._pieces[text].key not in said
 
 
+#: What a patient tells of itself where nothing else is left.
+_LIFE = frozenset((*(f"story.{name}" for name in STORY), "life.days", "life.work", "life.sleep", "life.friends"))
+
+
+def _handed_over(cue: Cue) -> tuple[str, ...]:
+    ladder = cue.persona.case.danger
+    return ladder.handover.lines if ladder and cue.ending == "crisis" else ()
+
+
 class _Pieces(dict[str, Piece]):
     """Texts as they read. One that is not there is read: another thread may have emptied a full cache meanwhile."""
 
@@ -338,10 +376,16 @@ def _filled(draft: _Draft, chance: float, rng: np.random.Generator) -> _Draft:
     return draft._replace(line=FILLERS[int(draws[1] * len(FILLERS))] + draft.line)
 
 
-def _own_texts(cue: Cue) -> Iterable[str]:
-    voice = cue.persona.voice
-    told = (line for fact in cue.facts for line in fact.lines)
-    return (*voice.opening, *voice.express, *voice.change, *voice.sustain, *voice.ask, *told)
+def _figure(cue: Cue) -> list[str]:
+    """A number that was asked for, as a sentence: in words up to twelve, else in figures."""
+    if cue.figure is None:
+        return []
+    return [f"{_NUMBERS[cue.figure] if cue.figure < len(_NUMBERS) else cue.figure}."]
+
+
+_NUMBERS = (
+    "Nought", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve",
+)  # fmt: skip
 
 
 def _silent(cue: Cue) -> bool:

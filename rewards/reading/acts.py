@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from therapysim.state import Appraisal
 
 __all__ = [
-    "ACTS", "ANY_HARM", "ANY_REFLECTION", "COGNITIVE", "DANGER_ACTS", "HARMS", "LISTENING", "OFFERS",
+    "ACTS", "ANY_HARM", "ANY_REFLECTION", "ASKS", "COGNITIVE", "DANGER_ACTS", "HARMS", "LISTENING", "OFFERS",
     "QUESTIONS", "REFLECTIONS", "RISK_QUESTIONS",
-    "TAKES_UP_DANGER", "chance", "decide", "meets_danger",
+    "TAKES_UP_DANGER", "asked", "chance", "decide", "meets_danger",
 ]  # fmt: skip
 
 #: Listening.
@@ -58,11 +58,22 @@ TAKES_UP_DANGER = frozenset(DANGER_ACTS)
 
 #: Chances of groups: any reflection, any harm.
 ANY_REFLECTION, ANY_HARM = "any_reflection", "any_harm"
+#: Before the names that tell what a turn asks for, such as "asks_sleep".
+ASKS = "asks_"
+#: What a turn asks for at most.
+_MOST_ASKED = 2
 
 
 def chance(appraisal: Appraisal, act: str) -> float:
     """How likely the turn has the act, in [0, 1]: what the reader says; 1 or 0 where it was not asked."""
     return appraisal.chances.get(act, float(act in appraisal.acts))
+
+
+def asked(chances: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[str, ...]:
+    """What a turn asks the patient for, kinds such as "sleep", the likeliest first; at most two."""
+    likely = [name for name in chances if name.startswith(ASKS) and _holds(name, chances, thresholds)]
+    likely.sort(key=lambda name: -chances[name])
+    return tuple(name.removeprefix(ASKS) for name in likely[:_MOST_ASKED])
 
 
 def meets_danger(acts: frozenset[str]) -> bool:

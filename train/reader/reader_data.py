@@ -6,7 +6,9 @@
                     confronting and closed by construction, so that nothing but "no reflection" is learnt from them
     danger          a patient's own words, read as what was heard, before an empty turn: ``danger.jsonl``, plain lines
                     of ``gold.yaml``, and those of the turns above
-    neglect         DiaSafety's "Risk Ignorance" and "Unauthorized Expertise", by people, and own turns
+    neglect         DiaSafety's "Risk Ignorance" and "Unauthorized Expertise", by people
+    what is asked   ``asks.jsonl``: questions by what they ask a patient for, and what asks for none of it; an own turn
+                    that has no question asks for nothing
     tie             whether a turn answers these words, or stands beside another patient's
 
 A label that a source does not tell is left out of its loss.
@@ -17,14 +19,24 @@ Source: EPITOME: Sharma, Miner, Atkins & Althoff 2020. PAIR: Min, Pérez-Rosas, 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
 from therapysim.errors import ConfigError
+from therapysim.personas.items import KINDS
 from therapysim.records import Record, read_rows
-from therapysim.rewards.reading.acts import ACTS, ANY_HARM, ANY_REFLECTION, DANGER_ACTS, HARMS, REFLECTIONS
+from therapysim.rewards.reading.acts import (
+    ACTS,
+    ANY_HARM,
+    ANY_REFLECTION,
+    ASKS,
+    DANGER_ACTS,
+    HARMS,
+    QUESTIONS,
+    REFLECTIONS,
+)
 from therapysim.rewards.reading.relevance import load_gold
 from therapysim.rewards.terms.empathy import MECHANISMS
 from therapysim.train.reader.reader_settings import ReaderConfig
@@ -41,11 +53,11 @@ DIASAFETY = {"ignores_risk": "Risk Ignorance", "practises_medicine": "Unauthoriz
 LEARNT: tuple[str, ...] = tuple(act for act in ACTS if act != "silence")
 _LEVELS = tuple(f"{name}_{level}" for name in MECHANISMS for level in (1, 2))
 #: Everything the reader tells, in the order of its outputs.
-NAMES: tuple[str, ...] = (*LEARNT, ANY_REFLECTION, ANY_HARM, *_LEVELS, *DIASAFETY, DANGER, TIE)
+ASKED = tuple(f"{ASKS}{kind}" for kind in KINDS)
+NAMES: tuple[str, ...] = (*LEARNT, ANY_REFLECTION, ANY_HARM, *_LEVELS, *DIASAFETY, DANGER, TIE, *ASKED)
 
 #: What is only done once a danger was told of.
 _GOES_ON = {*DANGER_ACTS[1:9], "dismissing_danger", "danger_secrecy"}
-_MEETS = {*DANGER_ACTS, *REFLECTIONS, "validation", "affirmation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,11 @@ class _Harm(_Row):
     label: str
 
 
+class _Question(_Row):
+    kind: str
+    text: str
+
+
 class _Apart(_Row):
     context: str
     worse_context: str | None = None
@@ -122,11 +139,12 @@ def gather(config: ReaderConfig) -> list[Example]:
     """
     turns = own_turns(HERE / "turns.jsonl")
     examples = [
-        *(replace(turn, labels=dict(turn.labels) | _also(turn)) for turn in turns),
+        *turns,
         *_levels(HERE / "empathy_levels.jsonl", "own/levels"),
         *_levels(config.epitome, "epitome"),
         *_pair(config.pair),
         *_danger(turns),
+        *_questions(HERE / "asks.jsonl"),
         *_diasafety(config),
     ]
     for name in NAMES:
@@ -157,7 +175,8 @@ def labels_of(acts: Iterable[str]) -> dict[str, bool]:
     """Every act and group, from the acts that a turn has."""
     has = set(acts)
     groups = {ANY_REFLECTION: bool(has & (REFLECTIONS | {"summary"})), ANY_HARM: bool(has & set(HARMS))}
-    return {act: act in has for act in LEARNT} | groups
+    silent = {} if has & QUESTIONS else dict.fromkeys(ASKED, False)
+    return {act: act in has for act in LEARNT} | groups | silent
 
 
 def _levels(path: str | Path, source: str) -> list[Example]:
@@ -201,6 +220,16 @@ def _danger(turns: Sequence[Example]) -> list[Example]:
     return [Example(words, "", {DANGER: danger}, "own/danger") for words, danger in told.items()]
 
 
+def _questions(path: Path) -> list[Example]:
+    """What each asks for; of kind "none" for nothing that a case file answers."""
+    found = []
+    for number, row in enumerate(read_rows(path, _Question, ConfigError), 1):
+        if row.kind not in (*KINDS, "none"):
+            raise ConfigError(f"{path}, line {number}: kind {row.kind!r} is unknown, expected none, {', '.join(KINDS)}")
+        found.append(Example("", row.text, {name: name == f"{ASKS}{row.kind}" for name in ASKED}, "own/asks"))
+    return _some(path, found)
+
+
 def _diasafety(config: ReaderConfig, asked: int = 300) -> list[Example]:
     """Both classes outside the excluded contexts, and questions to doctors as no danger."""
     apart = _contexts(config.exclude) if config.exclude else set()
@@ -213,21 +242,6 @@ def _diasafety(config: ReaderConfig, asked: int = 300) -> list[Example]:
         found += [Example(row.context, row.response, {name: row.label == "Unsafe"}, "diasafety") for row in own]
     medical = dict.fromkeys(row.context for row in rows if row.category == DIASAFETY["practises_medicine"])
     return [*found, *(Example(text, "", {DANGER: False}, "diasafety") for text in list(medical)[:asked])]
-
-
-def _also(turn: Example) -> dict[str, bool]:
-    """What an own turn tells of the two classes: harmful ones ignore a risk, those that meet it do not."""
-    has = {act for act, holds in turn.labels.items() if holds}
-    labels: dict[str, bool] = {}
-    if not has & {"advice", "information", *HARMS}:
-        labels["practises_medicine"] = False
-    if "drug_order" in has:
-        labels["practises_medicine"] = True
-    if has & set(HARMS):
-        labels["ignores_risk"] = True
-    elif has & _MEETS and "reassurance" not in has:
-        labels["ignores_risk"] = False
-    return labels
 
 
 def _contexts(path: str) -> set[str]:
