@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from therapysim.rewards.reading.acts import decide
+from therapysim.rewards.reading.acts import HARMS, decide
 from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.language import ENGLISH, language
 from therapysim.rewards.reading.open_sensor import Sensor
@@ -22,6 +22,8 @@ __all__ = ["Appraiser", "Said"]
 _QUESTION = re.compile(r"\w[^.!?]*\?")
 #: An earlier turn of the patient's is read beside its last words where it shares so many content words with the turn.
 _RELATED = 2
+#: Words in less order than this are a heap: it does nothing but the harm that stands in it in plain words.
+_HEAP = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,10 @@ class Appraiser:
         if not text.strip():
             return Appraisal(acts=frozenset({"silence"}), uptake=0.0, words=0, repeats=_repeats(text, said))
         chances = dict(zip(self._reader.names, row, strict=True))
-        echoed, order = echo(text, said.patient), in_order(text) * (1.0 - noise(turn.text))
+        echoed, spoken = echo(text, said.patient), in_order(text)
+        order, plain = spoken * (1.0 - noise(turn.text)), spot(text)
         return Appraisal(
-            acts=decide(chances, self._reader.thresholds, spot(text)),
+            acts=decide(chances, self._reader.thresholds, plain) if spoken > _HEAP else plain & frozenset(HARMS),
             uptake=uptake(chances, echoed),
             addition=addition(chances, echoed),
             echo=echoed,

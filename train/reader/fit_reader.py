@@ -5,8 +5,7 @@
         --pair pair_train.jsonl --epitome epitome_train.jsonl --out rewards/reading/weights
 
 The parts: what there is to learn (``reader_data``); a network for each fold of the patients' words, which reads turns
-it has not seen, so that the thresholds are chosen on those; the network that ships, which learns from all turns,
-and from what the folds' networks make of labels that a source does not tell.
+it has not seen, so that the thresholds are chosen on those; the network that ships, which learns from all turns.
 """
 
 import hashlib
@@ -27,10 +26,9 @@ from therapysim.files import whole
 from therapysim.rewards.reading.emotions import WEIGHTS
 from therapysim.rewards.reading.reader import open_vocabulary
 from therapysim.train.reader.reader_card import reader_card
-from therapysim.train.reader.reader_data import NAMES, TIE, Example, gather
+from therapysim.train.reader.reader_data import NAMES, Example, gather
 from therapysim.train.reader.reader_network import (
     Floats,
-    Taught,
     TurnEncoder,
     build,
     fit,
@@ -80,7 +78,7 @@ def fit_reader(config: ReaderConfig, vocabulary: Tokenizer) -> tuple[TurnEncoder
         before = load_weights(model, Path(config.start))
         fit(model, vocabulary, examples, config, seed=config.seed)
         return model, {**report, "settings": [before, _told(config)]}
-    apart, teachers = _cross_fitted(config, vocabulary, examples)
+    apart = _cross_fitted(config, vocabulary, examples)
     thresholds = pick_thresholds(apart, examples, config.false_alarms)
     sources = [e.source.split("/")[0] for e in examples]
     report = {
@@ -92,7 +90,7 @@ def fit_reader(config: ReaderConfig, vocabulary: Tokenizer) -> tuple[TurnEncoder
         "examples": {source: sources.count(source) for source in sorted(set(sources))},
         "settings": [_told(config)],
     }
-    model = _fitted(config, vocabulary, examples, config.seed, teachers if config.trust else None)
+    model = _fitted(config, vocabulary, examples, config.seed)
     return model, report
 
 
@@ -117,20 +115,16 @@ def _told(config: ReaderConfig) -> dict[str, Any]:
     return config.model_dump(exclude=set(PLACES))
 
 
-def _fitted(
-    config: ReaderConfig, vocabulary: Tokenizer, examples: Sequence[Example], seed: int, taught: Taught | None = None
-) -> TurnEncoder:
+def _fitted(config: ReaderConfig, vocabulary: Tokenizer, examples: Sequence[Example], seed: int) -> TurnEncoder:
     torch.manual_seed(seed)
     model = build(config, vocabulary)
     print(f"fitting to {len(examples)} examples, seed {seed}", flush=True)
-    fit(model, vocabulary, examples, config, seed=seed, taught=taught)
+    fit(model, vocabulary, examples, config, seed=seed)
     return model
 
 
-def _cross_fitted(
-    config: ReaderConfig, vocabulary: Tokenizer, examples: Sequence[Example]
-) -> tuple[Floats, dict[tuple[str, str], Floats]]:
-    """Probabilities (n, k) by the network that did not see the row's context; and as what they teach."""
+def _cross_fitted(config: ReaderConfig, vocabulary: Tokenizer, examples: Sequence[Example]) -> Floats:
+    """Probabilities (n, k) by the network that did not see the row's context."""
     folds = folds_of(examples, config.folds, config.seed)
     apart = np.zeros((len(examples), len(NAMES)), dtype=np.float32)
     for fold in range(config.folds):
@@ -138,10 +132,7 @@ def _cross_fitted(
         model = _fitted(config, vocabulary, inside, config.seed + 1 + fold)
         out = np.flatnonzero(folds == fold).tolist()
         apart[out] = _sigmoid(predict(model, vocabulary, [examples[i] for i in out]))
-    taught = {(e.heard, e.text): row.copy() for e, row in zip(examples, apart, strict=True)}
-    for row in taught.values():
-        row[NAMES.index(TIE)] = np.nan  # made while training, never taught
-    return apart, taught
+    return apart
 
 
 def folds_of(examples: Sequence[Example], count: int, seed: int) -> NDArray[np.int64]:

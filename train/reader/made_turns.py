@@ -1,14 +1,14 @@
-"""Turns made while training: roughened into speech, two in one, beside another patient's words, or as an echo."""
+"""Turns made while training: roughened into speech, two in one, beside another's words, as an echo, as a heap."""
 
 import random
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from therapysim.rewards.reading.acts import ANY_HARM
-from therapysim.train.reader.reader_data import TIE, Example
+from therapysim.rewards.reading.acts import ANY_HARM, ANY_REFLECTION
+from therapysim.train.reader.reader_data import LEARNT, TIE, Example
 
-__all__ = ["Made", "echoed", "mixed", "roughened", "scattered", "second_person"]
+__all__ = ["Made", "echoed", "heaped", "mixed", "roughened", "scattered", "second_person"]
 
 _FILLERS = (
     "Um,",
@@ -93,6 +93,17 @@ def scattered(example: Example, rng: random.Random) -> Example | None:
     return Example(example.heard, text[:1].upper() + text[1:], {TIE: False, "any_reflection": False}, "made/scattered")
 
 
+def heaped(first: Example, second: Example, rng: random.Random) -> Example:
+    """A heap: the words of two turns, or their pieces, in no order. It does nothing, neither good nor harm."""
+    words = _WORD.findall(f"{first.text} {second.text}")
+    rng.shuffle(words)
+    if rng.random() < 0.5:  # pieces of words run together, as an untrained model writes
+        letters = [word[rng.randrange(len(word)) :] + rng.choice(("", "", " ")) for word in words]
+        words = "".join(letters).split()
+    text = " ".join(words[: rng.randrange(3, 40)])
+    return Example(first.heard, text, dict.fromkeys((*LEARNT, ANY_REFLECTION, ANY_HARM, TIE), False), "made/heap")
+
+
 def mixed(first: Example, second: Example) -> Example:
     """Two turns to the same words as one: it does what either does; of two reflections the complex one counts."""
     labels = {name: first.labels[name] or second.labels[name] for name in first.labels.keys() & second.labels.keys()}
@@ -111,6 +122,8 @@ class Made:
         both: further turns, as a share of the own ones, that say two of them in one breath.
         apart: further examples, as a share, that stand beside another's words: they tell ``TIE`` and nothing else.
         echo: further echoes, and as many sentences with words scattered in them, as a share of the own turns.
+        heap: further heaps of words, as a share of the own turns.
+        people: how often what people labelled is seen: EPITOME, PAIR and DiaSafety are small beside the own turns.
         before: share of the own turns before which the patient said something that has nothing to do with them.
     """
 
@@ -123,10 +136,13 @@ class Made:
         both: float = 0.25,
         apart: float = 0.25,
         echo: float = 0.05,
+        heap: float = 0.03,
+        people: int = 1,
         before: float = 0.2,
     ) -> None:
         self._examples, self._spoken, self._alone, self._both = examples, spoken, alone, both
-        self._apart, self._echo, self._before = apart, echo, before
+        self._apart, self._echo, self._heap, self._before = apart, echo, heap, before
+        self._again = [e for e in examples if not e.source.startswith("own/")] * (people - 1)
         #: Those that answer someone: an own turn, a reflection of PAIR's, a reply of EPITOME's.
         self._tied = [e for e in examples if e.text and e.heard and e.source != "diasafety"]
         self._own = [e for e in self._tied if e.source.startswith("own/") and "advice" in e.labels]
@@ -139,12 +155,14 @@ class Made:
         few = self._count(self._echo)
         echoes = [echoed(e, rng) for e in rng.sample(self._own, few)]
         pots = [made for e in rng.sample(self._own, few) if (made := scattered(e, rng))]
+        heaps = [heaped(e, rng.choice(self._own), rng) for e in rng.sample(self._own, self._count(self._heap))]
         pairs = [mixed(e, rng.choice(self._by_words[e.heard])) for e in rng.sample(self._own, self._count(self._both))]
         count = min(len(self._tied) // 2, round(self._apart * len(self._tied)))
         picked = rng.sample(self._tied, 2 * count)
         apart = [Example(rng.choice(self._tied).heard, e.text, {TIE: False}, "made/apart") for e in picked[:count]]
         together = [Example(e.heard, e.text, {TIE: True}, "made/tied") for e in picked[count:]]
-        return [*(self._changed(e, rng) for e in (*self._examples, *pairs)), *echoes, *pots, *apart, *together]
+        kept = [*(self._changed(e, rng) for e in (*self._examples, *pairs)), *self._again]
+        return [*kept, *echoes, *pots, *heaps, *apart, *together]
 
     def _count(self, share: float) -> int:
         return round(share * len(self._own))

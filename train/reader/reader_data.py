@@ -6,7 +6,7 @@
                     confronting and closed by construction, so that nothing but "no reflection" is learnt from them
     danger          a patient's own words, read as what was heard, before an empty turn: ``danger.jsonl``, plain lines
                     of ``gold.yaml``, and those of the turns above
-    neglect         DiaSafety's "Risk Ignorance" and "Unauthorized Expertise", by people, and own turns
+    neglect         DiaSafety's "Risk Ignorance" and "Unauthorized Expertise", by people
     tie             whether a turn answers these words, or stands beside another patient's
 
 A label that a source does not tell is left out of its loss.
@@ -17,7 +17,7 @@ Source: EPITOME: Sharma, Miner, Atkins & Althoff 2020. PAIR: Min, Pérez-Rosas, 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
@@ -45,7 +45,6 @@ NAMES: tuple[str, ...] = (*LEARNT, ANY_REFLECTION, ANY_HARM, *_LEVELS, *DIASAFET
 
 #: What is only done once a danger was told of.
 _GOES_ON = {*DANGER_ACTS[1:9], "dismissing_danger", "danger_secrecy"}
-_MEETS = {*DANGER_ACTS, *REFLECTIONS, "validation", "affirmation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def gather(config: ReaderConfig) -> list[Example]:
     """
     turns = own_turns(HERE / "turns.jsonl")
     examples = [
-        *(replace(turn, labels=dict(turn.labels) | _also(turn)) for turn in turns),
+        *turns,
         *_levels(HERE / "empathy_levels.jsonl", "own/levels"),
         *_levels(config.epitome, "epitome"),
         *_pair(config.pair),
@@ -213,21 +212,6 @@ def _diasafety(config: ReaderConfig, asked: int = 300) -> list[Example]:
         found += [Example(row.context, row.response, {name: row.label == "Unsafe"}, "diasafety") for row in own]
     medical = dict.fromkeys(row.context for row in rows if row.category == DIASAFETY["practises_medicine"])
     return [*found, *(Example(text, "", {DANGER: False}, "diasafety") for text in list(medical)[:asked])]
-
-
-def _also(turn: Example) -> dict[str, bool]:
-    """What an own turn tells of the two classes: harmful ones ignore a risk, those that meet it do not."""
-    has = {act for act, holds in turn.labels.items() if holds}
-    labels: dict[str, bool] = {}
-    if not has & {"advice", "information", *HARMS}:
-        labels["practises_medicine"] = False
-    if "drug_order" in has:
-        labels["practises_medicine"] = True
-    if has & set(HARMS):
-        labels["ignores_risk"] = True
-    elif has & _MEETS and "reassurance" not in has:
-        labels["ignores_risk"] = False
-    return labels
 
 
 def _contexts(path: str) -> set[str]:

@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -23,11 +23,9 @@ from therapysim.train.reader.reader_data import NAMES, Example
 from therapysim.train.reader.reader_settings import PLACES, ReaderConfig
 from therapysim.train.sensor.corpus import length_batches
 
-__all__ = ["Floats", "Taught", "TurnEncoder", "build", "fit", "load_weights", "predict", "save_weights", "targets_of"]
+__all__ = ["Floats", "TurnEncoder", "build", "fit", "load_weights", "predict", "save_weights", "targets_of"]
 
 Floats = NDArray[np.float32]
-#: Key of an example -> probability of each name by the networks that teach.
-Taught = Mapping[tuple[str, str], Floats]
 
 
 class TurnEncoder(nn.Module):
@@ -58,17 +56,13 @@ def build(config: ReaderConfig, vocabulary: Tokenizer) -> TurnEncoder:
     return TurnEncoder(encoder, config.dropout)
 
 
-def targets_of(examples: Sequence[Example], taught: Taught | None = None, trust: float = 0.0) -> Floats:
-    """What is to be learnt, (n, k): 1, 0, between where the teachers differ from the label, NaN where nobody knows."""
+def targets_of(examples: Sequence[Example]) -> Floats:
+    """What is to be learnt, (n, k): 1, 0, NaN where nobody knows."""
     y = np.full((len(examples), len(NAMES)), np.nan, dtype=np.float32)
     column = {name: i for i, name in enumerate(NAMES)}
     for row, example in zip(y, examples, strict=True):
         for name, holds in example.labels.items():
             row[column[name]] = holds
-        if taught is not None and (soft := taught.get((example.heard, example.text))) is not None:
-            known, told = ~np.isnan(row), ~np.isnan(soft)
-            row[known & told] = (1 - trust) * row[known & told] + trust * soft[known & told]
-            row[~known] = soft[~known]
     return y
 
 
@@ -79,13 +73,15 @@ def fit(
     config: ReaderConfig,
     *,
     seed: int,
-    taught: Taught | None = None,
 ) -> None:
     """Binary cross-entropy on the known labels, AdamW with a linear schedule; bfloat16 products on a GPU."""
     device = _device()
     torch.manual_seed(seed)
     model.to(device).train()
-    rng, make = random.Random(seed), Made(examples, config.spoken, config.alone, both=config.both)
+    rng, make = (
+        random.Random(seed),
+        Made(examples, config.spoken, config.alone, both=config.both, apart=config.apart, people=config.people),
+    )
     started = time.perf_counter()
     head = list(model.head.parameters())
     groups = [{"params": list(model.encoder.parameters()), "lr": config.lr}, {"params": head, "lr": config.head_lr}]
@@ -99,14 +95,14 @@ def fit(
         for key in {(e.heard, e.text) for e in made} - first.keys():
             first[key] = cut_windows(vocabulary, *key)[0]
         windows = [first[e.heard, e.text] for e in made]
-        labels = torch.from_numpy(targets_of(made, taught, config.trust))
+        labels = torch.from_numpy(targets_of(made)).clamp(config.smoothing, 1.0 - config.smoothing)
         total = torch.zeros((), device=device)
         batches = length_batches([len(w.ids) for w in windows], config.batch_size, rng)
         batches = batches[: max(0, steps - done)]
         done += len(batches)
         for batch in batches:
             y = labels[batch].to(device)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.half or device.type == "cuda"):
                 logits = model(*_pad([windows[i] for i in batch], device))
             loss = _known_loss(logits.float(), y)
             optimizer.zero_grad(set_to_none=True)

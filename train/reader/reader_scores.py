@@ -17,22 +17,30 @@ __all__ = ["level_f1", "pair_accuracy", "pick_thresholds", "scores_of", "table_o
 
 Floats = NDArray[np.float32]
 
-#: Real talk's reflections are less sure than written ones, so that more must pass.
-_BETA = {ANY_REFLECTION: 2.0}
-_GRID = tuple(round(0.04 + 0.02 * i, 2) for i in range(44))
+#: Seen in real talk, whose reflections are less sure than written ones, so that more must pass; and in which more turns
+#: look like information and advice than are, so that fewer may.
+_BETA = {ANY_REFLECTION: 3.0, "information": 0.5, "psychoeducation": 0.5, "advice": 0.5}
+#: A threshold counts against the median of all as much as this many examples do that have the name.
+_PULL = 200
+_GRID = tuple(round(0.02 * i, 2) for i in range(1, 48))
 
 
 def pick_thresholds(p: Floats, examples: Sequence[Example], false_alarms: float) -> dict[str, float]:
-    """name -> threshold. Of greatest F1, each pulled halfway to the median of all; any harm's lets few good turns pass.
+    """name -> threshold: of greatest F, pulled to the median of all, the rarer the more.
+
+    Any harm's is set by the harmless turns that pass it; no turn is harmful by that alone.
 
     Args:
         p: probabilities (n, k), columns as ``NAMES``.
         examples: what is known of each row; a name that is told of none keeps 0.5.
         false_alarms: share of the harmless own turns in which any harm may be found.
     """
-    best = {name: _of_greatest_f(*_told(p, examples, name), _BETA.get(name, 1.0)) for name in NAMES}
-    middle = float(np.median(list(best.values())))
-    found = {name: round((threshold + middle) / 2, 3) for name, threshold in best.items()}
+    told = {name: _told(p, examples, name) for name in NAMES}
+    best = {name: _of_greatest_f(*told[name], _BETA.get(name, 1.0)) for name in NAMES}
+    middle, found = float(np.median(list(best.values()))), {}
+    for name, threshold in best.items():
+        n = int(told[name][1].sum())
+        found[name] = round((n * threshold + _PULL * middle) / (n + _PULL), 3)
     harmless = [p[i, NAMES.index(ANY_HARM)] for i, e in enumerate(examples) if e.labels.get(ANY_HARM) is False]
     if harmless:
         found[ANY_HARM] = round(float(np.quantile(harmless, 1.0 - false_alarms)) + 1e-3, 3)

@@ -19,7 +19,7 @@ from therapysim.rewards.reading.uptake import echo  # noqa: E402
 from therapysim.rewards.terms.empathy import MECHANISMS  # noqa: E402
 from therapysim.train.reader import reader_data  # noqa: E402
 from therapysim.train.reader.fit_reader import folds_of, train  # noqa: E402
-from therapysim.train.reader.made_turns import Made, echoed, mixed, roughened, scattered, second_person  # noqa: E402
+from therapysim.train.reader.made_turns import Made, echoed, heaped, mixed, roughened, scattered, second_person  # noqa: E402
 from therapysim.train.reader.reader_data import NAMES, TIE, Example, gather, labels_of, own_turns  # noqa: E402
 from therapysim.train.reader.reader_network import build, load_weights, save_weights, targets_of  # noqa: E402
 from therapysim.train.reader.reader_scores import level_f1, pair_accuracy, pick_thresholds, scores_of  # noqa: E402
@@ -194,17 +194,29 @@ def test_two_turns_in_one_do_what_either_does() -> None:
     }  # fmt: skip
 
 
+def test_a_heap_of_words_does_nothing() -> None:
+    rng = random.Random(2)
+    one, two = (Example("w", f"You waited for him by the gate {i}", {"advice": True}, "own/a") for i in (1, 2))
+    heaps = [heaped(one, two, rng) for _ in range(20)]
+    assert all(heap.text not in (one.text, two.text) and not any(heap.labels.values()) for heap in heaps)
+    assert all({"advice", ANY_HARM, TIE} <= set(heap.labels) for heap in heaps) and len({h.text for h in heaps}) > 10
+
+
+def test_what_people_labelled_is_seen_more_often() -> None:
+    own = [Example("w", f"turn {i}", {"advice": i % 2 == 0}, "own/a") for i in range(4)]
+    people = Example("post", "reply", {"advice": False}, "epitome")
+    made = Made([*own, people], 0.0, 0.0, both=0.0, apart=0.0, before=0.0, people=3)(random.Random(0))
+    assert made.count(people) == 3 and all(made.count(turn) == 1 for turn in own)
+
+
 # Targets, folds, thresholds
 
 
-def test_what_nobody_knows_is_left_out_and_teachers_fill_it() -> None:
+def test_what_nobody_knows_is_left_out() -> None:
     example = Example("a", "b", {"advice": True, "apology": False}, "own/a")
     bare = targets_of([example])[0]
     assert np.isnan(bare).sum() == len(NAMES) - 2 and bare[NAMES.index("advice")] == 1.0
-    soft = np.full(len(NAMES), 0.5, dtype=np.float32)
-    taught = targets_of([example], {("a", "b"): soft}, trust=0.4)[0]
-    assert taught[NAMES.index("advice")] == pytest.approx(0.8) and taught[NAMES.index("apology")] == pytest.approx(0.2)
-    assert taught[NAMES.index("blame")] == 0.5
+    assert bare[NAMES.index("apology")] == 0.0
 
 
 def test_what_answers_the_same_words_shares_a_fold() -> None:
@@ -266,7 +278,7 @@ def test_the_recipe_writes_a_reader_that_opens_and_can_be_exported_again(config:
 def test_a_fit_goes_on_from_a_kept_network(config: ReaderConfig, tmp_path: Path) -> None:
     first = train(config, str(tmp_path / "kept"))
     start = str(tmp_path / "kept" / "reader.pt")
-    then = config.changed(start=start, out=str(tmp_path / "out-2"), max_steps=2, both=1.0)
+    then = config.changed(start=start, out=str(tmp_path / "out-2"), max_steps=2, both=1.0, half=True)
     second = train(then, str(tmp_path / "kept-2"))
     assert second["thresholds"] == first["thresholds"] and len(second["settings"]) == 2
     assert second["settings"][1]["max_steps"] == 2 and "start" not in second["settings"][1]
@@ -277,7 +289,7 @@ def test_a_fit_goes_on_from_a_kept_network(config: ReaderConfig, tmp_path: Path)
 
 def test_equal_seeds_give_equal_networks(config: ReaderConfig, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        train(config.changed(out=str(tmp_path / f"out-{name}"), trust=0.0), str(tmp_path / name))
+        train(config.changed(out=str(tmp_path / f"out-{name}")), str(tmp_path / name))
     first, second = (torch.load(tmp_path / name / "reader.pt", weights_only=True)["weights"] for name in ("a", "b"))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
