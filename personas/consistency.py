@@ -30,6 +30,19 @@ DANGER = re.compile(
     re.IGNORECASE,
 )
 _GRAVE = re.compile(r"\b(?:suicid\w*|kill myself|end my life|take my (?:own )?life|hurt myself|want to die)\b", re.I)
+#: What no line may name, not even where a danger is told of.
+_METHOD = re.compile(
+    r"\b(?:overdos\w*|noose|razors?|blades?|knife|knives|guns?|rifles?|cliffs?|ledge|bleach|exhaust|drown\w*|wrists?|"
+    r"jump(?:ed|ing)? off|pesticides?|hang(?:ed|ing)? (?:my|him|her)self)\b",
+    re.IGNORECASE,
+)
+#: Parts of a case file that may speak of a danger.
+_OF_DANGER = ("danger.", "denial")
+_UNITS = (
+    "nought one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 #: At least so many facts tell of a risk of this level.
 _RISK_FACTS = {0: 0, 1: 1, 2: 1, 3: 2}
 
@@ -80,7 +93,7 @@ def check(persona: Persona) -> list[str]:
     if known is None:
         return [f"diagnosis is {persona.diagnosis!r}, expected one of diagnoses.yaml"]
     checks: tuple[Callable[[Persona, Diagnosis], Iterable[str]], ...] = (
-        _of_diagnosis, _of_symptoms, _of_score, _of_risk, _of_facts, _of_voice, _of_mood,
+        _of_diagnosis, _of_symptoms, _of_score, _of_risk, _of_facts, _of_voice, _of_mood, _of_case, _of_age,
     )  # fmt: skip
     return [problem for one in checks for problem in one(persona, known)]
 
@@ -150,7 +163,8 @@ def _of_risk(p: Persona, known: Diagnosis) -> Iterable[str]:
 def _of_facts(p: Persona, known: Diagnosis) -> Iterable[str]:
     if {fact.depth for fact in p.facts} != {1, 2, 3}:
         yield "facts lie at depths " + ", ".join(sorted({str(f.depth) for f in p.facts})) + ", expected 1, 2 and 3"
-    count = Counter(line for fact in (*p.facts, *p.circumstances) for line in fact.lines) + Counter(_voice(p))
+    facts = [line for fact in (*p.facts, *p.circumstances) for line in fact.lines]
+    count = Counter(facts) + Counter(_voice(p)) + Counter(line for _, line in p.case.spoken())
     yield from (f"{line!r} stands {n} times" for line, n in count.items() if n > 1)
 
 
@@ -169,6 +183,33 @@ def _of_mood(p: Persona, known: Diagnosis) -> Iterable[str]:
         yield f"severity is severe, but the lowest mood is {lowest}, expected -0.45 or less"
     if p.severity == "mild" and lowest < -0.6:
         yield f"severity is mild, but the lowest mood is {lowest}, expected -0.6 or more"
+
+
+def _of_case(p: Persona, known: Diagnosis) -> Iterable[str]:
+    for place, line in p.case.spoken():
+        told = place.startswith(_OF_DANGER)
+        if _GRAVE.search(line) and not told:
+            yield f"case.{place}: {line!r} speaks of a danger; only case.danger and case.denial may"
+        if told and (named := _METHOD.search(line)):
+            yield f"case.{place}: {line!r} names {named[0]!r}; no line may name a method"
+        if not re.search(r"[.?!…]['\"]?$", line):
+            yield f"case.{place}: {line!r} does not end like a sentence"
+    yield from (f"case.asks: {line!r} is no question" for line in p.case.asks if "?" not in line)
+
+
+def _of_age(p: Persona, known: Diagnosis) -> Iterable[str]:
+    """Who is asked how old it is says its age."""
+    told = (str(p.age), in_words(p.age))
+    if not any(re.search(rf"\b{said}\b", line.lower()) for line in p.case.life.age for said in told):
+        yield f"case.life.age: no line says {told[0]} or {told[1]}"
+
+
+def in_words(number: int) -> str:
+    """A number below a hundred, such as "forty-five"."""
+    if number < len(_UNITS):
+        return _UNITS[number]
+    tens, units = divmod(number, 10)
+    return _TENS[tens - 2] + (f"-{_UNITS[units]}" if units else "")
 
 
 def _voice(p: Persona) -> tuple[str, ...]:

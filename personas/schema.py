@@ -5,11 +5,13 @@ checked when a file is read, and is published as ``docs/schemas/persona.schema.j
 """
 
 from dataclasses import astuple, dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, GetPydanticSchema, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, GetPydanticSchema, model_validator
 
-from therapysim.records import STRICT, shown, wrong
+from therapysim.personas.case import Case
+from therapysim.personas.fields import Depth, Four, Id, One, Share, Signed, Six, Ten, Text, Three, Two, Words
+from therapysim.records import STRICT, wrong
 from therapysim.state import Attributes, Vector
 
 __all__ = ["MOODS", "SPLITS", "Fact", "Persona", "Severity", "Split", "Style", "Temperament", "Voice"]
@@ -23,44 +25,6 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 #: The four dimensions a mood is given in, each in [-1, 1].
 MOODS = ("introspection", "temper", "attitude", "sensitivity")
 
-# An id is part of file names, and a variant's has "~" and a seed behind it.
-_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-# Control and direction characters would act on a terminal or hide words; a line end and a tab are no harm.
-_VISIBLE = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$"
-
-_Share = Annotated[float, Field(ge=0.0, le=1.0)]
-_Signed = Annotated[float, Field(ge=-1.0, le=1.0)]
-_Id = Annotated[
-    str,
-    StringConstraints(pattern=_ID, max_length=64),
-    Field(description="at most 64 letters, digits, - and _, the first a letter or a digit (put it in quotes)"),
-]
-_Text = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, pattern=_VISIBLE),
-    Field(description="a text that is not empty and holds no control characters (put it in quotes)"),
-]
-_Texts = tuple[_Text, ...]
-
-
-def _least(count: int) -> Any:
-    """So many texts or more."""
-    return Field(min_length=count, json_schema_extra={"uniqueItems": True})
-
-
-def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for i, text in enumerate(texts):
-        if text in texts[:i]:
-            raise wrong(f"{shown(text)} a second time", "texts that differ", f"[{i}]")
-    return texts
-
-
-def _lower(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(text.lower() for text in texts)
-
-
-_Once = AfterValidator(_distinct)
-
 
 @dataclass(frozen=True, slots=True)
 class Mood:
@@ -68,10 +32,10 @@ class Mood:
 
     __pydantic_config__ = STRICT
 
-    introspection: _Signed
-    temper: _Signed
-    attitude: _Signed
-    sensitivity: _Signed
+    introspection: Signed
+    temper: Signed
+    attitude: Signed
+    sensitivity: Signed
 
 
 _ByName = GetPydanticSchema(lambda _, handler: handler(Annotated[Mood, AfterValidator(astuple)]))
@@ -91,10 +55,10 @@ class Fact:
 
     __pydantic_config__ = STRICT
 
-    id: _Id
-    depth: Annotated[int, Field(ge=1, le=3)]
-    lines: Annotated[_Texts, _least(2), _Once]
-    topics: Annotated[_Texts, _least(1), _Once, AfterValidator(_lower)]
+    id: Id
+    depth: Depth
+    lines: Two
+    topics: Words
     risk: bool = False
 
 
@@ -112,11 +76,11 @@ class Voice:
 
     __pydantic_config__ = STRICT
 
-    opening: Annotated[_Texts, _least(3), _Once]
-    express: Annotated[_Texts, _least(10), _Once]
-    change: Annotated[_Texts, _least(6), _Once]
-    sustain: Annotated[_Texts, _least(6), _Once]
-    ask: Annotated[_Texts, _least(4), _Once]
+    opening: Three
+    express: Ten
+    change: Six
+    sustain: Six
+    ask: Four
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +94,8 @@ class Temperament:
 
     __pydantic_config__ = STRICT
 
-    inertia: _Share
-    reactivity: _Share
+    inertia: Share
+    reactivity: Share
 
 
 def _in_order(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
@@ -163,40 +127,42 @@ class Persona:
         temperament: how the mood moves.
         risk: 0 none, 1 passive ideation, 2 ideation with risk factors, 3 plan or intent.
         facts: in the order in which they may be told.
+        case: what it answers, whatever it is asked.
         circumstances: what may have happened lately; only the variants of ``vary`` have lived through one of them.
     """
 
     __pydantic_config__ = STRICT
 
-    id: _Id
+    id: Id
     split: Split
-    name: _Text
+    name: Text
     age: Annotated[int, Field(ge=16, le=110)]
-    pronouns: _Text
-    occupation: _Text
-    living: _Text
-    diagnosis: _Text
-    code: _Text
+    pronouns: Text
+    occupation: Text
+    living: Text
+    diagnosis: Text
+    code: Text
     severity: Severity
     phq9: Annotated[int, Field(ge=0, le=27)]
     gad7: Annotated[int, Field(ge=0, le=21)]
-    presenting_problem: _Text
-    symptoms: Annotated[_Texts, _least(1), _Once]
-    core_belief: _Text
-    intermediate_beliefs: Annotated[_Texts, _least(2), _Once]
-    automatic_thoughts: Annotated[_Texts, _least(3), _Once]
-    coping: _Text
-    strengths: Annotated[_Texts, _least(1), _Once]
-    triggers: Annotated[_Texts, _least(1), _Once]
+    presenting_problem: Text
+    symptoms: One
+    core_belief: Text
+    intermediate_beliefs: Two
+    automatic_thoughts: Three
+    coping: Text
+    strengths: One
+    triggers: One
     style: Style
     mood: Annotated[Vector, _ByName]
-    resistance: _Share
-    trust: _Share
+    resistance: Share
+    trust: Share
     temperament: Temperament
     risk: Annotated[int, Field(ge=0, le=3)]
     facts: Annotated[tuple[Fact, ...], Field(min_length=6), AfterValidator(_in_order)]
     circumstances: Annotated[tuple[Fact, ...], Field(min_length=3)]
     voice: Voice
+    case: Case
 
     @property
     def attributes(self) -> Attributes:
@@ -210,6 +176,19 @@ class Persona:
             raise wrong(str(self.risk), "0, or at least one fact with 'risk: true' that tells of it", "risk")
         if told and not self.risk:
             raise wrong("0", f"1–3, since fact {told[0]!r} is marked 'risk: true'", "risk")
+        return self
+
+    @model_validator(mode="after")
+    def _check_danger(self) -> Self:
+        """Who is in danger has the ladder, and who is not has a no."""
+        if self.risk and self.case.danger is None:
+            raise wrong("missing", f"the ladder of a patient of risk {self.risk}", "case.danger")
+        if not self.risk and self.case.danger is not None:
+            raise wrong("a ladder", "none: risk is 0", "case.danger")
+        if bool(self.case.denial) is bool(self.risk):
+            raise wrong(
+                f"{len(self.case.denial)} lines", "a no where risk is 0, and none where it is not", "case.denial"
+            )
         return self
 
     @model_validator(mode="after")

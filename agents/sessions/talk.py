@@ -17,6 +17,7 @@ from therapysim.envs.latent import Latent
 from therapysim.errors import PatientError
 from therapysim.files import write_json
 from therapysim.messages import Transcript
+from therapysim.personas.case import Case
 from therapysim.personas.schema import Persona, Severity, Temperament, Voice
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.rewards.reading.danger_talk import signals_danger
@@ -318,5 +319,5 @@ def person(diagnosis: str = "None known", severity: Severity = "mild", age: int 
         core_belief="", intermediate_beliefs=nothing, automatic_thoughts=nothing, coping="", strengths=nothing,
         triggers=nothing, style="plain", mood=(0.0, 0.0, 0.0, 0.0), resistance=0.5, trust=0.5,
         temperament=Temperament(0.5, 0.5), risk=0, facts=(), circumstances=(),
-        voice=Voice(nothing, nothing, nothing, nothing, nothing),
+        voice=Voice(nothing, nothing, nothing, nothing, nothing), case=Case.empty(),
     )  # fmt: skip
