@@ -83,4 +83,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is not yet settled, so that a run tells it apart from what breaks anew."""
     for item in items:
         if item.nodeid in UNSETTLED:
-            item.add_marker(pytest.mark.xfail(strict=True, reason="not yet settled with the reading and the patients of now"))
+            item.add_marker(pytest.mark.xfail(strict=True, reason="not yet settled with the reading of now"))
