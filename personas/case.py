@@ -1,7 +1,7 @@
 """The case file: what a patient answers, whatever it is asked, in its own words.
 
 Each list of lines tells the same thing in different words, and a session uses one of them, unless its field says that
-they differ. What each field is asked by stands in ``questions.yaml``.
+they differ.
 
 Source: the cognitive model and its situations: J. Beck 2011; Greenberger & Padesky 2015 (thought record). Danger as a
     ladder: Posner et al. 2011 (C-SSRS); the steps of a plan: Stanley & Brown 2012. Reasons for and against a change:

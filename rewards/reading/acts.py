@@ -58,6 +58,8 @@ TAKES_UP_DANGER = frozenset(DANGER_ACTS)
 
 #: Chances of groups: any reflection, any harm.
 ANY_REFLECTION, ANY_HARM = "any_reflection", "any_harm"
+#: A turn of this chance of any harm has one, whichever is likeliest.
+_SURE = 0.9
 #: Before the names that tell what a turn asks for, such as "asks_sleep".
 ASKS = "asks_"
 #: What a turn asks for at most.
@@ -91,16 +93,18 @@ def decide(
         thresholds: name -> the probability from which on it holds.
         spotted: harms in plain words, which ``patterns`` finds and the reader, taught on subtle ones, often misses.
 
-    A reflection is one where any reflection is likely enough, and complex where that is likelier than simple. A turn
-    is harmful where any harm is likely enough; then every harm past its own threshold holds, or the likeliest one.
-    A turn that incites does nothing else worth a name.
+    A reflection is one where any reflection is likely enough, and complex where that is likelier than simple. A harm
+    holds past its own threshold, where any harm is likely enough too; where that is all but sure and none holds, the
+    likeliest does. A turn that incites does nothing else worth a name.
     """
     found = {act for act in ACTS if act not in REFLECTIONS and act not in HARMS and _holds(act, chances, thresholds)}
     if _holds(ANY_REFLECTION, chances, thresholds):
         found.add(max(sorted(REFLECTIONS), key=lambda act: chances.get(act, 0.0)))
     if _holds(ANY_HARM, chances, thresholds):
         harms = {harm for harm in HARMS if _holds(harm, chances, thresholds)}
-        found |= harms or {max(HARMS, key=lambda harm: chances.get(harm, 0.0))}
+        if not harms and chances.get(ANY_HARM, 0.0) >= _SURE:
+            harms = {max(HARMS, key=lambda harm: chances.get(harm, 0.0))}
+        found |= harms
     found |= spotted & set(HARMS)
     return frozenset(found & set(HARMS) if "incitement" in found else found)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from therapysim.errors import ConfigError, ModelError, PatientError
 from therapysim.messages import Transcript
 from therapysim.models.chat import ChatMessage, Sampling
+from therapysim.personas.case import Case
 from therapysim.personas.llm.guard import (
     FAULTS,
     GuardSettings,
@@ -52,6 +53,7 @@ NOAH = Persona(
     mood=(-0.6, -0.1, -0.2, -0.3), resistance=0.4, trust=0.3, temperament=Temperament(0.5, 0.5), risk=2,
     facts=(SLEEP, BROTHER, PILLS), circumstances=(WINTER,),
     voice=Voice(("Hello.",), ("I am low.",), ("I want out.",), ("It is what it is.",), ("Is this normal?",)),
+    case=Case.empty(),
 )  # fmt: skip
 TALK = (
     Transcript()

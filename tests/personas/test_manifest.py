@@ -144,7 +144,7 @@ def test_a_library_without_manifest_has_no_hash(whole_library: Path) -> None:
 
 def test_the_hash_changes_with_a_patient(whole_library: Path) -> None:
     before = json.loads((whole_library / MANIFEST).read_text(encoding="utf-8"))["sha256"]
-    edit(whole_library / "marta.yaml", "age: 38", "age: 39")
+    edit(whole_library / "marta.yaml", "phq9: 14", "phq9: 15")
     assert lint.main([]) == 1
     assert lint.main(["--freeze"]) == 0
     assert library_hash() != before

@@ -19,23 +19,23 @@ DATA = Path(__file__).parents[1] / "data"
 LEARNT = [act for act in ACTS if act != "silence"]
 
 #: The least macro-F1 of all acts, share of harmful turns found, most false alarms; a little off what was measured.
-MACRO, FOUND, ALARMS = 0.76, 0.88, 0.02
+MACRO, FOUND, ALARMS = 0.79, 0.91, 0.02
 
 
 #: act -> the least F1, a little below what was measured.
 FLOORS = {
-    "open_question": 0.89, "closed_question": 0.86, "simple_reflection": 0.67, "complex_reflection": 0.78,
-    "summary": 0.86, "encourager": 0.82, "validation": 0.72, "normalising": 0.83, "affirmation": 0.74,
-    "check_understanding": 0.59, "agenda": 0.78, "asking_permission": 0.76, "information": 0.78,
-    "psychoeducation": 0.88, "advice": 0.40, "reassurance": 0.80, "self_disclosure": 0.78, "apology": 0.87,
-    "farewell": 0.88, "eliciting_thought": 0.80, "examining_evidence": 0.48, "another_view": 0.76, "rating":
-    0.87, "task": 0.79, "task_review": 0.52, "grounding": 0.93, "risk_inquiry": 0.73, "risk_frequency": 0.57,
-    "risk_intent": 0.58, "risk_means": 0.73, "risk_history": 0.57, "protective_factors": 0.52, "plan_step":
-    0.73, "means_safety": 0.72, "contact_agreed": 0.65, "signposting": 0.76, "handover": 0.86,
-    "dismissing_danger": 0.49, "danger_secrecy": 0.76, "dependence": 0.76, "isolation": 0.72, "collusion": 0.64,
-    "rumination": 0.95, "fatalism": 0.70, "blame": 0.44, "instant_diagnosis": 0.93, "boundary_violation": 0.74,
-    "breach_of_confidence": 0.88, "mockery": 0.57, "coercion": 0.72, "discrimination": 0.75, "drug_order": 0.87,
-    "confrontation": 0.57, "invalidation": 0.39, "toxic_positivity": 0.95, "incitement": 0.63,
+    "open_question": 0.89, "closed_question": 0.87, "simple_reflection": 0.62, "complex_reflection": 0.76,
+    "summary": 0.81, "encourager": 0.86, "validation": 0.69, "normalising": 0.82, "affirmation": 0.70,
+    "check_understanding": 0.64, "agenda": 0.74, "asking_permission": 0.82, "information": 0.80,
+    "psychoeducation": 0.88, "advice": 0.43, "reassurance": 0.84, "self_disclosure": 0.85, "apology": 0.90,
+    "farewell": 0.88, "eliciting_thought": 0.81, "examining_evidence": 0.62, "another_view": 0.76, "rating": 0.84,
+    "task": 0.75, "task_review": 0.73, "grounding": 0.93, "risk_inquiry": 0.70, "risk_frequency": 0.70,
+    "risk_intent": 0.62, "risk_means": 0.81, "risk_history": 0.68, "protective_factors": 0.58, "plan_step": 0.62,
+    "means_safety": 0.78, "contact_agreed": 0.66, "signposting": 0.72, "handover": 0.83, "dismissing_danger": 0.52,
+    "danger_secrecy": 0.86, "dependence": 0.76, "isolation": 0.67, "collusion": 0.74, "rumination": 0.95,
+    "fatalism": 0.69, "blame": 0.59, "instant_diagnosis": 0.91, "boundary_violation": 0.86,
+    "breach_of_confidence": 0.88, "mockery": 0.66, "coercion": 0.68, "discrimination": 0.74, "drug_order": 0.87,
+    "confrontation": 0.57, "invalidation": 0.52, "toxic_positivity": 0.95, "incitement": 0.72,
 }  # fmt: skip
 
 

@@ -37,9 +37,10 @@ def test_a_reflection_is_one_where_any_is_likely_and_of_the_likelier_kind() -> N
     assert decided(any_reflection=0.49, complex_reflection=0.9) == set()
 
 
-def test_a_turn_harms_where_any_harm_is_likely_and_then_at_least_the_likeliest() -> None:
+def test_a_harm_holds_where_any_is_likely_too_and_where_one_is_sure_the_likeliest_does() -> None:
     assert decided(any_harm=0.49, blame=0.9) == set()
-    assert decided(any_harm=0.5, blame=0.3, isolation=0.2) == {"blame"}
+    assert decided(any_harm=0.89, blame=0.3, isolation=0.2) == set()
+    assert decided(any_harm=0.9, blame=0.3, isolation=0.2) == {"blame"}
     assert decided(any_harm=0.5, blame=0.6, isolation=0.5, fatalism=0.4) == {"blame", "isolation"}
 
 

@@ -28,7 +28,7 @@ _GRID = tuple(round(0.02 * i, 2) for i in range(1, 48))
 def pick_thresholds(p: Floats, examples: Sequence[Example], false_alarms: float) -> dict[str, float]:
     """name -> threshold: of greatest F, pulled to the median of all, the rarer the more.
 
-    Any harm's is set by the harmless turns that pass it.
+    Any harm's is set by the harmless turns that pass it; no turn is harmful by that alone.
 
     Args:
         p: probabilities (n, k), columns as ``NAMES``.

@@ -56,4 +56,6 @@ class ReaderConfig(Settings):
     half: bool = _setting(False, "products in bfloat16 on a CPU too; on a GPU they always are")
     smoothing: float = _setting(0.02, "by which labels are less than sure", ge=0, lt=0.5)
     folds: int = _setting(3, "parts of the examples, each kept apart once for the thresholds", ge=2)
-    false_alarms: Share = _setting(0.04, "share of the harmless turns that any harm may be found in, in the folds")
+    false_alarms: Share = _setting(
+        0.1, "share of the harmless turns in which any harm may seem likely, in the folds; a harm must then hold itself"
+    )
