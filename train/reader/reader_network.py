@@ -78,10 +78,8 @@ def fit(
     device = _device()
     torch.manual_seed(seed)
     model.to(device).train()
-    rng, make = (
-        random.Random(seed),
-        Made(examples, config.spoken, config.alone, both=config.both, apart=config.apart, people=config.people),
-    )
+    rng = random.Random(seed)
+    make = Made(examples, config.spoken, config.alone, both=config.both, apart=config.apart, people=config.people)
     started = time.perf_counter()
     head = list(model.head.parameters())
     groups = [{"params": list(model.encoder.parameters()), "lr": config.lr}, {"params": head, "lr": config.head_lr}]
@@ -172,7 +170,7 @@ def load_weights(model: TurnEncoder, path: Path) -> dict[str, Any]:
     except (EOFError, KeyError, OSError, RuntimeError, TypeError, UnpicklingError) as error:
         raise ConfigError(f"{path} holds no reader of this shape: {str(error)[:200]}; fit it again") from error
     model.eval()
-    return dict(kept["settings"])
+    return {name: value for name, value in kept["settings"].items() if name not in PLACES}
 
 
 def _device() -> torch.device:
