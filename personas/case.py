@@ -1,7 +1,7 @@
 """The case file: what a patient answers, whatever it is asked, in its own words.
 
 Each list of lines tells the same thing in different words, and a session uses one of them, unless its field says that
-they differ.
+they differ. ``Two``, ``Three``, ``Four`` and ``Six`` are at least so many lines.
 
 Source: the cognitive model and its situations: J. Beck 2011; Greenberger & Padesky 2015 (thought record). Danger as a
     ladder: Posner et al. 2011 (C-SSRS); the steps of a plan: Stanley & Brown 2012. Reasons for and against a change:
@@ -14,7 +14,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from therapysim.personas.fields import Depth, Four, Id, Percent, Six, Text, Texts, Three, Two, Words
+from therapysim.personas.fields import Depth, Four, Id, Lines, Percent, Six, Text, Three, Two, Words
 from therapysim.records import STRICT, wrong
 
 __all__ = ["Beliefs", "Case", "Ladder", "Life", "Replies", "Rung", "Situation", "Story", "Task"]
@@ -123,7 +123,7 @@ class Task:
     topics: Words
     would: bool
     answer: Two
-    outcome: Texts = ()
+    outcome: Lines = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class Case:
         change, sustain: reasons for changing and for leaving things be; they differ.
         strengths_told: what it is good at or came through; they differ.
         asks: questions to the therapist; they differ.
-        denial: a true no to questions about danger; empty where there is one, which the ladder tells.
+        denial: a true no to questions about danger, five lines; empty where there is one, which the ladder tells.
     """
 
     __pydantic_config__ = STRICT
@@ -225,7 +225,7 @@ class Case:
     strengths_told: Three
     replies: Replies
     asks: Four
-    denial: Texts = ()
+    denial: Lines = ()
     danger: Ladder | None = None
 
     @model_validator(mode="after")

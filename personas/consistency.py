@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from therapysim.errors import PersonaError
+from therapysim.personas.numbers import in_words
 from therapysim.personas.schema import Persona, Severity
 from therapysim.records import STRICT, Record, read_record
 
@@ -38,11 +39,6 @@ _METHOD = re.compile(
 )
 #: Parts of a case file that may speak of a danger.
 _OF_DANGER = ("danger.", "denial")
-_UNITS = (
-    "nought one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 #: At least so many facts tell of a risk of this level.
 _RISK_FACTS = {0: 0, 1: 1, 2: 1, 3: 2}
 
@@ -202,14 +198,6 @@ def _of_age(p: Persona, known: Diagnosis) -> Iterable[str]:
     told = (str(p.age), in_words(p.age))
     if not any(re.search(rf"\b{said}\b", line.lower()) for line in p.case.life.age for said in told):
         yield f"case.life.age: no line says {told[0]} or {told[1]}"
-
-
-def in_words(number: int) -> str:
-    """A number below a hundred, such as "forty-five"."""
-    if number < len(_UNITS):
-        return _UNITS[number]
-    tens, units = divmod(number, 10)
-    return _TENS[tens - 2] + (f"-{_UNITS[units]}" if units else "")
 
 
 def _voice(p: Persona) -> tuple[str, ...]:

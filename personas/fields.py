@@ -10,6 +10,7 @@ __all__ = [
     "Depth",
     "Four",
     "Id",
+    "Lines",
     "Once",
     "One",
     "Percent",
@@ -68,7 +69,8 @@ Once = AfterValidator(_distinct)
 #: Words, or beginnings of words, in a therapist's turn.
 Words = Annotated[Texts, at_least(1), Once, AfterValidator(_lower)]
 
-#: Lines that differ, at least so many.
+#: Lines that differ: any number of them, or at least so many.
+Lines = Annotated[Texts, Once]
 One = Annotated[Texts, at_least(1), Once]
 Two = Annotated[Texts, at_least(2), Once]
 Three = Annotated[Texts, at_least(3), Once]

@@ -25,7 +25,7 @@ __all__ = [
 #: The folder of the patients that ship with the package.
 LIBRARY = Path(__file__).parent / "library"
 
-# A file larger than this is no patient; the largest that ships has 12 kB.
+# A file larger than this is no patient; the largest that ships has 53 kB.
 _MOST_BYTES = 2**20
 # A variant's seed is part of file names.
 _MOST_DIGITS = 18

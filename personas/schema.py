@@ -24,6 +24,8 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 #: The four dimensions a mood is given in, each in [-1, 1].
 MOODS = ("introspection", "temper", "attitude", "sensitivity")
+#: Lines of a no to questions about danger.
+_DENIALS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +187,10 @@ class Persona:
             raise wrong("missing", f"the ladder of a patient of risk {self.risk}", "case.danger")
         if not self.risk and self.case.danger is not None:
             raise wrong("a ladder", "none: risk is 0", "case.danger")
-        if bool(self.case.denial) is bool(self.risk):
-            raise wrong(
-                f"{len(self.case.denial)} lines", "a no where risk is 0, and none where it is not", "case.denial"
-            )
+        said = len(self.case.denial)
+        if said if self.risk else said < _DENIALS:
+            expected = f"a no of {_DENIALS} lines or more where risk is 0, and none where it is not"
+            raise wrong(f"{said} lines", expected, "case.denial")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from therapysim.errors import PersonaError
+from therapysim.personas.numbers import number_of
 from therapysim.personas.schema import Persona
 from therapysim.records import read_record
 
@@ -39,16 +40,6 @@ _TRADES = frozenset(
     "receptionist roofer sailor scientist secretary soldier student surgeon tailor teacher tester translator "
     "waiter waitress welder writer".split()
 )
-_TENS = {
-    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
-}  # fmt: skip
-_UNITS = dict(zip("one two three four five six seven eight nine".split(), range(1, 10), strict=True))
-_TEENS = dict(
-    zip(
-        "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split(),
-        range(10, 20), strict=True,
-    )
-)  # fmt: skip
 _NUMBER = r"(?:\d{1,3}|[a-z]+(?:-[a-z]+)?)"
 _AGE = re.compile(
     rf"\bi am (?:only |just |already |now )?({_NUMBER})(?: years? old| years of age)?(?=[.,;!?]|$| and\b| now\b)"
@@ -109,17 +100,14 @@ def _meant(said: str, match: re.Match[str]) -> bool:
 
 
 def _age(said: str, persona: Persona) -> list[str]:
-    told = [_number(match.group(1)) for match in _AGE.finditer(said) if _meant(said, match)]
+    told = [_claimed(match.group(1)) for match in _AGE.finditer(said) if _meant(said, match)]
     return [f"age: {age}" for age in told if age is not None and age != persona.age]
 
 
-def _number(word: str) -> int | None:
-    if word.isdecimal():
-        return int(word)
-    tens, _, unit = word.partition("-")
-    if unit:
-        return _TENS[tens] + _UNITS[unit] if tens in _TENS and unit in _UNITS else None
-    return _TENS.get(word) or _TEENS.get(word)
+def _claimed(word: str) -> int | None:
+    """The age that is claimed; "I am one." claims none."""
+    age = number_of(word)
+    return age if age is None or age > 9 or word.isdecimal() else None
 
 
 def _name(line: str, persona: Persona) -> list[str]:

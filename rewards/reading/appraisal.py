@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from therapysim.rewards.reading.acts import HARMS, asked, decide
+from therapysim.rewards.reading.acts import asked, decide
 from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.language import ENGLISH, language
 from therapysim.rewards.reading.open_sensor import Sensor
@@ -78,9 +78,9 @@ class Appraiser:
             return Appraisal(acts=frozenset({"silence"}), uptake=0.0, words=0, repeats=_repeats(text, said))
         chances = dict(zip(self._reader.names, row, strict=True))
         echoed, spoken = echo(text, said.patient), in_order(text)
-        order, plain = spoken * (1.0 - noise(turn.text)), spot(text)
+        order = spoken * (1.0 - noise(turn.text))
         return Appraisal(
-            acts=decide(chances, self._reader.thresholds, plain) if spoken > _HEAP else plain & frozenset(HARMS),
+            acts=decide(chances if spoken > _HEAP else {}, self._reader.thresholds, spot(text)),
             uptake=uptake(chances, echoed),
             addition=addition(chances, echoed),
             echo=echoed,

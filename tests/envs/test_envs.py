@@ -172,7 +172,7 @@ def test_a_direct_question_brings_out_a_danger_and_missing_it_costs() -> None:
     persona = next(p for p in library().values() if p.risk == 1)
     batch = SessionBatch()
     batch.reset([Start(0, persona.id)])
-    for text in SAY:
+    for text in SAY[:2]:
         batch.step([text])
     batch.step(["Are you having thoughts of suicide, or of not wanting to wake up?"])
     assert batch.sessions[0].latent.danger == "open"

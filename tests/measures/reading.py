@@ -107,7 +107,7 @@ def annomi_table(reader: Reader, data: Path) -> str:
     return "\n".join(out)
 
 
-def own_table(reader: Reader, path: Path = HERE / "turns_test.jsonl") -> str:
+def own_table(reader: Reader, path: Path) -> str:
     """Our own test turns: every act's F1, the means, the harms' recall, and false alarms on harmless turns."""
     rows = list(rows_of(path))
     heard = [" ".join([*row.get("earlier", ()), row["patient"]]) for row in rows]
@@ -243,11 +243,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder of the public sets")
     parser.add_argument("--cases", type=Path, help="file of cases: kind, heard, turn")
     parser.add_argument("--weights", type=Path, help="folder of the reader's files, the shipped ones by default")
+    parser.add_argument("--turns", type=Path, default=HERE / "turns_test.jsonl", help="coded turns; the own test")
     parser.add_argument("--only", nargs="+", choices=("own", "coding", "annomi", "cases", "uptake", "cost"))
     chosen = parser.parse_args(arguments)
     reader = Reader(chosen.weights) if chosen.weights else open_reader()
     tables = {
-        "own": lambda: own_table(reader),
+        "own": lambda: own_table(reader, chosen.turns),
         "coding": coding_table,
         "annomi": lambda: annomi_table(reader, chosen.data),
         "cases": lambda: case_table(reader, chosen.cases),

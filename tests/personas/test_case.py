@@ -11,9 +11,10 @@ import yaml
 
 from therapysim.errors import PersonaError
 from therapysim.personas.case import Case
-from therapysim.personas.consistency import check, in_words
+from therapysim.personas.consistency import check
 from therapysim.personas.items import COLUMNS, DANGER_KINDS, KINDS, NUMBERS, items_of
 from therapysim.personas.load import LIBRARY, load_persona, personas
+from therapysim.personas.numbers import in_words, number_of
 from therapysim.personas.schema import Persona
 
 ALL = personas()
@@ -54,7 +55,11 @@ def test_no_part_but_the_ladder_and_the_denial_tells_of_a_danger(persona: Person
 
 @pytest.mark.parametrize(("number", "words"), [(0, "nought"), (19, "nineteen"), (40, "forty"), (45, "forty-five")])
 def test_numbers_in_words(number: int, words: str) -> None:
-    assert in_words(number) == words
+    assert in_words(number) == words and number_of(words) == number_of(str(number)) == number
+
+
+def test_what_is_no_number_says_none() -> None:
+    assert [number_of(word) for word in ("", "forty-ten", "fort", "-", "forty-")] == [None] * 5
 
 
 def test_nobody_needs_no_case() -> None:
@@ -87,6 +92,10 @@ def _too_sure(data: dict[str, Any]) -> None:
     data["case"]["situations"][0]["conviction"] = 130
 
 
+def _curt(data: dict[str, Any]) -> None:
+    data["case"]["denial"] = data["case"]["denial"][:4]
+
+
 def _unasked(data: dict[str, Any]) -> None:
     data["case"]["life"]["shoe_size"] = ["Forty-one.", "A forty-one, wide."]
 
@@ -100,7 +109,8 @@ def _no_outcome(data: dict[str, Any]) -> None:
     [
         ("duncan", _without("case", "danger", "intent"), ("case.danger.intent", "missing")),
         ("duncan", _without("case", "danger"), ("case.danger", "risk 3")),
-        ("marta", _without("case", "denial"), ("case.denial", "a no where risk is 0")),
+        ("marta", _without("case", "denial"), ("case.denial", "a no of 5 lines or more where risk is 0")),
+        ("marta", _curt, ("case.denial", "4 lines")),
         ("marta", _unasked, ("case.life.shoe_size", "unknown field")),
         ("marta", _too_sure, ("case.situations[0].conviction", "130")),
         ("marta", _second_of_one_id, ("case.situations[1].id", "a second time")),

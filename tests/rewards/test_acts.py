@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.measures.reading import acts_by, f1, rows_of
-from therapysim.rewards.reading.acts import ACTS, HARMS
+from therapysim.rewards.reading.acts import ACTS, HARMS, RISK_QUESTIONS
 from therapysim.rewards.reading.reader import open_reader
 
 DATA = Path(__file__).parents[1] / "data"
@@ -79,3 +79,9 @@ def test_two_codings_agree() -> None:
     assert len(rows) == 300
     agreed = [f1([act in r["second"] for r in rows], [act in r["first"] for r in rows])[2] for act in LEARNT]
     assert sum(agreed) / len(agreed) > 0.9
+
+
+def test_a_plain_question_after_plain_words_asks_about_no_danger() -> None:
+    heard = "It's wrong. I am disappointed in myself, because I thought I was done with this. It is daunting."
+    (acts,) = acts_by(open_reader(), [heard], ["It makes sense that you feel this way. When is it hardest?"])
+    assert "closed_question" in acts and not acts & set(RISK_QUESTIONS)

@@ -8,6 +8,7 @@ from tests.rewards.test_rewards import appraiser, judged, reading
 from therapysim.rewards.reading.acts import ACTS, ANY_HARM, ANY_REFLECTION, HARMS, chance, decide, meets_danger
 from therapysim.rewards.reading.appraisal import Said, _same
 from therapysim.rewards.reading.emotions import shipped_sensor
+from therapysim.rewards.reading.reader import open_reader
 from therapysim.state import Appraisal
 
 HEARD = "Grief shame anger regret loneliness"
@@ -47,6 +48,11 @@ def test_a_harm_holds_where_any_is_likely_too_and_where_one_is_sure_the_likelies
 def test_a_harm_in_plain_words_is_found_whatever_the_reader_says() -> None:
     assert decide({}, {}, frozenset({"invalidation", "open_question"})) == {"invalidation"}
     assert "invalidation" in judged("Get over it.").acts and "confrontation" in judged("Shut up.").acts
+
+
+def test_a_heap_of_words_does_nothing_whatever_the_reader_says() -> None:
+    heap = "these so all for years you what after and left you it hurts when he that feel like was alone"
+    assert decide(judged(heap).chances, open_reader().thresholds) and not judged(heap).acts
 
 
 def test_a_turn_that_incites_does_nothing_else() -> None:

@@ -89,6 +89,7 @@ def fit_reader(config: ReaderConfig, vocabulary: Tokenizer) -> tuple[TurnEncoder
         "epitome": level_f1(apart, examples),
         "examples": {source: sources.count(source) for source in sorted(set(sources))},
         "settings": [_told(config)],
+        "apart": f"{config.folds} folds; the thresholds were chosen on these very readings",
     }
     model = _fitted(config, vocabulary, examples, config.seed)
     return model, report
@@ -103,7 +104,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     path = folder / "report.json"
     try:
         report = dict(json.loads(path.read_text(encoding="utf-8")))
-        if report["names"] != list(NAMES):
+        if report["names"] != list(NAMES) or not report["apart"]:
             raise ValueError("its labels are another edition's")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is no report of a fitted reader ({error!r}); fit it again with --fitted") from error

@@ -25,7 +25,7 @@ training half |
 | any, simple, complex reflection | also PAIR's training half |
 | `signals_danger` | lines written for this project (`train/reader/danger.jsonl`); questions to doctors from \
 DiaSafety as harmless |
-| `ignores_risk`, `practises_medicine` | DiaSafety's "Risk Ignorance" and "Unauthorized Expertise", and own turns |
+| `ignores_risk`, `practises_medicine` | DiaSafety's "Risk Ignorance" and "Unauthorized Expertise" |
 | `ties` | whether a turn answers these words: the turns above, and the same beside another patient's words |
 | examples | {examples} |
 | command | `therapysim train reader --base MINILM --diasafety risk_response_dev.jsonl --exclude dev.jsonl --pair \
@@ -52,9 +52,9 @@ clinical instrument:
 one manual;
 clinicians might give others.
 
-## In {folds} folds
+## Apart from what was learnt
 
-No patient's words stand on both sides of a fold. The thresholds were chosen on these very readings. On turns
+No patient's words stand on both sides of a fold. {apart}. On turns
 of other writers, and on people's: `python -m tests.measures.reading`.
 
 {human}
@@ -76,7 +76,7 @@ def reader_card(report: Mapping[str, Any], size: int) -> str:
         acts=len(acts),
         examples=", ".join(f"{source} {count}" for source, count in report["examples"].items()),
         settings="; then ".join(map(_listed, report["settings"])),
-        folds=report["settings"][0]["folds"],
+        apart=report["apart"],
         human=_human(report),
         table=table_of(report["folds"]),
     )

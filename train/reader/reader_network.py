@@ -78,17 +78,15 @@ def fit(
     device = _device()
     torch.manual_seed(seed)
     model.to(device).train()
-    rng, make = (
-        random.Random(seed),
-        Made(
-            examples,
-            config.spoken,
-            config.alone,
-            both=config.both,
-            apart=config.apart,
-            people=config.people,
-            led=config.led,
-        ),
+    rng = random.Random(seed)
+    make = Made(
+        examples,
+        config.spoken,
+        config.alone,
+        both=config.both,
+        apart=config.apart,
+        people=config.people,
+        led=config.led,
     )
     started = time.perf_counter()
     head = list(model.head.parameters())
@@ -186,7 +184,7 @@ def load_weights(model: TurnEncoder, path: Path, *, others: bool = False) -> dic
     except (EOFError, KeyError, OSError, RuntimeError, TypeError, UnpicklingError) as error:
         raise ConfigError(f"{path} holds no reader of this shape: {str(error)[:200]}; fit it again") from error
     model.eval()
-    return dict(kept["settings"])
+    return {name: value for name, value in kept["settings"].items() if name not in PLACES}
 
 
 def _rows(own: Tensor, kept: Tensor, names: Sequence[str]) -> Tensor:

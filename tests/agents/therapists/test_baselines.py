@@ -231,13 +231,7 @@ def test_the_interviewer_reflects_more_than_it_asks_and_sums_up() -> None:
     assert long and all(any(t.startswith(SUMMING_UP) for t in e.session.transcript.said_by("therapist")) for e in long)
 
 
-@pytest.mark.parametrize(("better", "worse"), [("mi", "eliza"), ("cbt", "eliza")])
+@pytest.mark.parametrize(("better", "worse"), [("mi", "eliza"), ("cbt", "eliza"), ("eliza", "neutral")])
 def test_schools_are_ordered(better: str, worse: str) -> None:
     totals = [sum(e.total for e in episodes(name)) / len(episodes(name)) for name in (better, worse)]
     assert totals[0] > totals[1]
-
-
-def test_eliza_draws_more_out_than_neutral_and_passes_by_what_it_hears() -> None:
-    told = {name: sum(t.terms["disclosure"] for e in episodes(name) for t in e.turns) for name in ("eliza", "neutral")}
-    assert told["eliza"] > told["neutral"]
-    assert any("missed_risk" in turn.violations for e in episodes("eliza") for turn in e.turns)

@@ -27,6 +27,8 @@ from therapysim.train.grpo import trainer
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings
 from therapysim.train.grpo.model import load_policy
 from therapysim.train.grpo.run import TrainResult, _cores, group_rows, train
+from therapysim.train.grpo.trajectory import Trajectory
+from therapysim.train.runs.run_folder import Transcripts
 
 MakeBatch = Callable[..., SessionBatch]
 # What a clock decides.
@@ -154,11 +156,14 @@ class Unreachable:
 
 @pytest.mark.parametrize("advantage", ["trajectory", "turn", "mixed"])
 def test_failed_sessions_are_masked_not_scored(
-    run: Callable[..., TrainResult], make_batch: MakeBatch, advantage: str
+    run: Callable[..., TrainResult], make_batch: MakeBatch, advantage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    played: list[Trajectory] = []
+    monkeypatch.setattr(Transcripts, "keep", lambda self, step, episodes: played.extend(episodes))
     some = rows(run("some", patient=Unreachable(make_batch(), every=3), advantage=advantage))
     assert 0 < some[0]["ending/failed"] < 1
-    assert np.isfinite(some[0]["reward"])  # a mean over those that went on; a failed one has no reward
+    went_on = [sum(e.turn_rewards) for e in played[:4] if not e.failed]
+    assert 0 < len(went_on) < 4 and some[0]["reward"] == pytest.approx(np.mean(went_on))  # a failed one has none
     assert some[0]["grad_norm"] > 0
 
 

@@ -278,10 +278,13 @@ def test_the_recipe_writes_a_reader_that_opens_and_can_be_exported_again(config:
 def test_a_fit_goes_on_from_a_kept_network(config: ReaderConfig, tmp_path: Path) -> None:
     first = train(config, str(tmp_path / "kept"))
     start = str(tmp_path / "kept" / "reader.pt")
+    weights = torch.load(start, weights_only=True)
+    torch.save(weights | {"settings": weights["settings"] | {"base": "/a/place/of/a/machine"}}, start)
     then = config.changed(start=start, out=str(tmp_path / "out-2"), max_steps=2, both=1.0, half=True)
     second = train(then, str(tmp_path / "kept-2"))
     assert second["thresholds"] == first["thresholds"] and len(second["settings"]) == 2
     assert second["settings"][1]["max_steps"] == 2 and "start" not in second["settings"][1]
+    assert "/a/place" not in (tmp_path / "out-2" / "READER.md").read_text()
     (tmp_path / "kept" / "report.json").write_text("{}")
     with pytest.raises(ConfigError, match="is no report of a fitted reader"):
         train(then.changed(out=str(tmp_path / "out-3")))
