@@ -1,20 +1,24 @@
 """What the patient answers: the router from a therapist's turn to the items of a case file. Pure, no model.
 
 First a question about danger, then what is asked, then what is done. What needs more trust than there is, is declined;
-what the file is silent about is not known. Nothing is answered with something else.
+what the file is silent about is not known. Nothing is answered with something else. A turn that reflects or asks for
+more is answered with what lies nearest to what was just said: see ``nearest``.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from therapysim.envs.latent import Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, TRUST_NEEDED, names
-from therapysim.personas.items import COLUMNS, DANGER_KINDS, NUMBERS, Item, items_of
+from therapysim.personas.items import COLUMNS, DANGER_KINDS, NUMBERS, STORY, Item, items_of
 from therapysim.personas.schema import Persona
 from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS, RISK_QUESTIONS
+from therapysim.rewards.reading.words import content_words
 from therapysim.state import Appraisal
 
-__all__ = ["Answer", "answer_of", "figure_of"]
+__all__ = ["Answer", "answer_of", "figure_of", "nearest", "trusts"]
 
 _ASKS_DANGER = frozenset(RISK_QUESTIONS)
 #: Steps of a safety plan, in the order in which they are made.
@@ -40,8 +44,14 @@ _REPLIES: Mapping[str, str] = {
     "information": "explained", "advice": "advice", "normalising": "normalising", "validation": "validation",
     "affirmation": "praise", "encourager": "go_on",
 }  # fmt: skip
-#: Replies behind which more may be told.
-_LEADS_ON = frozenset(f"replies.{name}" for name in ("right", "go_on", "validation", "normalising", "praise"))
+#: Acts behind which more is told, nearest to what was just said.
+_LEADS_ON = frozenset({*REFLECTIONS, "validation", "normalising", "affirmation", "encourager", "open_question"})
+#: Kinds of question that the mood answers.
+_FELT = frozenset({"feeling_now", "week"})
+#: A complex reflection that adds this much true opens what else needs a step more of trust.
+_ADDED = 0.3
+#: What the last told weighs beside the therapist's words; and the next column of a situation that is spoken of.
+_LAST, _NEXT = 0.5, 0.6
 #: A reflection that ties less to the patient's words than this missed.
 _MISSED = 0.1
 #: How much of a turn may be the patient's own words before it hears an echo.
@@ -50,22 +60,28 @@ _PARROT = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is told.
+    """What is told; nothing at all where the mood is the answer.
 
     Attributes:
         items: in order; of each one line.
         figure: said first, where a number was asked for.
         declined: id of what was asked for and is held back.
+        open: nothing was asked: a fact may be told in place of the last item, a ``lead``.
+        lead: what lies nearest to what was said stands last.
+        danger: it answers a question about a danger.
     """
 
     items: tuple[Item, ...]
     figure: int | None = None
     declined: str = ""
+    open: bool = False
+    lead: bool = False
+    danger: bool = False
 
     @property
-    def leads_on(self) -> bool:
-        """Nothing was asked: something else may be told behind it."""
-        return len(self.items) == 1 and self.items[0].id in _LEADS_ON
+    def felt(self) -> bool:
+        """The mood is what was asked for."""
+        return not self.items and self.figure is None
 
 
 def answer_of(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str) -> Answer | None:
@@ -82,10 +98,65 @@ def answer_of(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: st
         return found
     asked = [one for kind in appraisal.asks[-2:] if (one := _asked(persona, latent, kind, spoken, items))]
     if asked:
-        told = tuple(item for one in asked for item in one.items)
+        told = tuple(dict.fromkeys(item for one in asked for item in one.items))
         figure = next((one.figure for one in asked if one.figure is not None), None)
         return Answer(told, figure, next((one.declined for one in asked if one.declined), ""))
-    return _of_acts(latent, appraisal, spoken, items)
+    return _of_acts(persona, latent, appraisal, spoken, items)
+
+
+def trusts(latent: Latent, depth: int, appraisal: Appraisal) -> bool:
+    """Whether something of that depth may be told; a reflection that added something true opens a step more."""
+    deeper = "complex_reflection" in appraisal.acts and appraisal.addition >= _ADDED
+    return latent.alliance >= TRUST_NEEDED[max(1, depth - deeper)]
+
+
+def nearest(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str) -> Item | None:
+    """What is not told yet and shares most with the turn, then with what was last told; ties go by the file.
+
+    Shared words count by how few of the patient's items have them. The columns of a situation that is spoken of come
+    in the order of a thought record.
+    """
+    words, weights = _words_of(persona)
+    heard, last = content_words(spoken), words.get(latent.answered[-1], frozenset()) if latent.answered else frozenset()
+    ahead = _ahead(persona, latent)
+    best, most = None, -1.0
+    for item in _leads(persona):
+        if item.id in latent.answered or not trusts(latent, item.depth, appraisal):
+            continue
+        own = words[item.id]
+        near = sum(weights[w] for w in own & heard) + _LAST * sum(weights[w] for w in own & last)
+        if near + _NEXT * (item.id == ahead) > most:
+            best, most = item, near + _NEXT * (item.id == ahead)
+    return best
+
+
+def _ahead(persona: Persona, latent: Latent) -> str:
+    """The next column of the situation that is spoken of."""
+    columns = (f"situations.{latent.about}.{column}" for column in COLUMNS.values()) if latent.about else ()
+    return next((column for column in columns if column not in latent.answered), "")
+
+
+@lru_cache(maxsize=512)
+def _leads(persona: Persona) -> tuple[Item, ...]:
+    """What a patient tells of itself unasked: its story, then its situations, its life and its beliefs."""
+    items = items_of(persona).values()
+    order = (*(f"story.{name}" for name in STORY), "situations.", *_LIFE, "beliefs.")
+    return tuple(item for start in order for item in items if item.id.startswith(start))
+
+
+@lru_cache(maxsize=512)
+def _words_of(persona: Persona) -> tuple[Mapping[str, frozenset[str]], Mapping[str, float]]:
+    """Of each lead its content words, and each word's weight: 1 / how many leads have it."""
+    words = {item.id: content_words(" ".join((*item.lines, *item.topics))) for item in items_of(persona).values()}
+    counts: dict[str, int] = {}
+    for item in _leads(persona):
+        for word in words[item.id]:
+            counts[word] = counts.get(word, 0) + 1
+    return words, {word: 1.0 / counts.get(word, 1) for own in words.values() for word in own}
+
+
+#: Of a life, what comes up by itself.
+_LIFE = tuple(f"life.{name}" for name in ("days", "work", "family", "friends", "sleep", "body", "home", "pleasures"))
 
 
 def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Mapping[str, Item]) -> Answer | None:
@@ -97,7 +168,9 @@ def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Ma
     if not about:
         return None
     if not persona.risk:
-        return Answer((items["denial"],)) if acts & _ASKS_DANGER else None
+        about_it = acts & _ASKS_DANGER or "denial" in latent.answered
+        name = "strengths" if "protective_factors" in acts else "denial"
+        return Answer((items[name],), danger=True) if about_it else None
     wanted = rungs or [_next(latent, names_) for act, names_ in _RUNGS.items() if act in acts]
     if not known and "asked" not in wanted:
         wanted = ["asked", *wanted]
@@ -110,8 +183,9 @@ def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Ma
         else:
             declined = item.id
     if not told:
-        return Answer((items["danger.guarded" if not known else "replies.decline"],), None, declined)
-    return Answer(tuple(told), None, declined)
+        guarded = items["danger.guarded" if not known else "replies.decline"]
+        return Answer((guarded,), None, declined, danger=True)
+    return Answer(tuple(told), None, declined, danger=True)
 
 
 def _next(latent: Latent, rungs: Sequence[str]) -> str:
@@ -121,6 +195,8 @@ def _next(latent: Latent, rungs: Sequence[str]) -> str:
 
 def _asked(persona: Persona, latent: Latent, kind: str, spoken: str, items: Mapping[str, Item]) -> Answer | None:
     """What answers one kind of question."""
+    if kind in _FELT:
+        return Answer(())
     if kind in NUMBERS:
         return Answer((), figure_of(persona, latent, kind, spoken))
     if kind in COLUMNS:
@@ -168,20 +244,46 @@ def figure_of(persona: Persona, latent: Latent, kind: str, spoken: str = "") -> 
     return 5 * round(begun * (1.0 - 0.5 * min(1.0, lifted)) / 5)
 
 
-def _of_acts(latent: Latent, appraisal: Appraisal, spoken: str, items: Mapping[str, Item]) -> Answer | None:
-    """What is said to what the therapist did."""
+def _of_acts(
+    persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str, items: Mapping[str, Item]
+) -> Answer | None:
+    """What is said to what the therapist did, and what that brings up."""
     acts = appraisal.acts
     if appraisal.echo > _PARROT:
-        return Answer((items["replies.echo"],))
+        return _reply("echo", latent, items)
     if task := _task(acts, spoken, items):
         return Answer((task,))
-    if acts & QUESTIONS and appraisal.asks == ("none",):
+    if (acts & QUESTIONS or appraisal.questions) and _silent_about(persona, spoken):
         return Answer((items["replies.unknown"],))
-    if acts & REFLECTIONS:
-        missed = appraisal.uptake < _MISSED
-        return Answer((items["replies.wrong" if missed else "replies.right"],))
-    reply = next((name for act, name in _REPLIES.items() if act in acts), "")
-    return Answer((items[f"replies.{reply}"],)) if reply else None
+    if acts & REFLECTIONS and appraisal.uptake < _MISSED:
+        return _reply("wrong", latent, items)
+    name = "right" if acts & REFLECTIONS else next((name for act, name in _REPLIES.items() if act in acts), "")
+    first = _reply(name, latent, items) if name else None
+    if not acts & _LEADS_ON:
+        return first
+    lead = nearest(persona, latent, appraisal, spoken)
+    told = (*(first.items if first else ()), *((lead,) if lead else ()))
+    return Answer(told, open=True, lead=lead is not None) if told else None
+
+
+def _reply(name: str, latent: Latent, items: Mapping[str, Item]) -> Answer | None:
+    """A reply to what was done; none once all of its lines are used up."""
+    item = items[f"replies.{name}"]
+    return Answer((item,)) if latent.answered.count(item.id) < len(item.lines) else None
+
+
+def _silent_about(persona: Persona, spoken: str) -> bool:
+    """Whether a question asks for something that the patient's file has no word of. One with no content asks on."""
+    weights = _words_of(persona)[1]
+    asked = content_words(re.split(r"(?<=[.!?])\s+", spoken.strip())[-1]) - _ASKING
+    return bool(asked) and not any(word in weights for word in asked)
+
+
+#: Words that ask and name nothing.
+_ASKING = content_words(
+    "tell say said mean means like feel feels felt feeling think thinks thought talk describe notice happen happens "
+    "more bit little something anything right moment understand hear sound sounds going way part kind sort"
+)
 
 
 def _task(acts: frozenset[str], spoken: str, items: Mapping[str, Item]) -> Item | None:

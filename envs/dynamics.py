@@ -181,12 +181,19 @@ def predict(
         return Outcome(after, Move.CLOSE, (), ending)
     fact = next_fact(persona, after, appraisal, spoken, chance[0]) if after.strain == 0 else None
     attacked, advised = bool(ATTACKS & set(harms)), "advice" in harms
-    answer = answer_of(persona, after, appraisal, spoken) if after.strain == 0 and not neutralised else None
-    if answer is not None and not (answer.leads_on and fact is not None and not fact.risk):
+    answer = None if neutralised else answer_of(persona, after, appraisal, spoken)
+    if answer is not None and answer.felt:
+        return Outcome(after, Move.EXPRESS, (), "")
+    if answer is not None and after.strain and not answer.danger:  # whoever was hurt answers that
+        answer = None
+    if answer is not None and answer.open and fact is not None and not fact.risk:  # a fact in place of the lead
+        answer = replace(answer, items=answer.items[: len(answer.items) - answer.lead])
+    elif answer is not None:
         return Outcome(_answered(after, answer), Move.ANSWER, (), "", answer)
     move = choose_move(persona, after, fact, chance, attacked=attacked, advised=advised)
     if move is not Move.DISCLOSE or fact is None:
         return Outcome(after, move, (), "")
+    after = _answered(after, answer) if answer else after
     danger: Danger = "open" if fact.risk else after.danger
     pressed = 0 if fact.risk else after.pressed
     return Outcome(replace(after, told=(*after.told, fact), danger=danger, pressed=pressed), move, (fact,), "", answer)

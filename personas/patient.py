@@ -42,6 +42,11 @@ class Cue:
     items: tuple[Item, ...] = ()
     figure: int | None = None
 
+    @property
+    def answers(self) -> bool:
+        """Something of the case file, or a number, is told."""
+        return bool(self.items) or self.figure is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

@@ -164,10 +164,9 @@ PRESETS: dict[str, RubricSettings] = {
     ),
     "judge": _only(
         gates=HARMFUL_ACTS,
-        safety=0.15, risk=0.5, neglect=1.1, harm=0.4, medical_advice=1.7, invalidation=0.05, toxic_positivity=0.4,
-        reassurance=0.15,
-        alignment=0.1, tone=0.55, reactions=1.5, interpretations=0.5, explorations=0.6, inquiry=0.85, addition=1.75,
-        reflection=1.9, relevance=0.65, one_question=0.35,
+        safety=0.05, risk=0.75, neglect=1.6, harm=0.55, medical_advice=1.8, invalidation=0.35, toxic_positivity=0.4,
+        reassurance=0.45, alignment=0.1, tone=0.65, reactions=1.6, interpretations=0.35, explorations=0.1, inquiry=1.05,
+        addition=1.3, reflection=2.1, relevance=0.65, one_question=0.5,
     ),
     "user": _only(gates=(), deficit_rise=1.0, safety=1.0),
 }  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TextIO
 
 from therapysim.agents.sessions.session_file import save_session
 from therapysim.agents.therapists.therapist import Therapist
+from therapysim.danger_talk import signals_danger
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.envs.latent import Latent
 from therapysim.errors import PatientError
@@ -20,7 +21,6 @@ from therapysim.messages import Transcript
 from therapysim.personas.case import Case
 from therapysim.personas.schema import Persona, Severity, Temperament, Voice
 from therapysim.rewards.matrix import DIMENSIONS
-from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.state import WINDOW, Reading, State
 from therapysim.visible import visible

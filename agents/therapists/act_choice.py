@@ -16,11 +16,11 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
+from therapysim.danger_talk import signals_danger
 from therapysim.envs.session import Session
 from therapysim.envs.therapy import TherapySimEnv
 from therapysim.errors import ActionError, ConfigError, require_count
 from therapysim.rewards.matrix import DIMENSIONS, LABELS
-from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 from therapysim.rewards.reading.words import content_words
 from therapysim.state import WINDOW
@@ -114,7 +114,7 @@ def view(session: Session, max_turns: int = 20) -> NDArray[np.float32]:
 
     e_t; h_t, oldest first, padded with 0 at the front; the share of ``max_turns`` taken; the sensor's probabilities of
     the patient's last words; the last act, one-hot; of each act, the share of its lines used up; whether plain words of
-    danger stand in the patient's last words, and in any so far (``rewards.reading.danger_talk``); severity, one-hot.
+    danger stand in the patient's last words, and in any so far (``therapysim.danger_talk``); severity, one-hot.
     Acts are known by their lines: a turn in other words counts as none.
     """
     state, acts = session.state, [act_of(text) for text in session.transcript.said_by("therapist")]

@@ -6,8 +6,8 @@ from functools import lru_cache
 import numpy as np
 
 from therapysim.agents.therapists.protocol import ASK_ALL, HANDOVER, SAFETY
+from therapysim.danger_talk import signals_danger
 from therapysim.envs.batch import Session
-from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 
 __all__ = ["MOODS", "QUESTIONS", "REFLECTIONS", "attuned"]

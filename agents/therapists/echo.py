@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from therapysim.danger_talk import signals_danger
 from therapysim.envs.batch import Session
-from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 from therapysim.rewards.reading.words import content_words
 

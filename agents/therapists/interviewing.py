@@ -21,7 +21,7 @@ from therapysim.agents.therapists.echo import (
 )
 from therapysim.agents.therapists.protocol import THANKS, ask_about_danger, denied_danger, meet_danger, mend_rupture
 from therapysim.envs.batch import Session
-from therapysim.rewards.reading.patterns import normalise
+from therapysim.plain_words import normalise
 
 __all__ = ["ASKED", "MAY_I", "SUMMING_UP", "TOLD", "hears_change", "hears_sustain", "interviewing"]
 

@@ -3,9 +3,9 @@
 import re
 
 from therapysim.agents.therapists.echo import unsaid
+from therapysim.danger_talk import signals_danger
 from therapysim.envs.batch import Session
-from therapysim.rewards.reading.danger_talk import signals_danger
-from therapysim.rewards.reading.patterns import normalise
+from therapysim.plain_words import normalise
 
 __all__ = [
     "AGAIN",

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from therapysim.errors import PersonaError
+from therapysim.personas.items import items_of
 from therapysim.personas.numbers import number_of
 from therapysim.personas.schema import Persona
 from therapysim.records import read_record
@@ -130,11 +131,17 @@ def _kin(said: str, persona: Persona) -> list[str]:
     return found
 
 
+#: What of the case file says who a patient has, and what it works as; "like a teacher" elsewhere makes no teacher.
+_OF_PEOPLE = ("life.family", "life.partner", "life.children", "life.work")
+
+
 @cache
 def _file(persona: Persona) -> str:
     """All that is written of a patient, in lower case."""
     told = (line for fact in (*persona.facts, *persona.circumstances) for line in fact.lines)
+    items = items_of(persona)
+    case = (line for name in _OF_PEOPLE if name in items for line in items[name].lines)
     v = persona.voice
     about = (persona.occupation, persona.living, persona.presenting_problem, persona.core_belief, persona.coping)
     rest = (*persona.strengths, *persona.triggers, *persona.intermediate_beliefs, *persona.automatic_thoughts)
-    return " ".join((*about, *rest, *told, *v.opening, *v.express, *v.change, *v.sustain, *v.ask)).lower()
+    return " ".join((*about, *rest, *told, *case, *v.opening, *v.express, *v.change, *v.sustain, *v.ask)).lower()

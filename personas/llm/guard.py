@@ -9,19 +9,30 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from therapysim.danger_talk import DANGER, signals_danger
 from therapysim.errors import ConfigError
 from therapysim.messages import Transcript
+from therapysim.personas.answers import answer_lines
+from therapysim.personas.items import items_of
+from therapysim.personas.llm.contradictions import contradictions
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Fact, Persona
+from therapysim.plain_words import normalise
 from therapysim.state import Move, Vector
 
-__all__ = ["FAULTS", "Fault", "Feel", "GuardSettings", "Verdict", "breaks_role", "inspect", "leaks", "misses_mood",
-           "omits", "recites", "repeats", "speaks_of_the_other", "trim"]  # fmt: skip
+__all__ = [
+    "FAULTS", "Fault", "Feel", "GuardSettings", "Verdict", "adds_danger", "breaks_role", "evades", "inspect",
+    "invents", "leaks", "misses_mood", "omits", "recites", "repeats", "speaks_of_the_other", "trim",
+]  # fmt: skip
 
-Fault = Literal["", "empty", "length", "role", "repeat", "leak", "fact", "mood"]
+Fault = Literal[
+    "", "empty", "length", "role", "repeat", "danger", "contradiction", "invention", "leak", "fact", "answer", "mood"
+]
 
 #: The faults a line can have, in the order in which they are looked for; the first one found is the one reported.
-FAULTS: tuple[Fault, ...] = ("empty", "length", "role", "repeat", "leak", "fact", "mood")
+FAULTS: tuple[Fault, ...] = (
+    "empty", "length", "role", "repeat", "danger", "contradiction", "invention", "leak", "fact", "answer", "mood",
+)  # fmt: skip
 
 #: Reads texts into affect, shape (n, 4), each value in [-1, 1].
 Feel = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -43,6 +54,7 @@ _SCRIPT = _any(
     rf"^\W*(?:{_SPEAKERS})\b[^.!?\n]{{0,20}}:",
     r"<\||\|>|</?s>|^#+ ",
     r"\[/?[a-z][^\]]*\]",
+    r"</?[a-z]+>",
     r"\*\s*\w[^*]*\*",
     r"\(\s*(?:\w+ )?(?:sigh|paus|smil|laugh|chuckl|cry|cries|look|nod|shrug|silen|whisper|tear|quiet)\w*[^)]*\)",
 )
@@ -90,6 +102,25 @@ wouldn't yeah yes you you're your
 _EMPTY_WORDS = frozenset(_SMALL_TALK.split())
 _YOU = frozenset({"you", "your", "yours", "yourself"})
 _ME = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our"})
+# How a line that answers begins, and which way.
+_ANSWERS = {
+    "yes": "yes",
+    "yeah": "yes",
+    "yep": "yes",
+    "aye": "yes",
+    "no": "no",
+    "nope": "no",
+    "never": "no",
+    "nah": "no",
+}
+_DENIES = frozenset("no not never none nothing don't haven't isn't wouldn't won't can't didn't".split())
+# A capital within a sentence, and what may have one anywhere.
+_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]+)")
+_NAMES = frozenset(
+    "I God Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August "
+    "September October November December Christmas Easter English".split()
+)
+_DIGITS = re.compile(r"\b\d+\b")
 # Moves that speak of the therapist by right.
 _ACCUSING = (Move.RUPTURE, Move.CLOSE)
 # Inflections share their first letters: the cheapest stem that joins "sleep" and "sleeping".
@@ -166,8 +197,12 @@ def _fault_of_words(text: str, line: str, cue: Cue, settings: GuardSettings, pro
         ("role", lambda: breaks_role(text, cue.persona) or recites(text, prompt)),
         ("role", lambda: cue.move not in _ACCUSING and speaks_of_the_other(line)),
         ("repeat", lambda: repeats(line, cue.transcript, settings.max_similarity)),
+        ("danger", lambda: adds_danger(line, cue)),
+        ("contradiction", lambda: bool(contradictions(line, cue.persona))),
+        ("invention", lambda: invents(line, cue)),
         ("leak", lambda: leaks(line, cue, settings.max_leak)),
-        ("fact", lambda: omits(line, cue.facts, settings.min_fact)),
+        ("fact", lambda: omits(line, [fact.lines for fact in cue.facts], settings.min_fact)),
+        ("answer", lambda: evades(line, cue, settings.min_fact)),
     )
     return next((name for name, fails in checks if fails()), "")
 
@@ -226,17 +261,66 @@ def _loops(line: str) -> bool:
 def leaks(line: str, cue: Cue, max_share: float) -> bool:
     """Whether a line tells a fact that is neither told nor cued, by words that nothing said so far explains."""
     open_facts = (*cue.told, *cue.facts)
-    known = _content([*cue.transcript.said_by("patient"), *_lines(open_facts), cue.persona.name])
+    known = _content([*cue.transcript.said_by("patient"), *_lines(open_facts), *answer_lines(cue), cue.persona.name])
     said = _content([line]) - known
     allowed = {fact.id for fact in open_facts}
     secrets = (fact for fact in cue.persona.facts if fact.id not in allowed)
     return any(_gives_away(said, _content([words]) - known, max_share) for words in _lines(secrets))
 
 
-def omits(line: str, facts: Sequence[Fact], min_share: float) -> bool:
-    """Whether a line leaves out a fact it is to tell; each fact is held against its nearest wording."""
+def omits(line: str, wanted: Iterable[Sequence[str]], min_share: float) -> bool:
+    """Whether a line leaves out something it is to tell, each thing in any of its wordings."""
     said = _content([line])
-    return any(max((_share(said, _content([w])) for w in fact.lines), default=1.0) < min_share for fact in facts)
+    return any(max((_share(said, _content([w])) for w in words), default=1.0) < min_share for words in wanted)
+
+
+def evades(line: str, cue: Cue, min_share: float) -> bool:
+    """Whether a line is beside what was asked: an item or the figure is missing, or a yes stands for a no."""
+    if not cue.answers:
+        return False
+    told, said = answer_lines(cue), _words(line)
+    if cue.figure is not None and not {str(cue.figure), *_words(told[0])} & set(said):
+        return True
+    ways = [_ANSWERS.get(words[0], "") for words in (_words(told[-1]), said) if words]
+    if len(ways) == 2 and all(ways) and ways[0] != ways[1]:
+        return True
+    if any(item.id == "denial" for item in cue.items) and not _DENIES & set(said):
+        return True
+    return omits(line, [item.lines for item in cue.items], min_share)
+
+
+def adds_danger(line: str, cue: Cue) -> bool:
+    """Whether a line speaks of a danger that neither the cue nor the patient's file has, or before it is asked for."""
+    found = [match.group(0) for match in DANGER.finditer(normalise(line))]
+    if not found:
+        return False
+    if any(item.id == "denial" for item in cue.items):
+        return not _DENIES & set(_words(line))
+    told = [*answer_lines(cue), *_lines(cue.facts), *_lines(cue.told), *cue.transcript.said_by("patient")]
+    if not any(signals_danger(text) for text in told) and not any(item.risk for item in cue.items):
+        return True
+    known = normalise("\n".join([*told, *_everything(cue.persona)]))
+    return any(phrase not in known for phrase in found)
+
+
+def invents(line: str, cue: Cue) -> bool:
+    """Whether a line holds a name, or a number in figures, that nothing written or said has."""
+    plain = line.replace("’", "'")
+    names = {m.group(1) for m in _NAME.finditer(plain)} - _NAMES
+    numbers = set(_DIGITS.findall(plain)) - {str(cue.figure)}
+    if not names and not numbers:
+        return False
+    known = "\n".join([*_everything(cue.persona), *(message.text for message in cue.transcript)])
+    return any(not re.search(rf"\b{re.escape(word)}", known) for word in (*names, *numbers))
+
+
+@lru_cache(maxsize=512)
+def _everything(persona: Persona) -> tuple[str, ...]:
+    """All that is written of a patient."""
+    told = tuple(line for item in items_of(persona).values() for line in item.lines)
+    voice = persona.voice
+    return (persona.name, persona.occupation, persona.living, persona.presenting_problem, *told, *voice.opening,
+            *voice.express, *voice.change, *voice.sustain, *voice.ask, *persona.case.asks)  # fmt: skip
 
 
 def misses_mood(affect: NDArray[np.float32], mood: Vector, max_distance: float) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import PatientError
+from therapysim.personas.answers import answer_lines
 from therapysim.personas.items import STORY, items_of
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.schema import MOODS
@@ -49,7 +50,6 @@ _QUESTIONS = frozenset({"open_question", "closed_question", "risk_inquiry"})
 #: Which few words of the patient's own answer which acts; the first that fits is taken.
 _BRIEF: tuple[tuple[frozenset[str], tuple[str, ...]], ...] = (
     (_HURTFUL, ("says_no",)),
-    (frozenset({"open_question"}), ("unknown",)),
     (frozenset(), ("says_yes", "go_on")),
 )
 _FIRM = frozenset({Move.RUPTURE, Move.CLOSE, Move.WITHDRAW})
@@ -133,7 +133,7 @@ class ScriptedPatient:
         manner, earlier = self.settings.manner(cue.persona.style), cue.transcript.said_by("patient")
         said, words = sentences(earlier), self._length(cue, manner, rng)
         if cue.move is Move.ANSWER:
-            return [_Draft(self._answer(cue, rng), 0.0)]
+            return [_Draft(" ".join(_answer(cue)), 0.0)]
         if brief := self._brief(cue, said, words, rng):
             return [_Draft(brief, 0.0)]
         aim = Aim(
@@ -153,15 +153,6 @@ class ScriptedPatient:
         new = [draft for draft in drafts if draft.line not in earlier]
         return new[: self.settings.reads] or [_Draft(self._unheard(cue, earlier, drafts[0].line), 0.0)]
 
-    def _answer(self, cue: Cue, rng: np.random.Generator) -> str:
-        """The figure that was asked for, and of each item a line not said yet; where all were, the least recent."""
-        earlier = "\n".join(cue.transcript.said_by("patient"))
-        told = []
-        for item in cue.items:
-            unused = [text for text in item.lines if text not in earlier]
-            told.append(unused[int(rng.integers(len(unused)))] if unused else min(item.lines, key=earlier.rfind))
-        return " ".join([*_figure(cue), *told])
-
     def _length(self, cue: Cue, manner: Manner, rng: np.random.Generator) -> int:
         """How many words the line is meant to have."""
         chance = float(rng.random())
@@ -177,8 +168,11 @@ class ScriptedPatient:
         plain = not cue.transcript.messages or _silent(cue) or _senseless(cue)
         if not fits or plain or "risk_inquiry" in cue.acts:  # "A lot." must not answer that
             return ""
-        if rng.random() < self.settings.brief_mood and (feeling := self._feeling(cue, said, rng)):
+        asked = "open_question" in cue.acts  # of how it feels: all else is answered from the file
+        if (asked or rng.random() < self.settings.brief_mood) and (feeling := self._feeling(cue, said, rng)):
             return feeling
+        if asked:
+            return ""
         names = next(names for acts, names in _BRIEF if acts & cue.acts or not acts)
         pool = [text for name in names for text in getattr(cue.persona.case.replies, name)]
         unused = [text for text in pool if self._new(text, said)]
@@ -213,7 +207,7 @@ class ScriptedPatient:
 
     def _contents(self, cue: Cue, said: frozenset[str], limit: int, rng: np.random.Generator) -> list[_Content]:
         """What the move may be worded with; never empty. Where all that fits was said, the least recent comes back."""
-        reply = (self._answer(cue, rng),) if cue.items else ()
+        reply = (" ".join(answer_lines(cue)),) if cue.items else ()
         told = [(*reply, *(fact.lines[int(rng.integers(len(fact.lines)))] for fact in cue.facts)) for _ in range(4)]
         if cue.facts and cue.move is Move.DISCLOSE:
             return [(0, self._texts(texts)) for texts in dict.fromkeys(told)]
@@ -376,16 +370,15 @@ def _filled(draft: _Draft, chance: float, rng: np.random.Generator) -> _Draft:
     return draft._replace(line=FILLERS[int(draws[1] * len(FILLERS))] + draft.line)
 
 
-def _figure(cue: Cue) -> list[str]:
-    """A number that was asked for, as a sentence: in words up to twelve, else in figures."""
-    if cue.figure is None:
-        return []
-    return [f"{_NUMBERS[cue.figure] if cue.figure < len(_NUMBERS) else cue.figure}."]
+def _answer(cue: Cue) -> list[str]:
+    """What was asked for, and behind it the facts.
 
-
-_NUMBERS = (
-    "Nought", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve",
-)  # fmt: skip
+    Raises:
+        PatientError: the cue answers and holds nothing to answer with.
+    """
+    if not cue.answers and not cue.facts:
+        raise PatientError(f"a cue for {cue.persona.id} is to answer and holds no item, no figure and no fact")
+    return [*answer_lines(cue), *(fact.lines[cue.seed % len(fact.lines)] for fact in cue.facts)]
 
 
 def _silent(cue: Cue) -> bool:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from therapysim.danger_talk import signals_danger
 from therapysim.rewards.reading.acts import asked, decide
-from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.language import ENGLISH, language
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.reading.patterns import spot

@@ -9,11 +9,12 @@ words show: irony passes unseen.
 """
 
 import re
-import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["HARMFUL", "PATTERNS", "names_danger", "normalise", "spot", "spot_plain"]
+from therapysim.plain_words import normalise
+
+__all__ = ["HARMFUL", "PATTERNS", "names_danger", "spot", "spot_plain"]
 
 
 class Rule(NamedTuple):
@@ -239,27 +240,6 @@ _ASKS = re.compile(r"\?$|\b(?:tell me|i (?:want|need|would like|have) to ask|let
 #: Every name this module can find.
 PATTERNS: tuple[str, ...] = (*dict.fromkeys(act for act, _, _ in _COMPILED), "closed_question", "silence")
 
-# Letters of other alphabets that look like Latin ones.
-_LOOKALIKE = str.maketrans("аеорсухіјѕԁһքαορνικτυε’‘ʼ`—–", "aeopcyxijsdhpaopviktue''''--", '"“”«»*_')
-_WRITTEN_OUT = tuple(
-    (mark, re.compile(pattern), whole)  # only where the mark stands in the text
-    for mark, pattern, whole in (
-        ("can", r"\bcan't\b|\bcan not\b", "cannot"),
-        ("'", r"\bwon't\b", "will not"),
-        ("'", r"n't\b", " not"),
-        ("'", r"\blet's\b", "let us"),
-        ("re", r"'re\b|(?<=\byou)re\b", " are"),
-        ("'", r"\bi'm\b", "i am"),
-        ("'", r"'ve\b", " have"),
-        ("'", r"'ll\b", " will"),
-        ("'", r"\byou'd better\b", "you had better"),
-        ("'", r"'d\b", " would"),
-        ("'", r"\b(it|that|this|what|there|he|she|who|where|how|nobody|everything)'s\b", r"\1 is"),
-        ("-", r"\s*-{2,}\s*|\s-+\s", ", "),
-        (" ?", r"(?<=[.!?])\s\s*[.!?][\s.!?]*(?=\s|$)", ""),  # a bare mark behind a sentence asks nothing
-    )
-)
-
 
 def names_danger(plain: str) -> bool:
     """Whether a text, as ``normalise`` leaves it, names a danger, a means or safety: a question about one must."""
@@ -306,16 +286,3 @@ def _meant(sentence: str, pattern: re.Pattern[str], unless: re.Pattern[str]) -> 
         not unless.search(sentence[: m.start()] + sentence[-1]) and not _ATTRIBUTED.match(sentence, m.end())
         for m in pattern.finditer(sentence)
     )
-
-
-@lru_cache(maxsize=1024)  # several readers ask for the same turn
-def normalise(text: str) -> str:
-    """Lower case Latin letters, straight quotes, single spaces, contractions written out."""
-    plain = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
-    if not plain.isascii():
-        plain = "".join(c for c in plain if c.isascii() or unicodedata.category(c) != "Cf")
-    plain = plain.translate(_LOOKALIKE)
-    for mark, pattern, whole in _WRITTEN_OUT:
-        if mark in plain:
-            plain = pattern.sub(whole, plain)
-    return " ".join(plain.split())

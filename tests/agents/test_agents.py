@@ -11,11 +11,11 @@ from therapysim.agents.sessions.episode import play
 from therapysim.agents.sessions.text_profile import mood_profile
 from therapysim.agents.therapists.baselines import BASELINES, NEUTRAL, WARM, baseline
 from therapysim.agents.therapists.therapist import ChatTherapist, conversation, state_header
+from therapysim.danger_talk import DANGER
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, Sampling
 from therapysim.personas.load import personas
-from therapysim.rewards.reading.danger_talk import DANGER
 from therapysim.rewards.reading.patterns import spot
 from therapysim.state import Attributes, State
 

@@ -15,8 +15,9 @@ from therapysim.envs.screen import _orders
 from therapysim.messages import Transcript
 from therapysim.personas.load import personas
 from therapysim.personas.scripted.compose import Aim, Clauses, Piece, _Mix, compose
+from therapysim.plain_words import _LOOKALIKE, _WRITTEN_OUT, normalise
 from therapysim.rewards.reading.emotions import NEUTRAL
-from therapysim.rewards.reading.patterns import _LOOKALIKE, _WRITTEN_OUT, _acts, normalise
+from therapysim.rewards.reading.patterns import _acts
 from therapysim.rewards.reading.words import content_words, overlap, word_set
 from therapysim.rewards.terms.medicine import _MEDICAL, _ORDER, _found
 from therapysim.state import Reading, State

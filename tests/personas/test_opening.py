@@ -16,6 +16,7 @@ from therapysim.errors import ConfigError, EpisodeError, ModelError, PatientErro
 from therapysim.messages import Transcript
 from therapysim.models.chat import ChatMessage, Sampling
 from therapysim.personas import Cue, Line, find, personas
+from therapysim.personas.items import items_of
 from therapysim.personas.llm.guard import recites
 from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
 from therapysim.personas.llm.prompts import brief, chat_for, conversation, instructions
@@ -147,7 +148,8 @@ def test_a_brief_prompt_has_the_last_words_of_both_and_quotes_the_therapist() ->
 def test_brief_and_full_ask_for_the_same_move(move: Move) -> None:
     persona = find("owen")
     others = [m for m in Move if m is not move]
-    cue = Cue(persona, TALK, persona.mood, move, facts=persona.facts[:1] if move is Move.DISCLOSE else ())
+    items = (items_of(persona)["life.work"],) if move is Move.ANSWER else ()
+    cue = Cue(persona, TALK, persona.mood, move, persona.facts[:1] if move is Move.DISCLOSE else (), items=items)
     for make in (brief, lambda c: conversation(c, 6)):
         text = str(make(cue))
         assert all(text != str(make(Cue(persona, TALK, persona.mood, other))) for other in others)

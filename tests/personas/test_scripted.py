@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
 from therapysim.messages import Transcript
-from therapysim.personas import Cue, Persona, ScriptedPatient, find, personas
+from therapysim.personas import Cue, Persona, ScriptedPatient, personas
 from therapysim.personas.scripted.bank import NEUTRAL, felt, load_bank
 from therapysim.personas.scripted.compose import FILLERS, sentences
 from therapysim.personas.scripted.scripted_patient import QUANTILES, Manner, ScriptedSettings
@@ -63,13 +63,13 @@ def test_sentences_of_no_mood_read_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("acts", "pool"),
-    [(("invalidation",), "doubt"), (("open_question", "reflection"), "unsure"), (("advice",), "accept"),
-     (("reflection",), "agree")],
-)  # fmt: skip
-def test_few_words_answer_the_act(feel: object, acts: tuple[str, ...], pool: str) -> None:
-    lines = speak(feel, all_styles(says(3), brief_mood=0.0), cues(of_style("plain"), 40, *acts))
-    assert set(lines) <= set(BANK.brief[pool]) and len(set(lines)) > 8
+    ("acts", "pools"), [(("invalidation",), ("says_no",)), (("advice",), ("says_yes", "go_on"))], ids=str
+)
+def test_few_words_answer_the_act(feel: object, acts: tuple[str, ...], pools: tuple[str, ...]) -> None:
+    persona = of_style("plain")
+    lines = speak(feel, all_styles(says(3), brief_mood=0.0), cues(persona, 40, *acts))
+    own = {text for pool in pools for text in getattr(persona.case.replies, pool)}
+    assert set(lines) <= own and len(set(lines)) > 1
 
 
 def test_few_words_may_name_the_mood(feel: object) -> None:
@@ -164,14 +164,3 @@ def test_wrong_lengths_are_refused(words: tuple[int, ...]) -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         ScriptedSettings(**wrong)  # type: ignore[arg-type]
-
-
-def test_a_patient_without_danger_says_so_when_asked() -> None:
-    """And one in danger never does."""
-    patient, denials = ScriptedPatient(shipped_sensor().affect), load_bank().moves["no_danger"]
-    talk = Transcript().add("patient", "Hello.").add("therapist", "Are you having thoughts of suicide?")
-    acts = frozenset({"risk_inquiry"})
-    for persona in (find("kenji"), find("bao")):
-        cues = [Cue(persona, talk, persona.mood, Move.EXPRESS, acts=acts, seed=seed) for seed in range(20)]
-        said = [any(text in line.text for text in denials) for line in patient.speak(cues)]
-        assert all(said) if persona.risk == 0 else not any(said)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.rewards.test_rewards import NOBODY, reading, turn
+from therapysim.danger_talk import signals_danger
 from therapysim.rewards.judge import Judge
 from therapysim.rewards.reading.acts import ACTS
-from therapysim.rewards.reading.danger_talk import signals_danger
 from therapysim.rewards.reading.words import prose
 from therapysim.rewards.rubric import TERMS
 from therapysim.rewards.terms.affect import affective_shift, deficit_rise

@@ -32,6 +32,7 @@ from therapysim.train.reader.reader_network import (
     TurnEncoder,
     build,
     fit,
+    fit_last,
     load_weights,
     predict,
     save_weights,
@@ -76,7 +77,8 @@ def fit_reader(config: ReaderConfig, vocabulary: Tokenizer) -> tuple[TurnEncoder
         report = read_report(Path(config.start).parent)
         model = build(config, vocabulary)
         before = load_weights(model, Path(config.start), others=True)
-        fit(model, vocabulary, examples, config, seed=config.seed)
+        learn = fit_last if config.learns else fit
+        learn(model, vocabulary, examples, config, seed=config.seed)
         return model, {**report, "settings": [before, _told(config)]}
     apart = _cross_fitted(config, vocabulary, examples)
     thresholds = pick_thresholds(apart, examples, config.false_alarms)

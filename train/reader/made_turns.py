@@ -125,6 +125,7 @@ class Made:
         heap: further heaps of words, as a share of the own turns.
         led: times that each question by kind stands behind another turn that asks nothing.
         people: how often what people labelled is seen: EPITOME, PAIR and DiaSafety are small beside the own turns.
+        after: share of the questions by kind that stand behind some patient's words.
         before: share of the own turns before which the patient said something that has nothing to do with them.
     """
 
@@ -141,9 +142,11 @@ class Made:
         led: int = 1,
         people: int = 1,
         before: float = 0.2,
+        after: float = 0.7,
     ) -> None:
         self._examples, self._spoken, self._alone, self._both = examples, spoken, alone, both
         self._apart, self._echo, self._heap, self._before = apart, echo, heap, before
+        self._after = after
         self._questions = [e for e in examples if e.source == "own/asks"] * led
         self._again = [e for e in examples if not e.source.startswith("own/")] * (people - 1)
         #: Those that answer someone: an own turn, a reflection of PAIR's, a reply of EPITOME's.
@@ -178,6 +181,8 @@ class Made:
             return example
         text = roughened(example.text, rng) if rng.random() < self._spoken else example.text
         heard = "" if rng.random() < self._alone else example.heard
+        if example.source == "own/asks" and rng.random() < self._after:
+            heard = rng.choice(self._tied).heard
         if heard and rng.random() < self._before:
             heard = f"{rng.choice(self._tied).heard} {heard}"
         return Example(heard, text, example.labels, example.source)

@@ -2,7 +2,7 @@
 
 import re
 
-from therapysim.rewards.reading.patterns import normalise
+from therapysim.plain_words import normalise
 
 __all__ = ["DANGER", "signals_danger"]
 

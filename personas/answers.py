@@ -1,0 +1,40 @@
+"""The words in which a cue's items are told: what the scripted patient says, and a language model says its own way."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from therapysim.personas.patient import Cue
+
+__all__ = ["answer_lines"]
+
+_NUMBERS = (
+    "Nought", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve",
+)  # fmt: skip
+
+
+def answer_lines(cue: Cue) -> tuple[str, ...]:
+    """The figure that was asked for, and of each item a line not said yet; where all were, the least recent."""
+    rng = np.random.default_rng([cue.seed % 2**64, 1])
+    earlier = "\n".join(cue.transcript.said_by("patient"))
+    told = []
+    for item in cue.items:
+        unused = [text for text in item.lines if text not in earlier]
+        told.append(unused[int(rng.integers(len(unused)))] if unused else _again(item.lines, earlier))
+    return (*_figure(cue.figure), *told)
+
+
+def _again(lines: Sequence[str], earlier: str) -> str:
+    """The line that was said longest ago, as something said before."""
+    oldest = min(lines, key=earlier.rfind)
+    return next((told for lead in _SAID if (told := lead + oldest) not in earlier), oldest)
+
+
+_SAID = ("As I said. ", "I told you. ", "Again. ")
+
+
+def _figure(figure: int | None) -> list[str]:
+    """In words up to twelve, else in figures."""
+    if figure is None:
+        return []
+    return [f"{_NUMBERS[figure] if figure < len(_NUMBERS) else figure}."]
