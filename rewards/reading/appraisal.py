@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from therapysim.danger_talk import signals_danger
-from therapysim.rewards.reading.acts import asked, decide
+from therapysim.rewards.reading.acts import QUESTIONS, asked, decide
 from therapysim.rewards.reading.language import ENGLISH, language
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.reading.patterns import spot
@@ -61,7 +61,20 @@ class Appraiser:
         heard = [_heard(before, text) for before, text in zip(said, texts, strict=True)]
         chances, relevance = self._reader(heard, texts), self._relevance(texts)
         rows = zip(turns, said, texts, chances.tolist(), relevance.tolist(), strict=True)
-        return [self._judge(*row) for row in rows]
+        found = [self._judge(*row) for row in rows]
+        return self._asking(texts, found)
+
+    def _asking(self, texts: Sequence[str], found: list[Appraisal]) -> list[Appraisal]:
+        """What questions ask for: read by themselves, since the patient's words before them only blur it."""
+        asking = [i for i, one in enumerate(found) if one.acts & QUESTIONS or one.questions]
+        if not asking:
+            return found
+        rows = self._reader([""] * len(asking), [texts[i] for i in asking]).tolist()
+        for i, row in zip(asking, rows, strict=True):
+            if found[i].order > _HEAP:
+                chances = dict(zip(self._reader.names, row, strict=True))
+                found[i] = replace(found[i], asks=asked(chances, self._reader.thresholds))
+        return found
 
     def danger(self, heard: Sequence[Reading]) -> list[bool]:
         """Which of a patient's words speak of a danger, or hint at one: by plain words, or by the reader for hints."""
@@ -92,7 +105,6 @@ class Appraiser:
             questions=len(_QUESTION.findall(text)),
             relevance=relevance,
             chances=chances,
-            asks=asked(chances, self._reader.thresholds) if spoken > _HEAP else (),
         )
 
 
