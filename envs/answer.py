@@ -54,8 +54,8 @@ _ADDED = 0.3
 _LAST, _NEXT = 0.5, 0.6
 #: A reflection that ties less to the patient's words than this missed.
 _MISSED = 0.1
-#: How much of a turn may be the patient's own words before it hears an echo.
-_PARROT = 0.6
+#: How much of a turn may be the patient's own words before it hears an echo, and how many words such a turn has.
+_PARROT, _ENOUGH = 0.6, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,11 @@ class Answer:
     open: bool = False
     lead: bool = False
     danger: bool = False
+
+    @property
+    def admits(self) -> bool:
+        """A danger is told of for the first time."""
+        return any(item.id == "danger.asked" for item in self.items)
 
     @property
     def felt(self) -> bool:
@@ -162,18 +167,18 @@ _LIFE = tuple(f"life.{name}" for name in ("days", "work", "family", "friends", "
 def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Mapping[str, Item]) -> Answer | None:
     """A question about danger overrides all else; the rest of what deals with one, only once it is known."""
     acts = appraisal.acts
-    known = "danger.asked" in latent.answered or bool(latent.danger)
+    known = bool(latent.danger) or not {"danger.asked", "denial"}.isdisjoint(latent.answered)
     rungs = [DANGER_KINDS[kind] for kind in appraisal.asks if kind in DANGER_KINDS]
-    about = acts & _ASKS_DANGER or (known and (rungs or acts & _RUNGS.keys()))
-    if not about:
+    plain = bool(appraisal.asks) and appraisal.asks[0] not in DANGER_KINDS
+    follows = acts & _ASKS_DANGER or (known and (rungs or acts & _RUNGS.keys()))
+    if "risk_inquiry" not in acts and (plain or not follows):
         return None
-    if not persona.risk:
-        about_it = acts & _ASKS_DANGER or "denial" in latent.answered
-        name = "strengths" if "protective_factors" in acts else "denial"
-        return Answer((items[name],), danger=True) if about_it else None
+    if not persona.risk or persona.case.danger is None:
+        item = items.get("strengths" if "protective_factors" in acts else "denial")
+        return Answer((item,), danger=True) if item and not persona.risk else None
     wanted = rungs or [_next(latent, names_) for act, names_ in _RUNGS.items() if act in acts]
-    if not known and "asked" not in wanted:
-        wanted = ["asked", *wanted]
+    if not known:  # one thing at a time
+        wanted = ["asked"]
     told, declined = [], ""
     for name in dict.fromkeys(wanted[:2]):
         item = items[f"danger.{name}"]
@@ -249,7 +254,7 @@ def _of_acts(
 ) -> Answer | None:
     """What is said to what the therapist did, and what that brings up."""
     acts = appraisal.acts
-    if appraisal.echo > _PARROT:
+    if appraisal.echo > _PARROT and appraisal.words >= _ENOUGH:
         return _reply("echo", latent, items)
     if task := _task(acts, spoken, items):
         return Answer((task,))

@@ -189,21 +189,29 @@ def predict(
     if answer is not None and answer.open and fact is not None and not fact.risk:  # a fact in place of the lead
         answer = replace(answer, items=answer.items[: len(answer.items) - answer.lead])
     elif answer is not None:
-        return Outcome(_answered(after, answer), Move.ANSWER, (), "", answer)
+        # With the first answer about a danger goes the first fact of it.
+        first = fact if fact is not None and fact.risk and answer.admits else None
+        return Outcome(_told(_answered(after, answer), first), Move.ANSWER, (first,) if first else (), "", answer)
     move = choose_move(persona, after, fact, chance, attacked=attacked, advised=advised)
     if move is not Move.DISCLOSE or fact is None:
         return Outcome(after, move, (), "")
     after = _answered(after, answer) if answer else after
-    danger: Danger = "open" if fact.risk else after.danger
-    pressed = 0 if fact.risk else after.pressed
-    return Outcome(replace(after, told=(*after.told, fact), danger=danger, pressed=pressed), move, (fact,), "", answer)
+    return Outcome(_told(after, fact), move, (fact,), "", answer)
+
+
+def _told(latent: Latent, fact: Fact | None) -> Latent:
+    """The session once this fact is told, if any: one about a danger opens it, and questions about it count anew."""
+    if fact is None:
+        return latent
+    danger: Danger = "open" if fact.risk else latent.danger
+    return replace(latent, told=(*latent.told, fact), danger=danger, pressed=0 if fact.risk else latent.pressed)
 
 
 def _answered(latent: Latent, answer: Answer) -> Latent:
-    """The session once these items are told: a danger told of is open, and a situation is spoken of."""
+    """The session once these items are told: a danger admitted is open, and a situation is spoken of."""
     told = [item.id for item in answer.items]
     about = next((place.split(".")[1] for place in told if place.startswith("situations.")), latent.about)
-    danger: Danger = "open" if any(item.risk for item in answer.items) else latent.danger
+    danger: Danger = "open" if answer.admits else latent.danger
     return replace(latent, answered=(*latent.answered, *told), about=about, danger=danger)
 
 
@@ -330,7 +338,8 @@ def _ending(
         return "rupture"
     # At risk 2 or 3 the way out is a hand-over, not a better mood.
     if persona.risk >= 2:
-        ready = any(f.risk for f in before.told) and after.alliance >= TRUST_FOR_DIRECT_QUESTION
+        admitted = any(f.risk for f in before.told) or "danger.asked" in before.answered
+        ready = admitted and after.alliance >= TRUST_FOR_DIRECT_QUESTION
         handed = bool(appraisal.acts & {"signposting", "handover"}) and meets_danger(appraisal.acts)
         return "crisis" if ready and handed else ""
     if min(after.mood) > settings.goal_mood and after.alliance > settings.goal_alliance and not after.danger:

@@ -298,7 +298,8 @@ def test_at_grave_risk_the_way_out_is_a_hand_over(
 def test_a_danger_that_is_told_stands_open_and_questions_count_anew() -> None:
     who = someone(facts=(DARK, replace(DARK, id="plain", risk=False)), risk=1)
     found = turn("risk_inquiry", persona=who, latent=Latent(LOW, 0.5, pressed=3))
-    assert (found.move, found.facts, found.latent.told) == (Move.DISCLOSE, (DARK,), (DARK,))
+    assert (found.move, found.facts, found.latent.told) == (Move.ANSWER, (DARK,), (DARK,))
+    assert found.answer is not None and found.answer.admits
     assert (found.latent.danger, found.latent.pressed) == ("open", 0)
 
 

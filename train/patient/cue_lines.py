@@ -1,8 +1,9 @@
 """``therapysim train patient-lines``: cue -> line examples from which a small model learns to word a cue.
 
-Three sources, all of them this project's own: lines written for the training patients (``patient_lines_*.yaml``), lines
-that the scripted patient composes for cues of sessions with their variants, and lines that an earlier adapter drew for
-such cues and the guard accepted. Dev and test patients are never in it.
+Four sources, all of them this project's own: lines written for the training patients (``cue_lines_*.yaml``), lines of
+their case files as answers to questions of each kind, lines that the scripted patient composes for cues of sessions
+with their variants, and lines that an earlier adapter drew for such cues and the guard accepted. Dev and test patients
+are never in it.
 """
 
 import json
@@ -20,20 +21,23 @@ from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.messages import Transcript
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling
+from therapysim.personas.answers import answer_lines
+from therapysim.personas.items import COLUMNS, DANGER_KINDS, Item, items_of
 from therapysim.personas.llm.contradictions import contradictions
 from therapysim.personas.llm.guard import Feel, GuardSettings, inspect
 from therapysim.personas.llm.prompts import brief, instructions
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Cue
+from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK
 from therapysim.records import STRICT, read_record, read_rows
 from therapysim.state import Move, Vector
 from therapysim.train.patient.patient_settings import LineSettings
 
-__all__ = ["Example", "drawn_lines", "every_line", "generated_lines", "read_lines", "training_cues", "write_lines",
-           "written_lines"]  # fmt: skip
+__all__ = ["Example", "answered_lines", "drawn_lines", "every_line", "generated_lines", "read_lines", "training_cues",
+           "write_lines", "written_lines"]  # fmt: skip
 
-Source = Literal["written", "generated", "drawn"]
+Source = Literal["written", "answered", "generated", "drawn"]
 
 #: By patient: move, what was heard, the line.
 _Written = dict[str, tuple[tuple[Move, str, str], ...]]
@@ -101,6 +105,21 @@ def written_lines(feel: Feel, settings: LineSettings) -> list[Example]:
     return _sound(cues, [line for *_, line in rows], feel, settings.far, "written")
 
 
+def answered_lines(feel: Feel, settings: LineSettings) -> list[Example]:
+    """What a training patient's case file answers to each kind of question: the cue tells the line, and so is it said.
+
+    A small model is taught to say what it is told, since what it adds is seldom true.
+    """
+    rng, asked = np.random.default_rng(settings.seed), _questions()
+    rows = [(p, item, asked[kind][int(rng.integers(len(asked[kind])))])
+            for p in personas("train") for kind, item in _answering(p) if kind in asked]  # fmt: skip
+    cues = [_asked_cue(persona, item, heard, rng) for persona, item, heard in rows]
+    lines = [" ".join(answer_lines(cue)) for cue in cues]
+    moods = np.asarray(feel(lines), dtype=float) + rng.normal(0.0, settings.stray, (len(lines), 4))
+    cues = [replace(cue, mood=_vector(mood)) for cue, mood in zip(cues, moods, strict=True)]
+    return _sound(cues, lines, feel, settings.far, "answered")
+
+
 def drawn_lines(
     model: ChatModel, cues: Sequence[Cue], feel: Feel, settings: LineSettings, draws: int = 4
 ) -> list[Example]:
@@ -123,8 +142,9 @@ def every_line(settings: LineSettings, model: ChatModel | None = None) -> tuple[
     """Examples from every source, a model's drawn lines too where there is one; and how many cues there were."""
     batch = SessionBatch(SessionConfig(max_turns=settings.turns))
     cues = training_cues(settings, batch)
-    found = [*written_lines(batch.sensor.affect, settings), *generated_lines(cues, batch, settings)]
-    return found + (drawn_lines(model, cues, batch.sensor.affect, settings) if model else []), len(cues)
+    feel = batch.sensor.affect
+    found = [*written_lines(feel, settings), *answered_lines(feel, settings), *generated_lines(cues, batch, settings)]
+    return found + (drawn_lines(model, cues, feel, settings) if model else []), len(cues)
 
 
 def write_lines(path: Path, examples: Iterable[Example]) -> int:
@@ -196,6 +216,33 @@ def _written_cue(who: str, move: Move, heard: str, mood: Vector, rng: np.random.
     before = persona.voice.opening[int(rng.integers(len(persona.voice.opening)))]
     talk = Transcript().add("patient", before).add("therapist", heard)
     return Cue(persona, talk, mood, move)
+
+
+def _questions() -> dict[str, list[str]]:
+    """The reader's training questions by kind."""
+    found: dict[str, list[str]] = {}
+    for line in (Path(__file__).parents[1] / "reader" / "asks.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found.setdefault(row["kind"], []).append(row["text"])
+    return found
+
+
+def _answering(persona: Persona) -> Iterator[tuple[str, Item]]:
+    """Kind of question -> each item of the patient's that answers it; of several situations, each."""
+    rungs = {rung: kind for kind, rung in DANGER_KINDS.items()}
+    columns = {column: kind for kind, column in COLUMNS.items()}
+    for item in items_of(persona).values():
+        place, _, name = item.id.partition(".")
+        last = item.id.rpartition(".")[2]
+        kind = rungs.get(name, "") if place == "danger" else columns.get(last, "") if place == "situations" else last
+        if place != "replies":
+            yield kind, item
+
+
+def _asked_cue(persona: Persona, item: Item, heard: str, rng: np.random.Generator) -> Cue:
+    before = persona.voice.opening[int(rng.integers(len(persona.voice.opening)))]
+    talk = Transcript().add("patient", before).add("therapist", heard)
+    return Cue(persona, talk, persona.mood, Move.ANSWER, seed=int(rng.integers(2**31)), items=(item,))
 
 
 def _vector(values: Any) -> Vector:

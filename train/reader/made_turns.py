@@ -142,7 +142,7 @@ class Made:
         led: int = 1,
         people: int = 1,
         before: float = 0.2,
-        after: float = 0.7,
+        after: float = 0.3,
     ) -> None:
         self._examples, self._spoken, self._alone, self._both = examples, spoken, alone, both
         self._apart, self._echo, self._heap, self._before = apart, echo, heap, before
