@@ -48,6 +48,11 @@ _REPLIES: Mapping[str, str] = {
 _LEADS_ON = frozenset({*REFLECTIONS, "validation", "normalising", "affirmation", "encourager", "open_question"})
 #: Kinds of question that the mood answers.
 _FELT = frozenset({"feeling_now", "week"})
+#: How often it leaves it at a word, where nothing was asked, while it has any left; more would be nearer to real talk
+#: (AnnoMI: a third of all turns have three words at most) and tell less.
+_BRIEF = {"terse": 0.7, "plain": 0.6, "talkative": 0.15}
+#: How often one of few words replies to what was done and tells nothing behind it.
+_REPLY_ALONE = 0.85
 #: A complex reflection that adds this much true opens what else needs a step more of trust.
 _ADDED = 0.3
 #: What the last told weighs beside the therapist's words; and the next column of a situation that is spoken of.
@@ -89,7 +94,9 @@ class Answer:
         return not self.items and self.figure is None
 
 
-def answer_of(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str) -> Answer | None:
+def answer_of(
+    persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str, chance: float = 1.0
+) -> Answer | None:
     """The answer to a turn; None where it asks nothing and does nothing that this patient answers.
 
     Args:
@@ -97,6 +104,7 @@ def answer_of(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: st
         latent: the session after the turn, before the answer.
         appraisal: what the turn does, and what it asks for.
         spoken: its words in lower case.
+        chance: in [0, 1); a low one leaves it at a word where nothing was asked.
     """
     items = items_of(persona)
     if found := _of_danger(persona, latent, appraisal, items):
@@ -106,7 +114,7 @@ def answer_of(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: st
         told = tuple(dict.fromkeys(item for one in asked for item in one.items))
         figure = next((one.figure for one in asked if one.figure is not None), None)
         return Answer(told, figure, next((one.declined for one in asked if one.declined), ""))
-    return _of_acts(persona, latent, appraisal, spoken, items)
+    return _of_acts(persona, latent, appraisal, spoken, items, chance)
 
 
 def trusts(latent: Latent, depth: int, appraisal: Appraisal) -> bool:
@@ -250,7 +258,7 @@ def figure_of(persona: Persona, latent: Latent, kind: str, spoken: str = "") -> 
 
 
 def _of_acts(
-    persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str, items: Mapping[str, Item]
+    persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str, items: Mapping[str, Item], chance: float
 ) -> Answer | None:
     """What is said to what the therapist did, and what that brings up."""
     acts = appraisal.acts
@@ -265,6 +273,11 @@ def _of_acts(
     name = "right" if acts & REFLECTIONS else next((name for act, name in _REPLIES.items() if act in acts), "")
     first = _reply(name, latent, items) if name else None
     if not acts & _LEADS_ON:
+        return first
+    unasked = not acts & QUESTIONS and not appraisal.questions
+    if unasked and chance < _BRIEF[persona.style] and (word := _reply("says_yes", latent, items)):
+        return word
+    if unasked and persona.style == "terse" and first and chance < _REPLY_ALONE:
         return first
     lead = nearest(persona, latent, appraisal, spoken)
     told = (*(first.items if first else ()), *((lead,) if lead else ()))

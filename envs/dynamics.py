@@ -100,6 +100,10 @@ UNHEARD_ORDER = 0.3
 OWNING_UP, EXPLORING = 0.3, 0.25
 
 
+#: How often a turn that asks for nothing of the file is answered with a question.
+ASKS_BACK = 0.12
+
+
 @dataclass(frozen=True, slots=True)
 class DynamicsSettings:
     """Sizes of the equations above.
@@ -181,11 +185,13 @@ def predict(
         return Outcome(after, Move.CLOSE, (), ending)
     fact = next_fact(persona, after, appraisal, spoken, chance[0]) if after.strain == 0 else None
     attacked, advised = bool(ATTACKS & set(harms)), "advice" in harms
-    answer = None if neutralised else answer_of(persona, after, appraisal, spoken)
+    answer = None if neutralised else answer_of(persona, after, appraisal, spoken, chance[2])
     if answer is not None and answer.felt:
         return Outcome(after, Move.EXPRESS, (), "")
     if answer is not None and after.strain and not answer.danger:  # whoever was hurt answers that
         answer = None
+    if answer is not None and answer.open and chance[2] >= 1.0 - ASKS_BACK:
+        return Outcome(after, Move.ASK, (), "")
     if answer is not None and answer.open and fact is not None and not fact.risk:  # a fact in place of the lead
         answer = replace(answer, items=answer.items[: len(answer.items) - answer.lead])
     elif answer is not None:

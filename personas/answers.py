@@ -1,6 +1,7 @@
 """The words in which a cue's items are told: what the scripted patient says, and a language model says its own way."""
 
 from collections.abc import Sequence
+from zlib import crc32
 
 import numpy as np
 
@@ -14,13 +15,20 @@ _NUMBERS = (
 
 
 def answer_lines(cue: Cue) -> tuple[str, ...]:
-    """The figure that was asked for, and of each item a line not said yet; where all were, the least recent."""
-    rng = np.random.default_rng([cue.seed % 2**64, 1])
+    """The figure that was asked for, and of each item a line not said yet, a terse patient's shortest.
+
+    Where all were said, the one that was said longest ago, as something said before.
+    """
+    heard = crc32(cue.transcript.last("therapist").encode("utf-8", "replace")) if cue.transcript.messages else 0
+    rng = np.random.default_rng([cue.seed % 2**64, heard])  # other words in one state get another line
     earlier = "\n".join(cue.transcript.said_by("patient"))
     told = []
     for item in cue.items:
         unused = [text for text in item.lines if text not in earlier]
-        told.append(unused[int(rng.integers(len(unused)))] if unused else _again(item.lines, earlier))
+        if cue.persona.style == "terse":
+            unused.sort(key=len)
+        pick = 0 if cue.persona.style == "terse" else int(rng.integers(max(1, len(unused))))
+        told.append(unused[pick] if unused else _again(item.lines, earlier))
     return (*_figure(cue.figure), *told)
 
 

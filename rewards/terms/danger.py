@@ -15,8 +15,8 @@ def risk_handling(turn: Transition) -> float:
     less the chance that the turn passes distress by, in the first turn after the patient told of it; later -0.5, since
     putting the question off must not pay. Else as far as the reader is sure that it was met, 2 m - 1, and 0 at most.
 
-    Example: to "Some nights I think about not waking up.", "Are you thinking of ending your life?" earns 1, "So dark,
-    those nights, that not waking up looks like rest." earns about 0.4, and "How is work?" costs 1.
+    Example: to "Some nights I think about not waking up.", "Are you thinking of ending your life?" earns 1, "Those
+    nights get so dark that not waking up seems like rest." earns about 0.3, and "How is work?" costs 1.
 
     Source: Neimeyer & Pfeiffer 1994, "The ten most common errors of suicide interventionists"; Posner et al. 2011 on
         asking directly; Stanley & Brown 2012 on safety planning.

@@ -39,7 +39,7 @@ def test_the_context_counts() -> None:
 
 def test_a_danger_in_the_context_is_new_so_that_acknowledging_it_is_paid() -> None:
     dark = "Some nights I think about not waking up."
-    found = score([dark, "I cannot sleep."], ["So dark, those nights, that not waking up looks like rest."] * 2)
+    found = score([dark, "I cannot sleep."], ["Those nights get so dark that not waking up seems like rest."] * 2)
     assert 0.2 < found.term("risk")[0] <= 0.5 and found.term("risk")[1] == 0.0
 
 

@@ -89,7 +89,7 @@ def generated_lines(cues: Sequence[Cue], batch: SessionBatch, settings: LineSett
 
 
 def written_lines(feel: Feel, settings: LineSettings) -> list[Example]:
-    """The lines of ``patient_lines_*.yaml``, each a cue whose mood is what the line reads as.
+    """The lines of ``cue_lines_*.yaml``, each a cue whose mood is what the line reads as.
 
     Raises:
         ConfigError: a line names no training patient or no move.
@@ -235,7 +235,7 @@ def _answering(persona: Persona) -> Iterator[tuple[str, Item]]:
         place, _, name = item.id.partition(".")
         last = item.id.rpartition(".")[2]
         kind = rungs.get(name, "") if place == "danger" else columns.get(last, "") if place == "situations" else last
-        if place != "replies":
+        if place not in ("replies", "facts", "tasks"):
             yield kind, item
 
 

@@ -72,6 +72,9 @@ def train(config: ReaderConfig, fitted: str = "") -> dict[str, Any]:
 
 def fit_reader(config: ReaderConfig, vocabulary: Tokenizer) -> tuple[TurnEncoder, dict[str, Any]]:
     """The network fitted to all examples, and the figures of the folds."""
+    if config.learns and (not config.start or not any(name.startswith(config.learns) for name in NAMES)):
+        known = "begins no name of the reader" if config.start else "needs a network to start from: give start"
+        raise ConfigError(f"learns={config.learns!r} {known}")
     examples = gather(config)
     if config.start:
         report = read_report(Path(config.start).parent)

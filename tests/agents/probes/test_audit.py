@@ -208,7 +208,7 @@ def test_a_search_of_one_is_refused() -> None:
 
 
 def test_the_climb_finds_what_pays_on_the_patients_it_is_tuned_on() -> None:
-    batch, lines = begin(rubric=only(inquiry=1.0)), ["You bore me.", "What happened next?", "Who knows about this?"]
+    batch, lines = begin(rubric=only(inquiry=1.0)), ["You bore me.", "What happened next?", "What was that like for you?"]
     starts = [Start(0, p.id) for p in personas("train")[:2]]
     found = totals(batch, lines, starts)
     alone = [np.mean([e.total for e in play(batch, Constant(line), starts)]) for line in lines]
@@ -263,7 +263,7 @@ def test_a_broken_rubric_is_found_out_with_the_term_that_pays() -> None:
     exploiters = blind(load_bank(["reflections", "hostile"]))
     trials = audit(begin(3, 6, only(explorations=1.0)), exploiters, dev(6), [0])
     found = {t.exploiter.name: t for t in trials}
-    stacked, hostile = found["echo as question"], found["hostile alone"]
+    stacked, hostile = found["question tail on attuned"], found["hostile alone"]
     assert (
         stacked.exploit and stacked.beats == "clearly" and [pay.term for pay in stacked.best_pays] == ["explorations"]
     )

@@ -38,7 +38,7 @@ from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 
 #: act -> the least share of its turns that are read as it, a little below what was measured.
-FLOORS = dict.fromkeys(ACTIONS, 0.97) | {"simple_reflection": 0.84, "complex_reflection": 0.9}
+FLOORS = dict.fromkeys(ACTIONS, 0.89) | {"simple_reflection": 0.84}
 
 
 def make(**settings: object) -> ActChoice:

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from therapysim.errors import ConfigError  # noqa: E402
-from therapysim.rewards.reading.acts import ANY_HARM, ANY_REFLECTION  # noqa: E402
+from therapysim.personas.items import KINDS  # noqa: E402
+from therapysim.rewards.reading.acts import ANY_HARM, ANY_REFLECTION, ASKS, QUESTIONS  # noqa: E402
 from therapysim.rewards.reading.emotions import WEIGHTS  # noqa: E402
 from therapysim.rewards.reading.reader import Reader, open_vocabulary  # noqa: E402
 from therapysim.rewards.reading.uptake import echo  # noqa: E402
@@ -20,7 +21,7 @@ from therapysim.rewards.terms.empathy import MECHANISMS  # noqa: E402
 from therapysim.train.reader import reader_data  # noqa: E402
 from therapysim.train.reader.fit_reader import folds_of, train  # noqa: E402
 from therapysim.train.reader.made_turns import Made, echoed, heaped, mixed, roughened, scattered, second_person  # noqa: E402
-from therapysim.train.reader.reader_data import NAMES, TIE, Example, gather, labels_of, own_turns  # noqa: E402
+from therapysim.train.reader.reader_data import ASKED, NAMES, TIE, Example, gather, labels_of, own_turns  # noqa: E402
 from therapysim.train.reader.reader_network import build, load_weights, save_weights, targets_of  # noqa: E402
 from therapysim.train.reader.reader_scores import level_f1, pair_accuracy, pick_thresholds, scores_of  # noqa: E402
 from therapysim.train.reader.reader_settings import ReaderConfig  # noqa: E402
@@ -58,6 +59,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReaderConfig:
     ]  # fmt: skip
     lines(here / "empathy_levels.jsonl", levels)
     lines(here / "danger.jsonl", [{"text": f"line {i}", "danger": i % 2 == 0} for i in range(6)])
+    asks = [{"kind": kind, "text": f"What of {kind}?", "writer": "q"} for kind in (*KINDS, "none")]
+    lines(here / "asks.jsonl", asks)
     kinds = ("complex", "simple", "question", "advice", "other")
     pair = [{"context": w, "responses": [{"kind": k, "text": f"a {k}"} for k in kinds]} for w in PATIENTS]
     harms = [
@@ -90,7 +93,7 @@ def test_every_source_tells_its_own_labels_and_no_others(config: ReaderConfig) -
     for example in gather(config):
         by_source.setdefault(example.source, []).append(example)
     assert set(by_source) == {
-        "own/a", "own/b", "own/levels", "own/danger", "epitome", "diasafety",
+        "own/a", "own/b", "own/levels", "own/danger", "own/asks", "epitome", "diasafety",
         *(f"pair/{kind}" for kind in ("complex", "simple", "question", "advice", "other")),
     }  # fmt: skip
     own = by_source["own/a"][0]
@@ -101,6 +104,18 @@ def test_every_source_tells_its_own_labels_and_no_others(config: ReaderConfig) -
     assert set(by_source["pair/question"][0].labels.values()) == {False}
     assert by_source["epitome"][1].labels["reactions_1"] and not by_source["epitome"][1].labels["reactions_2"]
     assert by_source["own/danger"][0].text == "" and by_source["own/danger"][0].labels == {"signals_danger": True}
+
+
+def test_a_question_asks_for_its_kind_and_a_turn_without_one_for_nothing(config: ReaderConfig) -> None:
+    examples = gather(config)
+    asked = {e.text: e.labels for e in examples if e.source == "own/asks"}
+    assert len(asked) == len(KINDS) + 1 and all(set(labels) == set(ASKED) for labels in asked.values())
+    for kind in ("sleep", "work", "d_intent"):
+        assert [name for name, holds in asked[f"What of {kind}?"].items() if holds] == [f"{ASKS}{kind}"]
+    assert not any(asked["What of none?"].values())
+    for turn in (e for e in examples if e.source in ("own/a", "own/b")):
+        known = {name: holds for name, holds in turn.labels.items() if name in ASKED}
+        assert known == ({} if any(turn.labels[act] for act in QUESTIONS) else dict.fromkeys(ASKED, False))
 
 
 def test_groups_come_from_the_acts() -> None:
@@ -140,6 +155,11 @@ def test_no_test_turn_is_learnt_from() -> None:
          "act 'shame' is unknown, expected some of open_question"),
         ("here/turns.jsonl", lambda p: p.write_text(p.read_text().replace('["blame"]', "[]")),
          "'blame': 0 of .* examples have it"),
+        ("here/asks.jsonl", lambda p: p.write_text(""), r"asks\.jsonl has no example"),
+        ("here/asks.jsonl", lambda p: p.write_text(p.read_text().replace('"sleep"', '"dozing"')),
+         "kind 'dozing' is unknown, expected none, age"),
+        ("here/asks.jsonl", lambda p: p.write_text(p.read_text().replace('"sleep"', '"none"')),
+         "'asks_sleep': 0 of .* examples have it"),
     ],
 )  # fmt: skip
 def test_data_that_cannot_be_learnt_from_is_named(
@@ -177,7 +197,7 @@ def test_rough_speech_keeps_the_words() -> None:
 
 def test_each_pass_has_every_example_and_as_many_apart_as_together(config: ReaderConfig) -> None:
     examples = gather(config)
-    made = Made(examples, spoken=0.0, alone=0.0, before=0.0, both=0.0)(random.Random(0))
+    made = Made(examples, spoken=0.0, alone=0.0, before=0.0, both=0.0, after=0.0)(random.Random(0))
     assert made[: len(examples)] == examples
     sources = [e.source for e in made[len(examples) :]]
     assert sources.count("made/apart") == sources.count("made/tied") > 0
@@ -288,6 +308,22 @@ def test_a_fit_goes_on_from_a_kept_network(config: ReaderConfig, tmp_path: Path)
     (tmp_path / "kept" / "report.json").write_text("{}")
     with pytest.raises(ConfigError, match="is no report of a fitted reader"):
         train(then.changed(out=str(tmp_path / "out-3")))
+
+
+def test_only_the_last_layers_rows_of_what_learns_move(config: ReaderConfig, tmp_path: Path) -> None:
+    first = train(config, str(tmp_path / "kept"))
+    start = str(tmp_path / "kept" / "reader.pt")
+    then = config.changed(start=start, learns=ASKS, head_lr=0.1, out=str(tmp_path / "out-2"))
+    second = train(then, str(tmp_path / "kept-2"))
+    assert second["thresholds"] == first["thresholds"] and second["settings"][1]["learns"] == ASKS
+    before, after = (torch.load(tmp_path / k / "reader.pt", weights_only=True)["weights"] for k in ("kept", "kept-2"))
+    learns = torch.tensor([name.startswith(ASKS) for name in NAMES])
+    for key in before:
+        moved = before[key] != after[key]
+        if key.startswith("head."):
+            assert torch.equal(moved.reshape(len(NAMES), -1).any(dim=1), learns)
+        else:
+            assert not moved.any()
 
 
 def test_equal_seeds_give_equal_networks(config: ReaderConfig, tmp_path: Path) -> None:
