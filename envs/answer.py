@@ -57,8 +57,8 @@ _REPLY_ALONE = 0.85
 _ADDED = 0.3
 #: What the last told weighs beside the therapist's words; and the next column of a situation that is spoken of.
 _LAST, _NEXT = 0.5, 0.6
-#: A reflection that ties less to the patient's words than this missed.
-_MISSED = 0.1
+#: A reflection tied less to the patient's words than the first missed; short of the second it is taken as kindness.
+_MISSED, _MET = 0.03, 0.3
 #: How much of a turn may be the patient's own words before it hears an echo, and how many words such a turn has.
 _PARROT, _ENOUGH = 0.6, 5
 
@@ -270,7 +270,9 @@ def _of_acts(
         return Answer((items["replies.unknown"],))
     if acts & REFLECTIONS and appraisal.uptake < _MISSED:
         return _reply("wrong", latent, items)
-    name = "right" if acts & REFLECTIONS else next((name for act, name in _REPLIES.items() if act in acts), "")
+    met = bool(acts & REFLECTIONS) and appraisal.uptake >= _MET
+    kind = acts | {"validation"} if acts & REFLECTIONS else acts
+    name = "right" if met else next((name for act, name in _REPLIES.items() if act in kind), "")
     first = _reply(name, latent, items) if name else None
     if not acts & _LEADS_ON:
         return first

@@ -293,7 +293,7 @@ def _cue(session: Session, verdict: Screened, appraisal: Appraisal, outcome: Out
         transcript=session.patient_view.add("therapist", verdict.shown),
         mood=outcome.latent.mood,
         move=outcome.move,
-        facts=outcome.facts,
+        facts=() if outcome.answer is not None and outcome.answer.admits else outcome.facts,
         told=session.latent.told,
         acts=appraisal.acts,
         ending=outcome.ending,

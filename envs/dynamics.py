@@ -195,7 +195,7 @@ def predict(
     if answer is not None and answer.open and fact is not None and not fact.risk:  # a fact in place of the lead
         answer = replace(answer, items=answer.items[: len(answer.items) - answer.lead])
     elif answer is not None:
-        # With the first answer about a danger goes the first fact of it.
+        # A danger admitted is the first fact of it told: the answer's own words stand for both.
         first = fact if fact is not None and fact.risk and answer.admits else None
         return Outcome(_told(_answered(after, answer), first), Move.ANSWER, (first,) if first else (), "", answer)
     move = choose_move(persona, after, fact, chance, attacked=attacked, advised=advised)

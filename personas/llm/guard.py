@@ -121,6 +121,8 @@ _NAMES = frozenset(
     "September October November December Christmas Easter English".split()
 )
 _DIGITS = re.compile(r"\b\d+\b")
+_TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+_COUNTS = re.compile(rf"\b(?:(?:{_TENS})(?:-[a-z]+)?|(?:thir|four|fif|six|seven|eigh|nine)teen|hundred|thousand)\b")
 # Moves that speak of the therapist by right.
 _ACCUSING = (Move.RUPTURE, Move.CLOSE)
 # Inflections share their first letters: the cheapest stem that joins "sleep" and "sleeping".
@@ -304,14 +306,14 @@ def adds_danger(line: str, cue: Cue) -> bool:
 
 
 def invents(line: str, cue: Cue) -> bool:
-    """Whether a line holds a name, or a number in figures, that nothing written or said has."""
+    """Whether a line holds a name, or a number of thirteen and more, that nothing written or said has."""
     plain = line.replace("’", "'")
     names = {m.group(1) for m in _NAME.finditer(plain)} - _NAMES
-    numbers = set(_DIGITS.findall(plain)) - {str(cue.figure)}
+    numbers = {*_DIGITS.findall(plain), *_COUNTS.findall(plain.lower())} - {str(cue.figure)}
     if not names and not numbers:
         return False
     known = "\n".join([*_everything(cue.persona), *(message.text for message in cue.transcript)])
-    return any(not re.search(rf"\b{re.escape(word)}", known) for word in (*names, *numbers))
+    return any(not re.search(rf"\b{re.escape(word)}", known, re.IGNORECASE) for word in (*names, *numbers))
 
 
 @lru_cache(maxsize=512)
