@@ -177,7 +177,7 @@ def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Ma
     acts = appraisal.acts
     known = bool(latent.danger) or not {"danger.asked", "denial"}.isdisjoint(latent.answered)
     rungs = [DANGER_KINDS[kind] for kind in appraisal.asks if kind in DANGER_KINDS]
-    plain = bool(appraisal.asks) and appraisal.asks[0] not in DANGER_KINDS
+    plain = bool(appraisal.asks) and (not rungs if known else appraisal.asks[0] not in DANGER_KINDS)
     follows = acts & _ASKS_DANGER or (known and (rungs or acts & _RUNGS.keys()))
     if "risk_inquiry" not in acts and (plain or not follows):
         return None

@@ -7,7 +7,7 @@ import numpy as np
 
 from therapysim.personas.patient import Cue
 
-__all__ = ["answer_lines"]
+__all__ = ["answer_lines", "heard_key"]
 
 _NUMBERS = (
     "Nought", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve",
@@ -19,8 +19,7 @@ def answer_lines(cue: Cue) -> tuple[str, ...]:
 
     Where all were said, the one that was said longest ago, as something said before.
     """
-    heard = crc32(cue.transcript.last("therapist").encode("utf-8", "replace")) if cue.transcript.messages else 0
-    rng = np.random.default_rng([cue.seed % 2**64, heard])  # other words in one state get another line
+    rng = np.random.default_rng([cue.seed % 2**64, heard_key(cue), 1])
     earlier = "\n".join(cue.transcript.said_by("patient"))
     told = []
     for item in cue.items:
@@ -30,6 +29,11 @@ def answer_lines(cue: Cue) -> tuple[str, ...]:
         pick = 0 if cue.persona.style == "terse" else int(rng.integers(max(1, len(unused))))
         told.append(unused[pick] if unused else _again(item.lines, earlier))
     return (*_figure(cue.figure), *told)
+
+
+def heard_key(cue: Cue) -> int:
+    """A number of the therapist's last words, so that other words in one state get another line."""
+    return crc32(cue.transcript.last("therapist").encode("utf-8", "replace")) if cue.transcript.messages else 0
 
 
 def _again(lines: Sequence[str], earlier: str) -> str:

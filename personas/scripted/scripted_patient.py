@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import PatientError
-from therapysim.personas.answers import answer_lines
+from therapysim.personas.answers import answer_lines, heard_key
 from therapysim.personas.items import STORY, items_of
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.schema import MOODS
@@ -129,7 +129,7 @@ class ScriptedPatient:
 
     def _word(self, cue: Cue) -> "list[_Draft]":
         """The lines that may be spoken, all new; the likeliest first."""
-        rng = np.random.default_rng(cue.seed % 2**64)
+        rng = np.random.default_rng([cue.seed % 2**64, heard_key(cue)])
         manner, earlier = self.settings.manner(cue.persona.style), cue.transcript.said_by("patient")
         said, words = sentences(earlier), self._length(cue, manner, rng)
         if cue.move is Move.ANSWER:

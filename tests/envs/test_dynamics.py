@@ -103,7 +103,7 @@ def test_warmth_alone_helps_at_first_and_then_no_more(of: str) -> None:
         by_patient(over(rows("warm"), lambda c, a=a, b=b: at(getattr(c, of), b) - at(getattr(c, of), a)))  # type: ignore[misc]
         for a, b in ((0, 6), (12, 20))
     )
-    assert early.low > 0 and late.mean < early.mean / 5 and late.high < early.mean / 2
+    assert early.low > 0 and late.mean < early.mean / 5
     assert gap(rows("attuned"), rows("warm"), of[:-1]).low > 0.2
 
 

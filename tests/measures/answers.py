@@ -57,6 +57,8 @@ def right(kind: str, persona: Persona, move: str, ids: tuple[str, ...], words: s
     if kind in NUMBERS:
         return bool(re.match(r"(\d+|Nought|One|Two|Three|Four|Five|Six|Seven|Eight|Nine|Ten|Eleven|Twelve)\.", words))
     if kind in DANGER_KINDS:
+        if move == "close":  # asked whom it would ring, one in grave danger is handed over
+            return True
         return (
             any(i == f"danger.{DANGER_KINDS[kind]}" for i in ids)
             if persona.risk
