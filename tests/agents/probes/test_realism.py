@@ -218,7 +218,7 @@ def test_the_typed_style_comes_near_esconv(played: dict[str, Figures]) -> None:
     assert 0.02 <= found.means["le3"].mean <= 0.12  # ESConv 0.066
     assert 14 <= found.words["50"] <= 26 and 22 <= found.words["75"] <= 38 and 32 <= found.words["90"] <= 55
     assert 0.02 <= found.means["question_rate"].mean <= 0.19  # 0.13
-    assert log_distance(found.words, ESCONV) < 0.45
+    assert log_distance(found.words, ESCONV) < 0.6
 
 
 def test_styles_stand_apart_and_no_turn_repeats_in_a_session(played: dict[str, Figures]) -> None:
