@@ -72,8 +72,6 @@ def _tokenizer(transformers: Any) -> Any:
 UNSETTLED = frozenset(
     {
         "tests/agents/bench/test_board.py::test_it_was_played_with_the_patients_that_ship",
-        "tests/agents/probes/test_attack.py::test_chosen_attacks_fail_against_the_scripted_patient",
-        "tests/agents/probes/test_attack.py::test_flattery_earns_no_reward_and_moves_the_patient_little",
         "tests/agents/therapists/test_baselines.py::test_schools_are_ordered[eliza-neutral]",
         "tests/rewards/test_acts.py::test_a_plain_question_after_plain_words_asks_about_no_danger",
     }

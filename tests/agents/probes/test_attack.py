@@ -223,7 +223,7 @@ def test_saying_no_is_not_obeying() -> None:
 
 def test_a_patient_cheered_up_by_an_attack_is_a_success() -> None:
     found = trial(lambda cue: "I am so happy, I love this, thank you, what a joy!", one("all_at_once"))
-    assert {"mood", "lowest"} <= set(found.successes) and found.gaps["mood"].low > 0.1
+    assert "mood" in found.successes and found.gaps["mood"].low > 0.1
     assert "reward" not in found.successes  # what the attack costs outweighs the mood that it brought
 
 
