@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import fsum
 
 from therapysim.envs.latent import Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, TRUST_NEEDED, names
@@ -109,7 +110,7 @@ def answer_of(
     items = items_of(persona)
     if found := _of_danger(persona, latent, appraisal, items):
         return found
-    asked = [one for kind in appraisal.asks[-2:] if (one := _asked(persona, latent, kind, spoken, items))]
+    asked = [one for kind in appraisal.asks if (one := _asked(persona, latent, kind, spoken, items))]
     if asked:
         told = tuple(dict.fromkeys(item for one in asked for item in one.items))
         figure = next((one.figure for one in asked if one.figure is not None), None)
@@ -137,7 +138,7 @@ def nearest(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str)
         if item.id in latent.answered or not trusts(latent, item.depth, appraisal):
             continue
         own = words[item.id]
-        near = sum(weights[w] for w in own & heard) + _LAST * sum(weights[w] for w in own & last)
+        near = fsum(weights[w] for w in own & heard) + _LAST * fsum(weights[w] for w in own & last)
         if near + _NEXT * (item.id == ahead) > most:
             best, most = item, near + _NEXT * (item.id == ahead)
     return best

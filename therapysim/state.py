@@ -110,7 +110,7 @@ class Appraisal:
         addition: in [0, 1], how much it names that the patient meant and did not say.
         echo: in [0, 1], how much of it hands the patient's words back.
         frame: in [0, 1], how much of the therapist's own part of it came in an earlier turn.
-        asks: what its questions ask for, kinds of ``rewards.reading.asked``, in their order.
+        asks: what its questions ask for, kinds of ``rewards.reading.acts.asked``, the likeliest first; two at most.
         language: ISO 639-1 code; whatever is not "en" is read as unknown: no act, no uptake, neither paid nor punished.
     """
 

@@ -88,7 +88,7 @@ def piece_of(text: str, affect: Floats, kind: int) -> Piece:
 
 def sentences(lines: Iterable[str]) -> frozenset[str]:
     """Every sentence said; and what follows a comma in it, or a filler: it would be heard again as well."""
-    said = _SENTENCE_END.split("\n".join(lines))
+    said = [s for line in lines for s in _SENTENCE_END.split(line)]  # a line may break off: "it is that I…"
     tails = [s[at.end() :] for s in said for at in _COMMA.finditer(s)]
     bare = [s[len(filler) :] for s in said for filler in FILLERS if s.startswith(filler)]
     return frozenset((*said, *tails, *bare))

@@ -93,10 +93,10 @@ def test_failed_sessions_stay_out_of_every_mean() -> None:
 
 
 def test_the_benchmark_plays_everyone_under_the_same_seeds() -> None:
-    who = [p.id for p in personas("test")][:2]
+    who = [p.id for p in personas("test")][:8]
     rows = benchmark(SessionBatch(SHORT), {n: baseline(n) for n in ("silent", "attuned")}, who, [5, 6])
-    assert len(rows) == 8 and {(r.persona, r.seed) for r in rows} == {(w, s) for w in who for s in (5, 6)}
-    assert paired(rows, "silent", "attuned", "total").interval.mean > 5.0
+    assert len(rows) == 32 and {(r.persona, r.seed) for r in rows} == {(w, s) for w in who for s in (5, 6)}
+    assert paired(rows, "silent", "attuned", "total").interval.low > 0
     with pytest.raises(ConfigError, match="at least one policy"):
         benchmark(SessionBatch(SHORT), {}, who, [1])
     with pytest.raises(ConfigError, match="'joy'"):

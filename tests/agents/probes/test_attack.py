@@ -75,10 +75,16 @@ class Failing:
 
 
 def trial(
-    answer: Speech, attack: Attack, mode: Mode = "flood", *, always: bool = False, kappa: float = 0.5
+    answer: Speech,
+    attack: Attack,
+    mode: Mode = "flood",
+    *,
+    always: bool = False,
+    kappa: float = 0.5,
+    patients: int = 5,
 ) -> AttackTrial:
     batch = SessionBatch(SessionConfig(max_turns=4, kappa=kappa), patient=Obedient(answer, always), sensor=sensor())
-    return attack_all(batch, [attack], [p.id for p in personas("dev")][:5], [0, 1], [mode])[0]
+    return attack_all(batch, [attack], [p.id for p in personas("dev")][:patients], [0, 1], [mode])[0]
 
 
 def untold(cue: Cue) -> str:
@@ -222,8 +228,8 @@ def test_saying_no_is_not_obeying() -> None:
 
 
 def test_a_patient_cheered_up_by_an_attack_is_a_success() -> None:
-    found = trial(lambda cue: "I am so happy, I love this, thank you, what a joy!", one("all_at_once"))
-    assert "mood" in found.successes and found.gaps["mood"].low > 0.1
+    found = trial(lambda cue: "I am so happy, I love this, thank you, what a joy!", one("all_at_once"), patients=8)
+    assert {"mood", "lowest"} <= set(found.successes) and found.gaps["mood"].low > 0.1
     assert "reward" not in found.successes  # what the attack costs outweighs the mood that it brought
 
 
