@@ -9,21 +9,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.danger_talk import DANGER, signals_danger
 from therapysim.errors import ConfigError
 from therapysim.messages import Transcript
 from therapysim.personas.answers import answer_lines
-from therapysim.personas.items import items_of
+from therapysim.personas.llm.additions import DENIES, adds_danger, invents
 from therapysim.personas.llm.contradictions import contradictions
+from therapysim.personas.llm.role import breaks_role, speaks_of_the_other
 from therapysim.personas.patient import Cue
-from therapysim.personas.schema import Fact, Persona
-from therapysim.plain_words import normalise
+from therapysim.personas.schema import Fact
 from therapysim.state import Move, Vector
 
-__all__ = [
-    "FAULTS", "Fault", "Feel", "GuardSettings", "Verdict", "adds_danger", "breaks_role", "evades", "inspect",
-    "invents", "leaks", "misses_mood", "omits", "recites", "repeats", "speaks_of_the_other", "trim",
-]  # fmt: skip
+__all__ = ["FAULTS", "Fault", "Feel", "GuardSettings", "Verdict", "evades", "inspect", "leaks", "misses_mood", "omits",
+           "recites", "repeats", "trim"]  # fmt: skip
 
 Fault = Literal[
     "", "empty", "length", "role", "repeat", "danger", "contradiction", "invention", "leak", "fact", "answer", "mood"
@@ -38,55 +35,8 @@ FAULTS: tuple[Fault, ...] = (
 Feel = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-_FLAGS = re.IGNORECASE | re.MULTILINE
-
-
-def _any(*phrases: str) -> re.Pattern[str]:
-    return re.compile("|".join(phrases), _FLAGS)
-
-
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SENTENCE = re.compile(r"\S.*?[.!?…]+[\"'”’)]*(?=\s|$)", re.DOTALL)
-_SPEAKERS = r"patient|client|therapist|counsell?or|doctor|dr|user|human|assistant|system|ai"
-_TRADES = r"(therapist|counsell?or|psychologist|psychiatrist|assistant|coach)"
-# A line written as a script: speaker tags, template marks, stage directions.
-_SCRIPT = _any(
-    rf"^\W*(?:{_SPEAKERS})\b[^.!?\n]{{0,20}}:",
-    r"<\||\|>|</?s>|^#+ ",
-    r"\[/?[a-z][^\]]*\]",
-    r"</?[a-z]+>",
-    r"\*\s*\w[^*]*\*",
-    r"\(\s*(?:\w+ )?(?:sigh|paus|smil|laugh|chuckl|cry|cries|look|nod|shrug|silen|whisper|tear|quiet)\w*[^)]*\)",
-)
-# A line spoken by a machine.
-_MACHINE = _any(
-    r"\blanguage model\b",
-    r"\bchatbot\b",
-    r"\bai (?:assistant|model)\b",
-    r"\bas an? (?:ai|assistant|artificial intelligence)\b",
-    r"\b(?:i am|i'm) an? (?:ai|virtual assistant|computer program)\b",
-)
-# A line spoken from the other chair, or from behind a help desk.
-_HELPER = _any(
-    r"\b(?:my|our) (?:patients?|clients?)\b",
-    r"\b(?:your|dear) therapist\b",
-    r"\bhow (?:can|may) i (?:help|assist|support)(?: you\b| today|\?)",
-    r"\b(?:i'm|i am) here to (?:help|support|listen|assist)\b",
-    r"\bsorry (?:to hear|(?:that |for )?you\b|you're|for (?:your|what you|the way you))",
-    r"\b(?:what|all) you(?:'re| are) going through\b",
-    r"\bthere for you\b",
-    r"\bthank you for (?:sharing|reaching out|opening up)",
-    r"\b(?:it|that)(?:'s| is) (?:great|good|wonderful) (?:to hear|that you)",
-    r"\bhow does that make you feel|\bhow are you feeling|\bwhat brings you here",
-    r"\bfeel free to\b",
-    r"\bi (?:would )?(?:recommend|suggest)\b",
-    r"\bhave you (?:tried|considered)\b",
-    r"\byou (?:should|could|might) (?:try|consider|seek)\b",
-    r"\bi (?:can )?(?:understand|hear) (?:that )?you(?:'re| are)\b",
-    r"\byou(?:'re| are) not alone\b",
-    r"^(?:certainly|of course|sure)[!,] here",
-)
-_PROFESSION = _any(rf"\b(?:as an?|i am an?|i'm an?|i am your|i'm your|as your) (?:\w+ )?{_TRADES}\b")
 _SMALL_TALK = """
 a about after again all also always am an and any anymore anything are as at back be because been before being but by
 can can't could couldn't day did didn't do does doesn't doing don't down even ever every everything feel feeling felt
@@ -100,29 +50,8 @@ wouldn't yeah yes you you're your
 """
 # Words that carry no fact.
 _EMPTY_WORDS = frozenset(_SMALL_TALK.split())
-_YOU = frozenset({"you", "your", "yours", "yourself"})
-_ME = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our"})
 # How a line that answers begins, and which way.
-_ANSWERS = {
-    "yes": "yes",
-    "yeah": "yes",
-    "yep": "yes",
-    "aye": "yes",
-    "no": "no",
-    "nope": "no",
-    "never": "no",
-    "nah": "no",
-}
-_DENIES = frozenset("no not never none nothing don't haven't isn't wouldn't won't can't didn't".split())
-# A capital within a sentence, and what may have one anywhere.
-_NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]+)")
-_NAMES = frozenset(
-    "I God Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August "
-    "September October November December Christmas Easter English".split()
-)
-_DIGITS = re.compile(r"\b\d+\b")
-_TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-_COUNTS = re.compile(rf"\b(?:(?:{_TENS})(?:-[a-z]+)?|(?:thir|four|fif|six|seven|eigh|nine)teen|hundred|thousand)\b")
+_ANSWERS = dict.fromkeys("yes yeah yep aye".split(), "yes") | dict.fromkeys("no nope never nah".split(), "no")
 # Moves that speak of the therapist by right.
 _ACCUSING = (Move.RUPTURE, Move.CLOSE)
 # Inflections share their first letters: the cheapest stem that joins "sleep" and "sleeping".
@@ -220,25 +149,6 @@ def trim(text: str, max_words: int) -> str:
     return " ".join(sentences) or plain
 
 
-def breaks_role(text: str, persona: Persona) -> bool:
-    """Whether a text speaks as a machine or a helper, or is written as a script instead of said."""
-    plain = text.replace("’", "'")
-    if any(pattern.search(plain) for pattern in (_SCRIPT, _MACHINE, _HELPER)):
-        return True
-    if re.search(rf"^\W*{re.escape(persona.name)}\s*:|\byou(?:'re| are) {re.escape(persona.name)}\b", plain, _FLAGS):
-        return True
-    # A patient may be a counsellor by trade, and say so.
-    trade = persona.occupation.lower()
-    return any(match.group(1).lower() not in trade for match in _PROFESSION.finditer(plain))
-
-
-def speaks_of_the_other(line: str) -> bool:
-    """Whether a line is about "you" far more than about "me", as a therapist's is."""
-    words = [word.split("'")[0] for word in _words(line)]
-    you, me = (sum(word in group for word in words) for group in (_YOU, _ME))
-    return you >= 3 and you > 2 * me
-
-
 def recites(text: str, instructions: str) -> bool:
     """Whether a text takes a run of words from the instructions."""
     return bool(_runs(text) & _runs(instructions))
@@ -286,43 +196,9 @@ def evades(line: str, cue: Cue, min_share: float) -> bool:
     ways = [_ANSWERS.get(words[0], "") for words in (_words(told[-1]), said) if words]
     if len(ways) == 2 and all(ways) and ways[0] != ways[1]:
         return True
-    if any(item.id == "denial" for item in cue.items) and not _DENIES & set(said):
+    if any(item.id == "denial" for item in cue.items) and not DENIES & set(said):
         return True
     return omits(line, [item.lines for item in cue.items], min_share)
-
-
-def adds_danger(line: str, cue: Cue) -> bool:
-    """Whether a line speaks of a danger that neither the cue nor the patient's file has, or before it is asked for."""
-    found = [match.group(0) for match in DANGER.finditer(normalise(line))]
-    if not found:
-        return False
-    if any(item.id == "denial" for item in cue.items):
-        return not _DENIES & set(_words(line))
-    told = [*answer_lines(cue), *_lines(cue.facts), *_lines(cue.told), *cue.transcript.said_by("patient")]
-    if not any(signals_danger(text) for text in told) and not any(item.risk for item in cue.items):
-        return True
-    known = normalise("\n".join([*told, *_everything(cue.persona)]))
-    return any(phrase not in known for phrase in found)
-
-
-def invents(line: str, cue: Cue) -> bool:
-    """Whether a line holds a name, or a number of thirteen and more, that nothing written or said has."""
-    plain = line.replace("’", "'")
-    names = {m.group(1) for m in _NAME.finditer(plain)} - _NAMES
-    numbers = {*_DIGITS.findall(plain), *_COUNTS.findall(plain.lower())} - {str(cue.figure)}
-    if not names and not numbers:
-        return False
-    known = "\n".join([*_everything(cue.persona), *(message.text for message in cue.transcript)])
-    return any(not re.search(rf"\b{re.escape(word)}", known, re.IGNORECASE) for word in (*names, *numbers))
-
-
-@lru_cache(maxsize=512)
-def _everything(persona: Persona) -> tuple[str, ...]:
-    """All that is written of a patient."""
-    told = tuple(line for item in items_of(persona).values() for line in item.lines)
-    voice = persona.voice
-    return (persona.name, persona.occupation, persona.living, persona.presenting_problem, *told, *voice.opening,
-            *voice.express, *voice.change, *voice.sustain, *voice.ask, *persona.case.asks)  # fmt: skip
 
 
 def misses_mood(affect: NDArray[np.float32], mood: Vector, max_distance: float) -> bool:

@@ -13,28 +13,21 @@ from numpy.typing import NDArray
 from therapysim.errors import ConfigError, ModelError, PatientError
 from therapysim.messages import Transcript
 from therapysim.models.chat import ChatMessage, Sampling
-from therapysim.personas.answers import answer_lines
 from therapysim.personas.case import Case
-from therapysim.personas.items import items_of
 from therapysim.personas.llm.guard import (
     FAULTS,
     GuardSettings,
-    adds_danger,
-    breaks_role,
-    evades,
     inspect,
-    invents,
     leaks,
     misses_mood,
     omits,
     recites,
     repeats,
-    speaks_of_the_other,
     trim,
 )
 from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
-from therapysim.personas.llm.prompts import brief, conversation, instructions, mood_words, system_prompt
-from therapysim.personas.load import personas
+from therapysim.personas.llm.prompts import conversation, instructions, mood_words
+from therapysim.personas.llm.role import breaks_role, speaks_of_the_other
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.personas.schema import Fact, Persona, Temperament, Voice
 from therapysim.state import Move, Vector
@@ -420,47 +413,3 @@ def test_smollm2_in_the_chair_gives_lines_that_can_be_counted() -> None:
         assert len(line.rejected) == 2 if line.source == "replaced" else len(line.rejected) < 2
     assert sum(Counter(line.source for line in lines).values()) == len(cues)
     assert lines == chair.speak(cues)
-
-
-# --- Answers, danger, inventions ------------------------------------------------------------------------------------
-SAFE = next(p for p in personas() if p.risk == 0)
-HEARD = Transcript().add("patient", "Hello.").add("therapist", "And this?")
-
-
-def answering(item: str, **changes: Any) -> Cue:
-    return Cue(SAFE, HEARD, SAFE.mood, Move.ANSWER, items=(items_of(SAFE)[item],), **changes)
-
-
-def test_an_answer_must_hold_what_is_told_and_not_its_opposite() -> None:
-    cue = answering("life.work")
-    assert not evades(answer_lines(cue)[0], cue, 0.4) and evades("I had toast this morning.", cue, 0.4)
-    denial = answering("denial")
-    assert evades("Yes, I think of dying every night.", denial, 0.0) and not evades(
-        answer_lines(denial)[0], denial, 0.4
-    )
-    number = Cue(SAFE, HEARD, SAFE.mood, Move.ANSWER, figure=7)
-    assert not evades("Seven. Maybe less.", number, 0.4) and not evades("It is a 7.", number, 0.4)
-    assert evades("It is a 4.", number, 0.4) and not evades("Anything.", replace(CUE, move=Move.EXPRESS), 0.4)
-
-
-def test_no_danger_is_added() -> None:
-    plain = Cue(SAFE, HEARD, SAFE.mood, Move.EXPRESS)
-    assert adds_danger("I want to kill myself.", plain) and not adds_danger("I am so tired of it.", plain)
-    assert not adds_danger("No, I do not want to die.", answering("denial"))
-    dark = next(p for p in personas() if p.case.danger)
-    asked = Cue(dark, HEARD, dark.mood, Move.ANSWER, items=(items_of(dark)["danger.asked"],))
-    assert not adds_danger(answer_lines(asked)[0], asked)
-    assert adds_danger(answer_lines(asked)[0] + " I have written the goodbye note.", asked)
-
-
-def test_no_name_and_no_number_is_invented() -> None:
-    cue = answering("life.work")
-    assert not any(invents(line, cue) for item in items_of(SAFE).values() for line in item.lines)
-    assert invents("I told Zebulon about it.", cue) and invents("I have 4711 of them.", cue)
-    assert invents("I am ninety-nine and still here.", cue)
-
-
-def test_both_prompts_tell_the_answer() -> None:
-    cue = answering("life.work")
-    told = answer_lines(cue)[0]
-    assert told in system_prompt(cue) and f"(Answer: {told})" in brief(cue)[-1]["content"]
