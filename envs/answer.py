@@ -7,11 +7,11 @@ more is answered with what lies nearest to what was just said: see ``nearest``.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import fsum
 
-from therapysim.envs.latent import Latent
+from therapysim.envs.latent import Danger, Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, TRUST_NEEDED, names
 from therapysim.personas.items import COLUMNS, DANGER_KINDS, NUMBERS, STORY, Item, items_of
 from therapysim.personas.schema import Persona
@@ -19,7 +19,7 @@ from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS, RISK_QUESTIO
 from therapysim.rewards.reading.words import content_words
 from therapysim.state import Appraisal
 
-__all__ = ["Answer", "answer_of", "figure_of", "nearest", "trusts"]
+__all__ = ["Answer", "answer_of", "answered", "figure_of", "nearest", "trusts"]
 
 _ASKS_DANGER = frozenset(RISK_QUESTIONS)
 #: Steps of a safety plan, in the order in which they are made.
@@ -116,6 +116,14 @@ def answer_of(
         figure = next((one.figure for one in asked if one.figure is not None), None)
         return Answer(told, figure, next((one.declined for one in asked if one.declined), ""))
     return _of_acts(persona, latent, appraisal, spoken, items, chance)
+
+
+def answered(latent: Latent, answer: Answer) -> Latent:
+    """The session once these items are told: a danger admitted is open, and a situation is spoken of."""
+    told = [item.id for item in answer.items]
+    about = next((place.split(".")[1] for place in told if place.startswith("situations.")), latent.about)
+    danger: Danger = "open" if answer.admits else latent.danger
+    return replace(latent, answered=(*latent.answered, *told), about=about, danger=danger)
 
 
 def trusts(latent: Latent, depth: int, appraisal: Appraisal) -> bool:

@@ -37,8 +37,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.envs.answer import Answer, answer_of
-from therapysim.envs.latent import Danger, Latent
+from therapysim.envs.answer import Answer, answer_of, answered
+from therapysim.envs.latent import Latent, tell
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, choose_move, next_fact
 from therapysim.errors import require_number
 from therapysim.personas.schema import Fact, Persona
@@ -98,7 +98,6 @@ UNHEARD_ORDER = 0.3
 
 #: The share of a wound that an apology makes good, and what asking, reflecting or validating with it adds.
 OWNING_UP, EXPLORING = 0.3, 0.25
-
 
 #: How often a turn that asks for nothing of the file is answered with a question.
 ASKS_BACK = 0.12
@@ -197,28 +196,12 @@ def predict(
     elif answer is not None:
         # A danger admitted is the first fact of it told: the answer's own words stand for both.
         first = fact if fact is not None and fact.risk and answer.admits else None
-        return Outcome(_told(_answered(after, answer), first), Move.ANSWER, (first,) if first else (), "", answer)
+        return Outcome(tell(answered(after, answer), first), Move.ANSWER, (first,) if first else (), "", answer)
     move = choose_move(persona, after, fact, chance, attacked=attacked, advised=advised)
     if move is not Move.DISCLOSE or fact is None:
         return Outcome(after, move, (), "")
-    after = _answered(after, answer) if answer else after
-    return Outcome(_told(after, fact), move, (fact,), "", answer)
-
-
-def _told(latent: Latent, fact: Fact | None) -> Latent:
-    """The session once this fact is told, if any: one about a danger opens it, and questions about it count anew."""
-    if fact is None:
-        return latent
-    danger: Danger = "open" if fact.risk else latent.danger
-    return replace(latent, told=(*latent.told, fact), danger=danger, pressed=0 if fact.risk else latent.pressed)
-
-
-def _answered(latent: Latent, answer: Answer) -> Latent:
-    """The session once these items are told: a danger admitted is open, and a situation is spoken of."""
-    told = [item.id for item in answer.items]
-    about = next((place.split(".")[1] for place in told if place.startswith("situations.")), latent.about)
-    danger: Danger = "open" if answer.admits else latent.danger
-    return replace(latent, answered=(*latent.answered, *told), about=about, danger=danger)
+    after = answered(after, answer) if answer else after
+    return Outcome(tell(after, fact), move, (fact,), "", answer)
 
 
 def _moved(

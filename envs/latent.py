@@ -1,12 +1,12 @@
 """What a session holds that no one is told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from therapysim.personas.schema import Fact, Persona
 from therapysim.state import Vector
 
-__all__ = ["Danger", "Latent", "begin"]
+__all__ = ["Danger", "Latent", "begin", "tell"]
 
 Danger = Literal["", "open", "missed"]
 
@@ -44,3 +44,11 @@ class Latent:
 def begin(persona: Persona) -> Latent:
     """The session as the patient walks in."""
     return Latent(mood=persona.mood, alliance=persona.trust)
+
+
+def tell(latent: Latent, fact: Fact | None) -> Latent:
+    """The session once this fact is told, if any: one about a danger opens it, and questions about it count anew."""
+    if fact is None:
+        return latent
+    danger: Danger = "open" if fact.risk else latent.danger
+    return replace(latent, told=(*latent.told, fact), danger=danger, pressed=0 if fact.risk else latent.pressed)

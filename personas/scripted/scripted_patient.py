@@ -7,8 +7,7 @@ the mood that the cue commits the patient to is spoken. What was said before sta
 itself holds nothing.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -19,10 +18,11 @@ from therapysim.errors import PatientError
 from therapysim.personas.answers import answer_lines, heard_key
 from therapysim.personas.items import STORY, items_of
 from therapysim.personas.patient import Cue, Line
-from therapysim.personas.schema import MOODS
 from therapysim.personas.scripted.bank import NEUTRAL, Felt, felt, load_bank
-from therapysim.personas.scripted.compose import FILLERS, Aim, Clauses, Piece, compose, piece_of, sentences
+from therapysim.personas.scripted.compose import FILLERS, Aim, Clauses, Piece, compose, sentences
+from therapysim.personas.scripted.heard import senseless, silent
 from therapysim.personas.scripted.manner import QUANTILES, Manner, ScriptedSettings
+from therapysim.personas.scripted.pieces import Pieces, affects
 from therapysim.state import Move
 
 __all__ = ["QUANTILES", "Manner", "ScriptedPatient", "ScriptedSettings"]
@@ -56,10 +56,6 @@ _FIRM = frozenset({Move.RUPTURE, Move.CLOSE, Move.WITHDRAW})
 _TALK = frozenset({Move.CHANGE, Move.SUSTAIN})
 #: A line meant to have this many words may run on: longer sentences, a second line of the patient's own.
 _LONG = 20
-#: A stage note in place of words, no word at all, or an order to the simulation rather than to the patient.
-_SENSELESS = re.compile(
-    r"\s*\(.*\)\s*|[\W\d_]+|.*\b(ignore|disregard|forget)\b.{0,40}\b(instructions?|prompt|persona)\b.*", re.I | re.S
-)
 
 
 class ScriptedPatient:
@@ -76,7 +72,7 @@ class ScriptedPatient:
         self.feel = feel
         self.settings = settings or ScriptedSettings()
         self._bank = load_bank()
-        self._pieces = _Pieces(feel, self._bank.kinds)
+        self._pieces = Pieces(feel, self._bank.kinds)
         self._fits: dict[Felt, Clauses] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ScriptedPatient":
@@ -100,7 +96,7 @@ class ScriptedPatient:
 
     def _off(self, drafts: "dict[int, list[_Draft]]", cues: Sequence[Cue]) -> dict[int, list[float]]:
         """How far each draft reads from the mood of its cue, in L2."""
-        rows = iter(_affects(self.feel, [draft.line for own in drafts.values() for draft in own]))
+        rows = iter(affects(self.feel, [draft.line for own in drafts.values() for draft in own]))
         return {
             i: [float(np.linalg.norm(next(rows) - np.array(cues[i].mood, dtype=np.float32))) for _ in own]
             for i, own in drafts.items()
@@ -113,7 +109,7 @@ class ScriptedPatient:
         if not new:
             return
         if len(self._pieces) + len(new) > self.settings.cache_texts:
-            self._pieces, self._fits, new = _Pieces(self.feel, self._bank.kinds), {}, list(needed)
+            self._pieces, self._fits, new = Pieces(self.feel, self._bank.kinds), {}, list(needed)
         self._pieces.read(new)
 
     def _own_texts(self, cue: Cue) -> Iterable[str]:
@@ -165,7 +161,7 @@ class ScriptedPatient:
     def _brief(self, cue: Cue, said: frozenset[str], words: int, rng: np.random.Generator) -> str:
         """A few words that answer the therapist's act, "" where the turn calls for more."""
         fits = words <= self.settings.brief_words and cue.move is Move.EXPRESS and not cue.facts
-        plain = not cue.transcript.messages or _silent(cue) or _senseless(cue)
+        plain = not cue.transcript.messages or silent(cue) or senseless(cue)
         if not fits or plain or "risk_inquiry" in cue.acts:  # "A lot." must not answer that
             return ""
         asked = "open_question" in cue.acts  # of how it feels: all else is answered from the file
@@ -199,7 +195,7 @@ class ScriptedPatient:
 
     def _opener(self, cue: Cue, said: frozenset[str], rng: np.random.Generator) -> list[Piece]:
         acts = cue.acts & _HURTFUL if cue.move in _FIRM else cue.acts
-        if not cue.transcript.messages or _senseless(cue):
+        if not cue.transcript.messages or senseless(cue):
             return []
         act = next((lines for act, lines in _ACTS.items() if act in acts), "")
         unused = [text for text in self._bank.openers.get(act, ()) if self._new(text, said)]
@@ -211,8 +207,8 @@ class ScriptedPatient:
         told = [(*reply, *(fact.lines[int(rng.integers(len(fact.lines)))] for fact in cue.facts)) for _ in range(4)]
         if cue.facts and cue.move is Move.DISCLOSE:
             return [(0, self._texts(texts)) for texts in dict.fromkeys(told)]
-        silent = _silent(cue) and rng.random() < 0.5
-        stages, first = self._stages(cue, silent=silent), self._texts(told[0])
+        hushed = silent(cue) and rng.random() < 0.5
+        stages, first = self._stages(cue, silent=hushed), self._texts(told[0])
         for pools in stages:
             if drawn := self._draw(pools, said, limit, rng):
                 return [(rank, (*first, piece)) for rank, piece in drawn]
@@ -246,7 +242,7 @@ class ScriptedPatient:
             return [(own,), (moves[f"close_{cue.ending}" if cue.ending else "close"],)]
         story = tuple(line for item in items_of(cue.persona).values() for line in item.lines if item.id in _LIFE)
         stages = [self._pools(cue), (story,), (fitting,), (self._bank.neutral,)]
-        if _senseless(cue) and cue.move is not Move.RUPTURE:
+        if senseless(cue) and cue.move is not Move.RUPTURE:
             return [(replies.unclear,), *stages]
         return [(replies.silence,), *stages] if silent else stages
 
@@ -328,23 +324,6 @@ def _handed_over(cue: Cue) -> tuple[str, ...]:
     return ladder.handover.lines if ladder and cue.ending == "crisis" else ()
 
 
-class _Pieces(dict[str, Piece]):
-    """Texts as they read. One that is not there is read: another thread may have emptied a full cache meanwhile."""
-
-    def __init__(self, feel: Callable[[Sequence[str]], Floats], kinds: Mapping[str, int]) -> None:
-        super().__init__()
-        self._feel, self._kinds = feel, kinds
-
-    def __missing__(self, text: str) -> Piece:
-        self.read([text])
-        return self[text]
-
-    def read(self, texts: list[str]) -> None:
-        """Adds the texts, read in one call."""
-        for text, row in zip(texts, _affects(self._feel, texts), strict=True):
-            self[text] = piece_of(text, row, self._kinds.get(text, NEUTRAL))
-
-
 class _Draft(NamedTuple):
     """A line, and what it costs beside its distance from the mood, in L2."""
 
@@ -353,13 +332,6 @@ class _Draft(NamedTuple):
 
 
 _NONE = Clauses.of([])
-
-
-def _affects(feel: Callable[[Sequence[str]], Floats], texts: list[str]) -> Floats:
-    rows = np.asarray(feel(texts), dtype=np.float32) if texts else np.zeros((0, len(MOODS)), dtype=np.float32)
-    if rows.shape != (len(texts), len(MOODS)) or not np.isfinite(rows).all():
-        raise PatientError(f"feel gave shape {rows.shape}, expected {(len(texts), len(MOODS))} finite numbers")
-    return rows
 
 
 def _filled(draft: _Draft, chance: float, rng: np.random.Generator) -> _Draft:
@@ -379,12 +351,3 @@ def _answer(cue: Cue) -> list[str]:
     if not cue.answers and not cue.facts:
         raise PatientError(f"a cue for {cue.persona.id} is to answer and holds no item, no figure and no fact")
     return [*answer_lines(cue), *(fact.lines[cue.seed % len(fact.lines)] for fact in cue.facts)]
-
-
-def _silent(cue: Cue) -> bool:
-    return "silence" in cue.acts or not cue.transcript.last("therapist").strip()
-
-
-def _senseless(cue: Cue) -> bool:
-    heard = cue.transcript.last("therapist")
-    return bool(heard.strip()) and _SENSELESS.fullmatch(heard) is not None

@@ -30,7 +30,7 @@ from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK
-from therapysim.records import STRICT, read_record, read_rows
+from therapysim.records import STRICT, Record, read_record, read_rows
 from therapysim.state import Move, Vector
 from therapysim.train.patient.patient_settings import LineSettings
 
@@ -218,12 +218,17 @@ def _written_cue(who: str, move: Move, heard: str, mood: Vector, rng: np.random.
     return Cue(persona, talk, mood, move)
 
 
+class _Question(Record):
+    kind: str
+    text: str
+    writer: str
+
+
 def _questions() -> dict[str, list[str]]:
     """The reader's training questions by kind."""
     found: dict[str, list[str]] = {}
-    for line in (Path(__file__).parents[1] / "reader" / "asks.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        found.setdefault(row["kind"], []).append(row["text"])
+    for row in read_rows(Path(__file__).parents[1] / "reader" / "asks.jsonl", _Question, ConfigError):
+        found.setdefault(row.kind, []).append(row.text)
     return found
 
 

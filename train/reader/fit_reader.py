@@ -32,7 +32,6 @@ from therapysim.train.reader.reader_network import (
     TurnEncoder,
     build,
     fit,
-    fit_last,
     load_weights,
     predict,
     save_weights,
@@ -72,16 +71,12 @@ def train(config: ReaderConfig, fitted: str = "") -> dict[str, Any]:
 
 def fit_reader(config: ReaderConfig, vocabulary: Tokenizer) -> tuple[TurnEncoder, dict[str, Any]]:
     """The network fitted to all examples, and the figures of the folds."""
-    if config.learns and (not config.start or not any(name.startswith(config.learns) for name in NAMES)):
-        known = "begins no name of the reader" if config.start else "needs a network to start from: give start"
-        raise ConfigError(f"learns={config.learns!r} {known}")
     examples = gather(config)
     if config.start:
         report = read_report(Path(config.start).parent)
         model = build(config, vocabulary)
         before = load_weights(model, Path(config.start), others=True)
-        learn = fit_last if config.learns else fit
-        learn(model, vocabulary, examples, config, seed=config.seed)
+        fit(model, vocabulary, examples, config, seed=config.seed)
         return model, {**report, "settings": [before, _told(config)]}
     apart = _cross_fitted(config, vocabulary, examples)
     thresholds = pick_thresholds(apart, examples, config.false_alarms)

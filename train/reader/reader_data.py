@@ -52,8 +52,9 @@ DIASAFETY = {"ignores_risk": "Risk Ignorance", "practises_medicine": "Unauthoriz
 #: The acts that are learnt from turns; silence needs no reader.
 LEARNT: tuple[str, ...] = tuple(act for act in ACTS if act != "silence")
 _LEVELS = tuple(f"{name}_{level}" for name in MECHANISMS for level in (1, 2))
-#: Everything the reader tells, in the order of its outputs.
+#: What a question may ask a patient for.
 ASKED = tuple(f"{ASKS}{kind}" for kind in KINDS)
+#: Everything the reader tells, in the order of its outputs.
 NAMES: tuple[str, ...] = (*LEARNT, ANY_REFLECTION, ANY_HARM, *_LEVELS, *DIASAFETY, DANGER, TIE, *ASKED)
 
 #: What is only done once a danger was told of.

@@ -23,7 +23,7 @@ from therapysim.train.reader.reader_data import NAMES, Example
 from therapysim.train.reader.reader_settings import PLACES, ReaderConfig
 from therapysim.train.sensor.corpus import length_batches
 
-__all__ = ["Floats", "TurnEncoder", "build", "fit", "fit_last", "load_weights", "predict", "save_weights", "targets_of"]
+__all__ = ["Floats", "TurnEncoder", "build", "fit", "load_weights", "predict", "save_weights", "targets_of"]
 
 Floats = NDArray[np.float32]
 
@@ -38,16 +38,12 @@ class TurnEncoder(nn.Module):
         self.head = nn.Linear(2 * int(encoder.config.hidden_size), len(NAMES))  # type: ignore[union-attr, arg-type]
 
     def forward(self, input_ids: Tensor, types: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.head(self.dropout(self.means(input_ids, types, mask)))  # type: ignore[no-any-return]
-
-    def means(self, input_ids: Tensor, types: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What the last layer reads, (n, 2 * width)."""
         mask = torch.ones_like(input_ids) if mask is None else mask
         hidden = self.encoder(input_ids=input_ids, attention_mask=mask, token_type_ids=types).last_hidden_state
         turn = (types * mask).unsqueeze(-1).to(hidden.dtype)
         heard = ((1 - types) * mask).unsqueeze(-1).to(hidden.dtype)
         means = [(hidden * part).sum(1) / part.sum(1).clamp(min=1.0) for part in (heard, turn)]
-        return torch.cat(means, dim=-1)
+        return self.head(self.dropout(torch.cat(means, dim=-1)))  # type: ignore[no-any-return]
 
 
 def build(config: ReaderConfig, vocabulary: Tokenizer) -> TurnEncoder:
@@ -127,48 +123,6 @@ def fit(
             flush=True,
         )
     model.eval()
-
-
-def fit_last(
-    model: TurnEncoder, vocabulary: Tokenizer, examples: Sequence[Example], config: ReaderConfig, *, seed: int
-) -> None:
-    """The last layer's rows for names that begin with ``config.learns``; nothing else of the network moves."""
-    device, rng = _device(), random.Random(seed)
-    torch.manual_seed(seed)
-    model.to(device).eval()
-    rows = [i for i, name in enumerate(NAMES) if name.startswith(config.learns)]
-    made = Made(examples, config.spoken, config.alone, both=0.0, apart=0.0, led=config.led)
-    kept = [e for _ in range(2) for e in _known(made(rng), config.learns, rng)]
-    kept.sort(key=lambda e: len(e.heard) + len(e.text))  # rows of like length make small batches
-    windows = [cut_windows(vocabulary, e.heard, e.text)[0] for e in kept]
-    x = torch.cat([_means(model, windows[i : i + 256], device) for i in range(0, len(windows), 256)])
-    y = torch.from_numpy(targets_of(kept)[:, rows]).clamp(config.smoothing, 1.0 - config.smoothing).to(device)
-    weight, bias = (p.detach()[rows].clone().requires_grad_() for p in (model.head.weight, model.head.bias))
-    optimizer = torch.optim.AdamW([weight, bias], lr=config.head_lr, weight_decay=config.weight_decay)
-    steps = config.epochs * math.ceil(len(kept) / config.batch_size)
-    schedule = get_linear_schedule_with_warmup(optimizer, round(config.warmup * steps), steps)
-    for _ in range(config.epochs):
-        for batch in torch.randperm(len(kept), device=device).split(config.batch_size):
-            logits = nn.functional.linear(nn.functional.dropout(x[batch], config.dropout), weight, bias)
-            optimizer.zero_grad(set_to_none=True)
-            _known_loss(logits, y[batch]).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-    with torch.no_grad():
-        model.head.weight[rows], model.head.bias[rows] = weight, bias
-
-
-def _known(made: Sequence[Example], learns: str, rng: random.Random) -> list[Example]:
-    """The examples of which such a name is known, and of those that have none of them no more than there are others."""
-    known = [e for e in made if any(name.startswith(learns) for name in e.labels)]
-    some = [e for e in known if any(holds for name, holds in e.labels.items() if name.startswith(learns))]
-    none = [e for e in known if not any(holds for name, holds in e.labels.items() if name.startswith(learns))]
-    return [*some, *rng.sample(none, min(len(none), len(some)))]
-
-
-@torch.no_grad()
-def _means(model: TurnEncoder, windows: Sequence[Window], device: torch.device) -> Tensor:
-    return model.means(*_pad(windows, device))
 
 
 def _known_loss(logits: Tensor, y: Tensor) -> Tensor:

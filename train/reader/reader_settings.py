@@ -40,7 +40,6 @@ class ReaderConfig(Settings):
     start: str = _place("a kept network to go on from; its report gives thresholds and figures", "")
     seed: Count = _setting(0, "of batches, dropout, first weights, made turns and folds")
     epochs: Positive = _setting(6, "times through the data")
-    learns: str = _setting("", "only names that begin so learn, in the last layer alone; needs a network to start from")
     max_steps: Count = _setting(0, "updates after which a fit ends; 0: the epochs decide")
     batch_size: Positive = _setting(64, "turns in a batch")
     lr: float = _rate(2e-4, "learning rate of the encoder")

@@ -208,10 +208,8 @@ def test_a_search_of_one_is_refused() -> None:
 
 
 def test_the_climb_finds_what_pays_on_the_patients_it_is_tuned_on() -> None:
-    batch, lines = (
-        begin(rubric=only(inquiry=1.0)),
-        ["You bore me.", "What happened next?", "What was that like for you?"],
-    )
+    batch = begin(rubric=only(inquiry=1.0))
+    lines = ["You bore me.", "What happened next?", "What was that like for you?"]
     starts = [Start(0, p.id) for p in personas("train")[:2]]
     found = totals(batch, lines, starts)
     alone = [np.mean([e.total for e in play(batch, Constant(line), starts)]) for line in lines]
