@@ -24,7 +24,7 @@ class LLMPatientSettings:
         max_draws: lines drawn for one cue before the scripted line replaces them; the first draw counts.
         draws_at_once: how many of these are asked for in one call. 1 wastes nothing; more spare a slow server's round
             trips. The line is the same: the earliest draw that the guard accepts.
-        turns: how many of the newest messages the model sees; a brief prompt shows two.
+        context_chars: the model sees the newest messages of so many characters together; a brief prompt shows two.
         prompt: "full", or "brief", which the shipped adapter was trained on.
         sampling: how each line is drawn.
         guard: what is refused.
@@ -32,13 +32,13 @@ class LLMPatientSettings:
 
     max_draws: int = 2
     draws_at_once: int = 1
-    turns: int = 6
+    context_chars: int = 12_000
     prompt: Prompt = "full"
     sampling: Sampling = field(default_factory=Sampling)
     guard: GuardSettings = field(default_factory=GuardSettings)
 
     def __post_init__(self) -> None:
-        for name in ("max_draws", "draws_at_once", "turns"):
+        for name in ("max_draws", "draws_at_once", "context_chars"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"LLMPatientSettings: {name} is {getattr(self, name)}, expected at least 1")
         if self.prompt not in PROMPTS:
@@ -88,7 +88,7 @@ class LLMPatient:
         if not asked:
             return
         cues = [drawn.cues[i] for i, _ in asked]
-        chats = [chat_for(cue, self.settings.prompt, self.settings.turns) for cue in cues]
+        chats = [chat_for(cue, self.settings.prompt, self.settings.context_chars) for cue in cues]
         texts = self._reply(drawn, chats, [_seed(drawn.cues[i].seed, draw) for i, draw in asked])
         answered = [k for k, text in enumerate(texts) if text is not None]
         # The guard judges what will be heard: a sign that nobody sees could part a word that it looks for.

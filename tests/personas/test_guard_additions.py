@@ -10,7 +10,7 @@ from therapysim.personas.answers import answer_lines
 from therapysim.personas.items import items_of
 from therapysim.personas.llm.additions import adds_danger, invents
 from therapysim.personas.llm.guard import evades
-from therapysim.personas.llm.prompts import brief, system_prompt
+from therapysim.personas.llm.prompts import brief, conversation
 from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Persona
@@ -71,4 +71,4 @@ def test_no_name_and_no_number_is_invented() -> None:
 def test_both_prompts_tell_the_answer() -> None:
     cue = answering("life.work")
     told = answer_lines(cue)[0]
-    assert told in system_prompt(cue) and f"(Answer: {told})" in brief(cue)[-1]["content"]
+    assert told in conversation(cue, 4_000)[-1]["content"] and f"(Answer: {told})" in brief(cue)[-1]["content"]

@@ -150,7 +150,7 @@ def test_brief_and_full_ask_for_the_same_move(move: Move) -> None:
     others = [m for m in Move if m is not move]
     items = (items_of(persona)["life.work"],) if move is Move.ANSWER else ()
     cue = Cue(persona, TALK, persona.mood, move, persona.facts[:1] if move is Move.DISCLOSE else (), items=items)
-    for make in (brief, lambda c: conversation(c, 6)):
+    for make in (brief, lambda c: conversation(c, 4_000)):
         text = str(make(cue))
         assert all(text != str(make(Cue(persona, TALK, persona.mood, other))) for other in others)
 
