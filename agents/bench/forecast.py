@@ -53,8 +53,9 @@ def simulator_cost(name: str, settings: BenchSettings) -> Cost:
         return Cost(0, 0, 0)
     drawn, who = settings_of(name), whom(settings)
     draws = len(who) * settings.seeds * (settings.turns + 1) * drawn.max_draws
-    cue = Cue(find(who[0]), _talk(drawn.turns), find(who[0]).mood, Move.EXPRESS)
-    chat = chat_for(cue, drawn.prompt, drawn.turns)
+    # Turn t shows t exchanges: as many messages as there are turns, on average.
+    cue = Cue(find(who[0]), _talk(settings.turns), find(who[0]).mood, Move.EXPRESS)
+    chat = chat_for(cue, drawn.prompt, drawn.context_chars)
     read = sum(estimate_tokens(message["content"]) + TEMPLATE_TOKENS for message in chat)
     return Cost(draws, draws * read, draws * drawn.sampling.max_tokens)
 
