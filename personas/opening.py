@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from therapysim.errors import ConfigError, ModelError
-from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.models.chat import ChatModel, HuggingFaceChat, identity_of
 from therapysim.models.server import Server, require_variable, server_of
 from therapysim.personas.llm.guard import Feel
 from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
@@ -90,7 +90,7 @@ def settings_of(name: str, prompt: Prompt | None = None) -> LLMPatientSettings:
 
 def brief_settings() -> LLMPatientSettings:
     """What the shipped adapter was measured with."""
-    return LLMPatientSettings(max_draws=3, sampling=Sampling(max_tokens=64, temperature=0.5, top_p=0.9), prompt="brief")
+    return LLMPatientSettings(prompt="brief")
 
 
 def _written(name: str) -> int:

@@ -114,8 +114,13 @@ def inspect(
     faults = [_fault_of_words(text, line, cue, settings, prompt) for text, line, cue, prompt in rows]
     sound = [i for i, fault in enumerate(faults) if not fault]
     affects = feel([lines[i] for i in sound]) if sound else np.zeros((0, 4), np.float32)
-    for i, affect in zip(sound, affects, strict=True):
-        if misses_mood(affect, cues[i].mood, settings.max_mood_distance):
+    far = [i for i, a in zip(sound, affects, strict=True) if misses_mood(a, cues[i].mood, settings.max_mood_distance)]
+    # What is told reads as it reads, whatever the mood: its wording must come near the one or the other.
+    told = {i: " ".join(answer_lines(cues[i])) for i in far if cues[i].answers}
+    reads = dict(zip(told, feel(list(told.values())) if told else (), strict=True))
+    own = dict(zip(sound, affects, strict=True))
+    for i in far:
+        if i not in reads or misses_mood(own[i], tuple(reads[i].tolist()), settings.max_mood_distance):
             faults[i] = "mood"
     return [Verdict(line, fault) for line, fault in zip(lines, faults, strict=True)]
 

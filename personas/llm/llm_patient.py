@@ -30,11 +30,11 @@ class LLMPatientSettings:
         guard: what is refused.
     """
 
-    max_draws: int = 2
+    max_draws: int = 3
     draws_at_once: int = 1
     context_chars: int = 12_000
     prompt: Prompt = "full"
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=64, temperature=0.5, top_p=0.9))
     guard: GuardSettings = field(default_factory=GuardSettings)
 
     def __post_init__(self) -> None:

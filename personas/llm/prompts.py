@@ -38,8 +38,8 @@ _BRIEF_STYLES: dict[Style, str] = {
     "talkative": "You talk a good deal.",
 }
 _MOVES: dict[Move, str] = {
-    Move.ANSWER: "answer your therapist: say what is listed under 'Answer', in your own words, and nothing beside it.",
-    Move.DISCLOSE: "tell your therapist, for the first time, what is listed under 'Tell now'.",
+    Move.ANSWER: "answer your therapist.",
+    Move.DISCLOSE: "tell your therapist something for the first time.",
     Move.CHANGE: "speak for changing something: a wish, a reason, or a small step you could take.",
     Move.SUSTAIN: "say why things had better stay as they are, or why change would not work for you.",
     Move.EXPRESS: "say how you feel at this moment.",
@@ -140,14 +140,13 @@ def system_prompt(cue: Cue) -> str:
 
 
 def _full_cue(cue: Cue) -> str:
-    """What is said now, in which mood and to what end."""
+    """In which mood, to what end, and last what is said now: a small model says what stands last."""
     move = _ENDINGS[cue.ending] if cue.move is Move.CLOSE else _MOVES[cue.move]
-    parts = [
-        *_listed("Answer, in your own words, with this alone:", answer_lines(cue) if cue.answers else ()),
-        *_listed("Tell now, in your own words, all of it:", _first(cue.facts)),
-        f"You feel {mood_words(cue.mood)}, and it shows in your words. In this turn, {move}",
-    ]
-    return "(" + "\n".join(parts) + ")"
+    told = (*(answer_lines(cue) if cue.answers else ()), *_first(cue.facts))
+    feeling = mood_words(cue.mood)
+    mood = f"You feel {feeling}." if cue.move is Move.EXPRESS else f"You feel {feeling}; do not say so, let it show."
+    words = f" Say this, nearly in these words, all of it and nothing more: {' '.join(told)}" if told else ""
+    return f"({mood} In this turn, {move}{words})"
 
 
 def instructions(cue: Cue) -> str:
