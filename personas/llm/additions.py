@@ -6,11 +6,13 @@ from functools import lru_cache
 from therapysim.danger_talk import DANGER
 from therapysim.personas.answers import answer_lines
 from therapysim.personas.items import items_of
+from therapysim.personas.llm.stems import content_of
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Persona
+from therapysim.personas.scripted.bank import load_bank
 from therapysim.plain_words import normalise
 
-__all__ = ["DENIES", "adds_danger", "invents"]
+__all__ = ["DENIES", "adds_danger", "invents", "new_words"]
 
 #: Words that say no.
 DENIES = frozenset("no not never none nothing nobody don't haven't isn't wouldn't won't can't didn't".split())
@@ -20,6 +22,7 @@ _NAMES = frozenset(
     "I God Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August "
     "September October November December Christmas Easter English".split()
 )
+_LIKE = re.compile(r"\b(?:like|as if|as though) [^.,;:!?]*")
 _DIGITS = re.compile(r"\b\d+\b")
 _TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
 _COUNTS = re.compile(rf"\b(?:(?:{_TENS})(?:-[a-z]+)?|(?:thir|four|fif|six|seven|eigh|nine)teen|hundred|thousand)\b")
@@ -69,10 +72,28 @@ def invents(line: str, cue: Cue) -> bool:
     return any(not re.search(rf"\b{re.escape(word)}", known, re.IGNORECASE) for word in (*names, *numbers))
 
 
+def new_words(line: str, cue: Cue) -> int:
+    """How many words of content a line has that nothing written of the patient has, nor anything said, nor a mood.
+
+    A comparison ("like the road at dusk") tells no fact and is free.
+    """
+    said = content_of(message.text for message in cue.transcript)
+    return len(content_of([_LIKE.sub("", line)]) - _vocabulary(cue.persona) - said - content_of(answer_lines(cue)))
+
+
+@lru_cache(maxsize=512)
+def _vocabulary(persona: Persona) -> frozenset[str]:
+    """Stems of all that is written of a patient, and of the shared lines, which name moods and no facts."""
+    thoughts = (persona.core_belief, *persona.intermediate_beliefs, *persona.automatic_thoughts, persona.coping)
+    greetings = ("hi hello hey goodbye bye thanks thank sorry please nope cheers",)
+    return frozenset(content_of([*_everything(persona), *thoughts, *load_bank().texts, *greetings]))
+
+
 @lru_cache(maxsize=512)
 def _everything(persona: Persona) -> tuple[str, ...]:
     """All that is written of a patient."""
     told = tuple(line for item in items_of(persona).values() for line in item.lines)
     voice = persona.voice
     return (persona.name, persona.occupation, persona.living, persona.presenting_problem, *told, *voice.opening,
-            *voice.express, *voice.change, *voice.sustain, *voice.ask, *persona.case.asks)  # fmt: skip
+            *voice.express, *voice.change, *voice.sustain, *voice.ask, *persona.case.asks,
+            *(line for fact in persona.facts for line in fact.lines))  # fmt: skip

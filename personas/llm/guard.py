@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
 from therapysim.messages import Transcript
-from therapysim.personas.answers import answer_lines
-from therapysim.personas.llm.additions import DENIES, adds_danger, invents
+from therapysim.personas.answers import answer_lines, opening_lines
+from therapysim.personas.llm.additions import DENIES, adds_danger, invents, new_words
 from therapysim.personas.llm.contradictions import contradictions
 from therapysim.personas.llm.role import breaks_role, speaks_of_the_other
+from therapysim.personas.llm.stems import content_of, words_of
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Fact
 from therapysim.state import Move, Vector
@@ -35,27 +36,11 @@ FAULTS: tuple[Fault, ...] = (
 Feel = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SENTENCE = re.compile(r"\S.*?[.!?…]+[\"'”’)]*(?=\s|$)", re.DOTALL)
-_SMALL_TALK = """
-a about after again all also always am an and any anymore anything are as at back be because been before being but by
-can can't could couldn't day did didn't do does doesn't doing don't down even ever every everything feel feeling felt
-few for from get gets getting go goes going gone got had has have haven't having he he'd he's her here him his how i
-i'd i'll i'm i've if in into is isn't it it's its just keep know last let like little lot made make makes many maybe me
-mean more most much my myself never no not nothing now of off okay on one only or other our out over people put quite
-really right said same say says she she's should so some someone something still such sure take tell than that that's
-the their them then there there's they they're thing things think this those though thought time times to told too two
-up us very want wanted was wasn't way we well went were what when where which while who why will with won't would
-wouldn't yeah yes you you're your
-"""
-# Words that carry no fact.
-_EMPTY_WORDS = frozenset(_SMALL_TALK.split())
 # How a line that answers begins, and which way.
 _ANSWERS = dict.fromkeys("yes yeah yep aye".split(), "yes") | dict.fromkeys("no nope never nah".split(), "no")
 # Moves that speak of the therapist by right.
 _ACCUSING = (Move.RUPTURE, Move.CLOSE)
-# Inflections share their first letters: the cheapest stem that joins "sleep" and "sleeping".
-_STEM = 5
 # So many words in a row taken from the instructions are recital, not speech.
 _RECITAL = 6
 
@@ -71,6 +56,8 @@ class GuardSettings:
         min_fact: the smallest share, in [0, 1], of a fact's content words that a line telling it must hold.
         max_similarity: the word-set Jaccard similarity in (0, 1] from which two turns count as the same.
         max_words: the longest line, once trimmed to whole sentences.
+        max_new: the most words of content that nothing written of the patient has, nor anything said, nor the shared
+            lines of moods.
     """
 
     max_mood_distance: float = 0.8
@@ -78,6 +65,7 @@ class GuardSettings:
     min_fact: float = 0.4
     max_similarity: float = 0.7
     max_words: int = 60
+    max_new: int = 2
 
     def __post_init__(self) -> None:
         if not self.max_mood_distance > 0:
@@ -87,6 +75,8 @@ class GuardSettings:
                 raise ConfigError(f"GuardSettings: {name} is {getattr(self, name)}, expected in [0, 1]")
         if self.max_words < 1:
             raise ConfigError(f"GuardSettings: max_words is {self.max_words}, expected at least 1")
+        if self.max_new < 0:
+            raise ConfigError(f"GuardSettings: max_new is {self.max_new}, expected at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +101,7 @@ def inspect(
     """
     lines = [trim(text, settings.max_words) for text in drawn]
     rows = zip(drawn, lines, cues, prompts, strict=True)
-    faults = [_fault_of_words(text, line, cue, settings, prompt) for text, line, cue, prompt in rows]
+    faults = [_fault_ofwords_of(text, line, cue, settings, prompt) for text, line, cue, prompt in rows]
     sound = [i for i, fault in enumerate(faults) if not fault]
     affects = feel([lines[i] for i in sound]) if sound else np.zeros((0, 4), np.float32)
     far = [i for i, a in zip(sound, affects, strict=True) if misses_mood(a, cues[i].mood, settings.max_mood_distance)]
@@ -125,19 +115,19 @@ def inspect(
     return [Verdict(line, fault) for line, fault in zip(lines, faults, strict=True)]
 
 
-def _fault_of_words(text: str, line: str, cue: Cue, settings: GuardSettings, prompt: str) -> Fault:
+def _fault_ofwords_of(text: str, line: str, cue: Cue, settings: GuardSettings, prompt: str) -> Fault:
     """Every fault but the mood. Role is looked for in the untrimmed text, whose cut-off end may betray it."""
     checks: tuple[tuple[Fault, Callable[[], bool]], ...] = (
-        ("empty", lambda: not _words(line)),
+        ("empty", lambda: not words_of(line)),
         ("length", lambda: len(line.split()) > settings.max_words),
         ("role", lambda: breaks_role(text, cue.persona) or recites(text, prompt)),
         ("role", lambda: cue.move not in _ACCUSING and speaks_of_the_other(line)),
         ("repeat", lambda: repeats(line, cue.transcript, settings.max_similarity)),
         ("danger", lambda: adds_danger(line, cue)),
         ("contradiction", lambda: bool(contradictions(line, cue.persona))),
-        ("invention", lambda: invents(line, cue)),
+        ("invention", lambda: invents(line, cue) or new_words(line, cue) > settings.max_new),
         ("leak", lambda: leaks(line, cue, settings.max_leak)),
-        ("fact", lambda: omits(line, [fact.lines for fact in cue.facts], settings.min_fact)),
+        ("fact", lambda: omits(line, [*(fact.lines for fact in cue.facts), *opening_lines(cue)], settings.min_fact)),
         ("answer", lambda: evades(line, cue, settings.min_fact)),
     )
     return next((name for name, fails in checks if fails()), "")
@@ -164,13 +154,13 @@ def repeats(line: str, transcript: Transcript, max_similarity: float) -> bool:
     if _loops(line):
         return True
     said = [*transcript.said_by("patient"), transcript.last("therapist")]
-    new = set(_words(line))
-    return any(_jaccard(new, set(_words(old))) >= max_similarity for old in said if old)
+    new = set(words_of(line))
+    return any(_jaccard(new, set(words_of(old))) >= max_similarity for old in said if old)
 
 
 def _loops(line: str) -> bool:
     """Whether a clause of four words or more comes twice: how small models run dry. "I don't know" may."""
-    clauses = [tuple(_words(part)) for part in re.split(r"[.!?;,]+", line)]
+    clauses = [tuple(words_of(part)) for part in re.split(r"[.!?;,]+", line)]
     long = [clause for clause in clauses if len(clause) >= 4]
     return len(set(long)) < len(long)
 
@@ -178,27 +168,27 @@ def _loops(line: str) -> bool:
 def leaks(line: str, cue: Cue, max_share: float) -> bool:
     """Whether a line tells a fact that is neither told nor cued, by words that nothing said so far explains."""
     open_facts = (*cue.told, *cue.facts)
-    known = _content([*cue.transcript.said_by("patient"), *_lines(open_facts), *answer_lines(cue), cue.persona.name])
-    said = _content([line]) - known
+    known = content_of([*cue.transcript.said_by("patient"), *_lines(open_facts), *answer_lines(cue), cue.persona.name])
+    said = content_of([line]) - known
     allowed = {fact.id for fact in open_facts}
     secrets = (fact for fact in cue.persona.facts if fact.id not in allowed)
-    return any(_gives_away(said, _content([words]) - known, max_share) for words in _lines(secrets))
+    return any(_gives_away(said, content_of([words]) - known, max_share) for words in _lines(secrets))
 
 
 def omits(line: str, wanted: Iterable[Sequence[str]], min_share: float) -> bool:
     """Whether a line leaves out something it is to tell, each thing in any of its wordings."""
-    said = _content([line])
-    return any(max((_share(said, _content([w])) for w in words), default=1.0) < min_share for words in wanted)
+    said = content_of([line])
+    return any(max((_share(said, content_of([w])) for w in words), default=1.0) < min_share for words in wanted)
 
 
 def evades(line: str, cue: Cue, min_share: float) -> bool:
     """Whether a line is beside what was asked: an item or the figure is missing, or a yes stands for a no."""
     if not cue.answers:
         return False
-    told, said = answer_lines(cue), _words(line)
-    if cue.figure is not None and not {str(cue.figure), *_words(told[0])} & set(said):
+    told, said = answer_lines(cue), words_of(line)
+    if cue.figure is not None and not {str(cue.figure), *words_of(told[0])} & set(said):
         return True
-    ways = [_ANSWERS.get(words[0], "") for words in (_words(told[-1]), said) if words]
+    ways = [_ANSWERS.get(words[0], "") for words in (words_of(told[-1]), said) if words]
     if len(ways) == 2 and all(ways) and ways[0] != ways[1]:
         return True
     if any(item.id == "denial" for item in cue.items) and not DENIES & set(said):
@@ -224,25 +214,11 @@ def _jaccard(one: set[str], other: set[str]) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower().replace("’", "'"))
-
-
-def _content(texts: Iterable[str]) -> set[str]:
-    """Stems of the words that carry meaning."""
-    return set().union(*(_stems(text) for text in texts))
-
-
-@lru_cache(maxsize=65_536)
-def _stems(text: str) -> frozenset[str]:
-    return frozenset(word.split("'")[0][:_STEM] for word in _words(text) if word not in _EMPTY_WORDS)
-
-
 def _lines(facts: Iterable[Fact]) -> list[str]:
     return [line for fact in facts for line in fact.lines]
 
 
 @lru_cache(maxsize=4_096)
 def _runs(text: str) -> frozenset[tuple[str, ...]]:
-    words = _words(text)
+    words = words_of(text)
     return frozenset(tuple(words[i : i + _RECITAL]) for i in range(len(words) - _RECITAL + 1))

@@ -5,7 +5,7 @@ from typing import Literal
 
 from therapysim.messages import Message
 from therapysim.models.chat import ChatMessage
-from therapysim.personas.answers import answer_lines
+from therapysim.personas.answers import answer_lines, opening_lines
 from therapysim.personas.consistency import symptoms
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Fact, Style
@@ -95,9 +95,9 @@ def _brief_portrait(cue: Cue) -> tuple[str, str]:
 
 def _brief_cue(cue: Cue) -> str:
     move = _ENDINGS[cue.ending] if cue.move is Move.CLOSE else _MOVES[cue.move]
-    if cue.move in _SAYS:
-        move = _SAYS[cue.move]
-    tell = [f"(Tell: {' '.join(fact.lines[0] for fact in cue.facts)})"] if cue.facts else []
+    if cue.move in _SAYS or opening_lines(cue):
+        move = _SAYS.get(cue.move, _SAYS[Move.DISCLOSE])
+    tell = [f"(Tell: {' '.join(_told(cue))})"] if _told(cue) else []
     answer = [f"(Answer: {' '.join(answer_lines(cue))})"] if cue.answers else []
     return "\n".join([*answer, *tell, f"(You feel {mood_words(cue.mood)}. Now {move})"])
 
@@ -142,7 +142,7 @@ def system_prompt(cue: Cue) -> str:
 def _full_cue(cue: Cue) -> str:
     """In which mood, to what end, and last what is said now: a small model says what stands last."""
     move = _ENDINGS[cue.ending] if cue.move is Move.CLOSE else _MOVES[cue.move]
-    told = (*(answer_lines(cue) if cue.answers else ()), *_first(cue.facts))
+    told = (*(answer_lines(cue) if cue.answers else ()), *_told(cue))
     feeling = mood_words(cue.mood)
     mood = f"You feel {feeling}." if cue.move is Move.EXPRESS else f"You feel {feeling}; do not say so, let it show."
     words = f" Say this, nearly in these words, all of it and nothing more: {' '.join(told)}" if told else ""
@@ -183,6 +183,11 @@ def _degree(size: float) -> str:
 
 def _listed(title: str, lines: Sequence[str]) -> list[str]:
     return [title, *(f"- {line}" for line in lines)] if lines else []
+
+
+def _told(cue: Cue) -> list[str]:
+    """A line of each fact to tell; at the beginning, an opening of the patient's."""
+    return [*_first(cue.facts), *(lines[cue.seed % len(lines)] for lines in opening_lines(cue))]
 
 
 def _first(facts: Sequence[Fact]) -> list[str]:

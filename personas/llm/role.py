@@ -28,6 +28,7 @@ _SCRIPT = _any(
 _MACHINE = _any(
     r"\blanguage model\b",
     r"\bchatbot\b",
+    r"\b(?:can't|cannot|can not|unable to|not able to) (?:assist|fulfil|comply|continue (?:with )?this conversation)",
     r"\bai (?:assistant|model)\b",
     r"\bas an? (?:ai|assistant|artificial intelligence)\b",
     r"\b(?:i am|i'm) an? (?:ai|virtual assistant|computer program)\b",

@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from therapysim.messages import Transcript
 from therapysim.personas.answers import answer_lines
 from therapysim.personas.items import items_of
-from therapysim.personas.llm.additions import adds_danger, invents
-from therapysim.personas.llm.guard import evades
+from therapysim.personas.llm.additions import adds_danger, invents, new_words
+from therapysim.personas.llm.guard import GuardSettings, evades, inspect
 from therapysim.personas.llm.prompts import brief, conversation
 from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue
@@ -72,3 +73,34 @@ def test_both_prompts_tell_the_answer() -> None:
     cue = answering("life.work")
     told = answer_lines(cue)[0]
     assert told in conversation(cue, 4_000)[-1]["content"] and f"(Answer: {told})" in brief(cue)[-1]["content"]
+
+
+def test_a_line_full_of_words_that_nobody_wrote_is_an_invention() -> None:
+    cue = Cue(SAFE, answering("life.work").transcript, SAFE.mood, Move.EXPRESS)
+    own = [*SAFE.voice.express, *SAFE.voice.sustain, *(line for i in items_of(SAFE).values() for line in i.lines)]
+    assert not any(new_words(line, cue) for line in own)
+    told = "I have sucked an entire packet of peppermints in the cathedral."
+    assert new_words(told, cue) > GuardSettings().max_new
+    feel = lambda texts: np.tile(np.array(SAFE.mood, np.float32), (len(texts), 1))  # noqa: E731
+    verdict = inspect([told], [cue], feel, GuardSettings(), [""])
+    assert verdict[0].fault == "invention"
+
+
+def test_a_session_begins_with_an_opening_of_the_patients_own() -> None:
+    cue = Cue(SAFE, Transcript(), SAFE.mood, Move.EXPRESS)
+    for chat in (brief(cue), conversation(cue, 4_000)):
+        assert any(line in chat[-1]["content"] for line in SAFE.voice.opening)
+    feel = lambda texts: np.tile(np.array(SAFE.mood, np.float32), (len(texts), 1))  # noqa: E731
+    lines = [SAFE.voice.opening[-1], "I am sad."]
+    found = [v.fault for v in inspect(lines, [cue, cue], feel, GuardSettings(), ["", ""])]
+    assert found == ["", "fact"]
+
+
+def test_an_answer_may_read_as_what_it_tells() -> None:
+    cue = answering("life.work")
+    told = answer_lines(cue)[0]
+    far = np.array([[0.9, 0.9, 0.9, 0.9]], np.float32)
+    feel = lambda texts: np.repeat(far, len(texts), axis=0)  # noqa: E731
+    assert inspect([told], [cue], feel, GuardSettings(), [""])[0].fault == ""
+    other = Cue(SAFE, cue.transcript, SAFE.mood, Move.EXPRESS)
+    assert inspect(["It is not a good day."], [other], feel, GuardSettings(), [""])[0].fault == "mood"

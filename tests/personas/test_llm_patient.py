@@ -298,7 +298,7 @@ def test_a_sound_line_is_said() -> None:
 def test_refused_lines_are_drawn_again_together_with_fresh_seeds() -> None:
     other = replace(CUE, seed=8)
     third = replace(CUE, seed=9)
-    chair, model = patient("How can I help you?", GOOD, "I'm glad.", "I feel grey.", "As an AI, no.")
+    chair, model = patient("How can I help you?", GOOD, "I'm glad.", "I feel grey.", "As an AI, no.", max_draws=2)
     lines = chair.speak([CUE, other, third])
     assert lines == [
         Line("I feel grey.", "llm", ("role",)),
@@ -355,7 +355,7 @@ def test_the_prompt_holds_the_open_facts_and_no_secret() -> None:
     text = prompt(replace(CUE, move=Move.DISCLOSE, facts=(BROTHER,), told=(SLEEP,)))
     assert BROTHER.lines[0] in text and SLEEP.lines[0] in text
     assert "shoebox" not in text and "F32.1" not in text and NOAH.diagnosis not in text
-    assert text.index("You have told:") < text.index(SLEEP.lines[0]) < text.index("Tell now")
+    assert text.index("You have told:") < text.index(SLEEP.lines[0]) < text.index("Say this, nearly in these words")
 
 
 def test_roles_alternate_and_end_with_the_therapist() -> None:

@@ -14,13 +14,14 @@ from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, EpisodeError, ModelError, PatientError
 from therapysim.messages import Transcript
-from therapysim.models.chat import ChatMessage, Sampling
+from therapysim.models.chat import ChatMessage, Sampling, identity_of
+from therapysim.models.checkpoint import adapter_base
 from therapysim.personas import Cue, Line, find, personas
 from therapysim.personas.items import items_of
 from therapysim.personas.llm.guard import recites
 from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
 from therapysim.personas.llm.prompts import brief, chat_for, conversation, instructions
-from therapysim.personas.opening import brief_settings, open_patient
+from therapysim.personas.opening import ADAPTERS, brief_settings, describe_patient, open_patient, settings_of
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.state import Move
@@ -90,7 +91,7 @@ def test_scripted_is_the_default() -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "\n"])
 def test_an_empty_name_says_what_to_give(name: str) -> None:
-    with pytest.raises(ConfigError, match="expected 'scripted', 'llm', a model's name or folder, or URL#MODEL"):
+    with pytest.raises(ConfigError, match="expected 'scripted', 'llm', 'llm-qwen', a model's name or folder, or URL#MODEL"):
         open_patient(name, shipped_sensor().affect)
 
 
@@ -294,6 +295,15 @@ def test_the_shipped_adapter_words_cues() -> None:
     said = [line.text for line in lines if line.source == "llm"]
     assert not [text for text in said if "\n" in text or "user" in text or "assistant" in text]  # each ended by itself
     assert max(len(text.split()) for text in said) < 60
+
+
+def test_each_shipped_adapter_names_its_base_and_is_asked_in_brief() -> None:
+    bases = {name: adapter_base(folder) for name, folder in ADAPTERS.items()}
+    assert bases == {"llm": "smollm2", "llm-qwen": "Qwen/Qwen2.5-Coder-1.5B-Instruct"}
+    for name, folder in ADAPTERS.items():
+        assert settings_of(name) == brief_settings()
+        assert describe_patient(name)["model"] == identity_of(folder)
+        assert "Licence" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_reciting_either_prompt_is_refused() -> None:

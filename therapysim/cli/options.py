@@ -18,7 +18,7 @@ __all__ = ["PATIENT", "add_key", "add_patient", "add_people", "keep", "open_chos
            "require_place"]  # fmt: skip
 
 #: What a patient's name may be.
-PATIENT = "scripted, llm, a model's folder, .gguf file or hub id, or URL#MODEL of an OpenAI-compatible server"
+PATIENT = "scripted, llm, llm-qwen, a model's folder, .gguf file or hub id, or URL#MODEL of an OpenAI-compatible server"
 
 
 def add_patient(parser: argparse.ArgumentParser) -> None:

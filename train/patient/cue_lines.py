@@ -184,10 +184,11 @@ def _judged(cues: Sequence[Cue], lines: Sequence[str], feel: Feel, far: float) -
     verdicts = inspect(lines, cues, feel, settings, [instructions(cue) for cue in cues])
     sound = [i for i, v in enumerate(verdicts) if not v.fault and not contradictions(v.line, cues[i].persona)]
     off = np.asarray(feel([verdicts[i].line for i in sound]), dtype=float).reshape(-1, 4)
-    return {
+    judged = {
         i: (verdicts[i].line, float(np.linalg.norm(row - np.array(cues[i].mood))))
         for i, row in zip(sound, off, strict=True)
     }
+    return {i: found for i, found in judged.items() if found[1] <= far}  # the guard lets an answer read as it reads
 
 
 def _example(cue: Cue, line: str, source: Source) -> Example:
