@@ -8,12 +8,11 @@ more is answered with what lies nearest to what was just said: see ``nearest``.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from math import fsum
 
 from therapysim.envs.latent import Danger, Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, TRUST_NEEDED, names
-from therapysim.personas.items import COLUMNS, DANGER_KINDS, NUMBERS, STORY, Item, items_of
+from therapysim.envs.nearness import leads, nearness, weights_of
+from therapysim.personas.items import COLUMNS, DANGER_KINDS, NUMBERS, Item, items_of
 from therapysim.personas.schema import Persona
 from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS, RISK_QUESTIONS
 from therapysim.rewards.reading.words import content_words
@@ -54,10 +53,12 @@ _FELT = frozenset({"feeling_now", "week"})
 _BRIEF = {"terse": 0.7, "plain": 0.6, "talkative": 0.15}
 #: How often one of few words replies to what was done and tells nothing behind it.
 _REPLY_ALONE = 0.85
+#: How often one that is not talkative goes straight on, without a reply.
+_LEAD_ALONE = 0.6
 #: A complex reflection that adds this much true opens what else needs a step more of trust.
 _ADDED = 0.3
-#: What the last told weighs beside the therapist's words; and the next column of a situation that is spoken of.
-_LAST, _NEXT = 0.5, 0.6
+#: What the next column of a situation that is spoken of weighs beside shared words.
+_NEXT = 0.6
 #: A reflection tied less to the patient's words than the first missed; short of the second it is taken as kindness.
 _MISSED, _MET = 0.03, 0.3
 #: How much of a turn may be the patient's own words before it hears an echo, and how many words such a turn has.
@@ -138,17 +139,13 @@ def nearest(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str)
     Shared words count by how few of the patient's items have them. The columns of a situation that is spoken of come
     in the order of a thought record.
     """
-    words, weights = _words_of(persona)
-    heard, last = content_words(spoken), words.get(latent.answered[-1], frozenset()) if latent.answered else frozenset()
-    ahead = _ahead(persona, latent)
+    near, ahead = nearness(persona, latent, spoken), _ahead(persona, latent)
     best, most = None, -1.0
-    for item in _leads(persona):
+    for item in leads(persona):
         if item.id in latent.answered or not trusts(latent, item.depth, appraisal):
             continue
-        own = words[item.id]
-        near = fsum(weights[w] for w in own & heard) + _LAST * fsum(weights[w] for w in own & last)
-        if near + _NEXT * (item.id == ahead) > most:
-            best, most = item, near + _NEXT * (item.id == ahead)
+        if (value := near(item.id) + _NEXT * (item.id == ahead)) > most:
+            best, most = item, value
     return best
 
 
@@ -156,29 +153,6 @@ def _ahead(persona: Persona, latent: Latent) -> str:
     """The next column of the situation that is spoken of."""
     columns = (f"situations.{latent.about}.{column}" for column in COLUMNS.values()) if latent.about else ()
     return next((column for column in columns if column not in latent.answered), "")
-
-
-@lru_cache(maxsize=512)
-def _leads(persona: Persona) -> tuple[Item, ...]:
-    """What a patient tells of itself unasked: its story, then its situations, its life and its beliefs."""
-    items = items_of(persona).values()
-    order = (*(f"story.{name}" for name in STORY), "situations.", *_LIFE, "beliefs.")
-    return tuple(item for start in order for item in items if item.id.startswith(start))
-
-
-@lru_cache(maxsize=512)
-def _words_of(persona: Persona) -> tuple[Mapping[str, frozenset[str]], Mapping[str, float]]:
-    """Of each lead its content words, and each word's weight: 1 / how many leads have it."""
-    words = {item.id: content_words(" ".join((*item.lines, *item.topics))) for item in items_of(persona).values()}
-    counts: dict[str, int] = {}
-    for item in _leads(persona):
-        for word in words[item.id]:
-            counts[word] = counts.get(word, 0) + 1
-    return words, {word: 1.0 / counts.get(word, 1) for own in words.values() for word in own}
-
-
-#: Of a life, what comes up by itself.
-_LIFE = tuple(f"life.{name}" for name in ("days", "work", "family", "friends", "sleep", "body", "home", "pleasures"))
 
 
 def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Mapping[str, Item]) -> Answer | None:
@@ -291,19 +265,20 @@ def _of_acts(
     if unasked and persona.style == "terse" and first and chance < _REPLY_ALONE:
         return first
     lead = nearest(persona, latent, appraisal, spoken)
-    told = (*(first.items if first else ()), *((lead,) if lead else ()))
+    led = lead is not None and persona.style != "talkative" and chance < _LEAD_ALONE
+    told = (*(first.items if first and not led else ()), *((lead,) if lead else ()))
     return Answer(told, open=True, lead=lead is not None) if told else None
 
 
 def _reply(name: str, latent: Latent, items: Mapping[str, Item]) -> Answer | None:
-    """A reply to what was done; none once all of its lines are used up."""
+    """A reply to what was done; none once all of its lines are used up. A yes may be said again and again."""
     item = items[f"replies.{name}"]
-    return Answer((item,)) if latent.answered.count(item.id) < len(item.lines) else None
+    return Answer((item,)) if name == "says_yes" or latent.answered.count(item.id) < len(item.lines) else None
 
 
 def _silent_about(persona: Persona, spoken: str) -> bool:
     """Whether a question asks for something that the patient's file has no word of. One with no content asks on."""
-    weights = _words_of(persona)[1]
+    weights = weights_of(persona)
     asked = content_words(re.split(r"(?<=[.!?])\s+", spoken.strip())[-1]) - _ASKING
     return bool(asked) and not any(word in weights for word in asked)
 

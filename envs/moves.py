@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.envs.latent import Latent
+from therapysim.envs.nearness import nearness
 from therapysim.personas.schema import Fact, Persona
 from therapysim.rewards.reading.acts import REFLECTIONS, RISK_QUESTIONS
 from therapysim.state import Appraisal, Move
@@ -18,18 +19,25 @@ TRUST_FOR_DIRECT_QUESTION = 0.2
 def next_fact(persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str, chance: float) -> Fact | None:
     """The next fact the patient is ready to tell, if the turn opens the door to it.
 
-    Ordinary facts come in the order of the file. Risk facts come in theirs: at enough trust, or to a direct question.
+    Of the facts that there is trust for, the one nearest to what was just said; of equals the first of the file. One
+    about a danger comes once all that stands before it is told, or to a direct question.
     """
     told = {fact.id for fact in latent.told}
     left = [fact for fact in persona.facts if fact.id not in told]
     risk = next((fact for fact in left if fact.risk), None)
     if risk and appraisal.acts & set(RISK_QUESTIONS) and latent.alliance >= TRUST_FOR_DIRECT_QUESTION:
         return risk
-    fact = left[0] if left else None
-    if fact is None or latent.alliance < TRUST_NEEDED[fact.depth]:
+    ready = [fact for fact in left if latent.alliance >= TRUST_NEEDED[fact.depth]]
+    fact = risk if risk in ready[:1] else _nearest(persona, latent, [f for f in ready if not f.risk], spoken)
+    if fact is None:
         return None
     invited = bool(appraisal.acts & (REFLECTIONS | {"open_question", "validation"}))
     return fact if (invited and chance < 0.6) or chance < 0.1 or _named(fact, spoken) else None
+
+
+def _nearest(persona: Persona, latent: Latent, facts: list[Fact], spoken: str) -> Fact | None:
+    near = nearness(persona, latent, spoken)
+    return max(facts, key=lambda fact: near(f"facts.{fact.id}"), default=None)
 
 
 def _named(fact: Fact, spoken: str) -> bool:

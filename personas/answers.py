@@ -1,11 +1,14 @@
 """The words in which a cue's items are told: what the scripted patient says, and a language model says its own way."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 from zlib import crc32
 
 import numpy as np
 
+from therapysim.personas.items import Item
 from therapysim.personas.patient import Cue
+from therapysim.personas.schema import Style
 
 __all__ = ["answer_lines", "heard_key", "opening_lines"]
 
@@ -27,8 +30,20 @@ def answer_lines(cue: Cue) -> tuple[str, ...]:
         if cue.persona.style == "terse":
             unused.sort(key=len)
         pick = 0 if cue.persona.style == "terse" else int(rng.integers(max(1, len(unused))))
-        told.append(unused[pick] if unused else _again(item.lines, earlier))
+        line = unused[pick] if unused else _again(item, earlier)
+        told.append(_begun(line) if rng.random() < _BEGUN[cue.persona.style] and not item.risk else line)
     return (*_figure(cue.figure), *told)
+
+
+#: How often only the first sentence of an answer is said: most turns of people in a session have eight words at most.
+_BEGUN: Mapping[Style, float] = {"terse": 0.75, "plain": 0.7, "talkative": 0.3}
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+def _begun(line: str) -> str:
+    """The line's first sentence, where that has three words or more."""
+    first = _SENTENCE.split(line)[0]
+    return first if len(first.split()) >= 3 else line
 
 
 def opening_lines(cue: Cue) -> tuple[tuple[str, ...], ...]:
@@ -41,9 +56,11 @@ def heard_key(cue: Cue) -> int:
     return crc32(cue.transcript.last("therapist").encode("utf-8", "replace")) if cue.transcript.messages else 0
 
 
-def _again(lines: Sequence[str], earlier: str) -> str:
-    """The line that was said longest ago, as something said before."""
-    oldest = min(lines, key=earlier.rfind)
+def _again(item: Item, earlier: str) -> str:
+    """The line that was said longest ago, as something said before; a yes is said anew."""
+    oldest = min(item.lines, key=earlier.rfind)
+    if item.id == "replies.says_yes":
+        return oldest
     return next((told for lead in _SAID if (told := lead + oldest) not in earlier), oldest)
 
 

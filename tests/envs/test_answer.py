@@ -1,6 +1,7 @@
 """What is asked is answered: from the case file, as far as trust allows, and with nothing else."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -159,7 +160,11 @@ def test_twelve_plain_questions_get_twelve_answers() -> None:
         "goal",
     )
     places = [next(i for i in file if i.endswith(f".{kind}")) for kind in kinds]
-    right = [any(line in said for line in file[place].lines) for place, said in zip(places, told, strict=True)]
+    # The first sentence of an answer may be all of it.
+    begun = [
+        {part for line in file[place].lines for part in (line, re.split(r"(?<=[.!?])\s+", line)[0])} for place in places
+    ]
+    right = [said in lines for lines, said in zip(begun, told, strict=True)]
     assert len(set(told)) == 12 and sum(right) >= 11
 
 

@@ -48,11 +48,14 @@ def test_a_topic_that_is_named_opens_the_fact(said: str, named: bool) -> None:
     assert (ready(FIRST, said=said, chance=0.99) is FIRST) is named
 
 
-def test_facts_come_in_the_order_of_the_file_and_once() -> None:
+def test_the_nearest_fact_comes_and_once_equals_in_the_order_of_the_file() -> None:
     assert ready(FIRST, SECOND, chance=0.0) is FIRST
     assert ready(FIRST, SECOND, chance=0.0, told=(FIRST,)) is SECOND
     assert ready(FIRST, chance=0.0, told=(FIRST,)) is None and ready(chance=0.0) is None
-    assert ready(SECOND, FIRST, alliance=0.2, chance=0.0) is None  # the next waits behind the one that is too deep
+    assert ready(SECOND, FIRST, alliance=0.2, chance=0.0) is FIRST  # what is too deep holds up nothing else
+    garden = replace(SECOND, lines=("The garden is all weeds.", "Weeds, and no garden left."), topics=("garden",))
+    assert ready(FIRST, garden, said="what became of the garden?", chance=0.0) is garden
+    assert ready(FIRST, garden, said="go on", chance=0.0) is FIRST
 
 
 def test_a_direct_question_brings_out_a_danger_before_its_turn_and_trust() -> None:
