@@ -26,7 +26,7 @@ def answer_lines(cue: Cue) -> tuple[str, ...]:
     earlier = "\n".join(cue.transcript.said_by("patient"))
     told = []
     for item in cue.items:
-        unused = [text for text in item.lines if text not in earlier]
+        unused = [text for text in item.lines if _begun(text) not in earlier]
         if cue.persona.style == "terse":
             unused.sort(key=len)
         pick = 0 if cue.persona.style == "terse" else int(rng.integers(max(1, len(unused))))
@@ -57,10 +57,8 @@ def heard_key(cue: Cue) -> int:
 
 
 def _again(item: Item, earlier: str) -> str:
-    """The line that was said longest ago, as something said before; a yes is said anew."""
-    oldest = min(item.lines, key=earlier.rfind)
-    if item.id == "replies.says_yes":
-        return oldest
+    """The line that was said longest ago, as something said before."""
+    oldest = min(item.lines, key=lambda line: earlier.rfind(_begun(line)))
     return next((told for lead in _SAID if (told := lead + oldest) not in earlier), oldest)
 
 

@@ -10,7 +10,7 @@ __all__ = ["MOVED", "OldPlaces", "refuse_renamed"]
 # New floor -> modules that kept their name.
 _FLOORS = {
     "models": ("", "chat checkpoint completions fingerprint remote replay"),
-    "personas.scripted": ("personas", "bank compose manner"),
+    "personas.scripted": ("personas", "compose manner"),
     "personas.llm": ("personas", "contradictions guard prompts"),
     "rewards.reading": (
         "rewards",

@@ -5,14 +5,16 @@ from functools import lru_cache
 
 from therapysim.danger_talk import DANGER
 from therapysim.personas.answers import answer_lines
+from therapysim.personas.bank import load_bank
 from therapysim.personas.items import items_of
-from therapysim.personas.llm.stems import content_of
+from therapysim.personas.llm.stems import content_of, runs_of
+from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Persona
-from therapysim.personas.scripted.bank import load_bank
+from therapysim.personas.vary import MARK
 from therapysim.plain_words import normalise
 
-__all__ = ["DENIES", "adds_danger", "invents", "new_words"]
+__all__ = ["DENIES", "adds_danger", "borrows", "invents", "new_words"]
 
 #: Words that say no.
 DENIES = frozenset("no not never none nothing nobody don't haven't isn't wouldn't won't can't didn't".split())
@@ -21,6 +23,9 @@ _NAME = re.compile(r"(?<=[a-z,;] )([A-Z][a-z]+)")
 _NAMES = frozenset(
     "I God Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August "
     "September October November December Christmas Easter English".split()
+)
+_KIN = re.compile(
+    r"\b(wife|husband|son|daughter|brother|sister|fiancee?|girlfriend|boyfriend|twins?|grandson|granddaughter)\b"
 )
 _LIKE = re.compile(r"\b(?:like|as if|as though) [^.,;:!?]*")
 _DIGITS = re.compile(r"\b\d+\b")
@@ -62,14 +67,37 @@ def _cued(cue: Cue) -> list[str]:
 
 
 def invents(line: str, cue: Cue) -> bool:
-    """Whether a line holds a name, or a number of thirteen and more, that nothing written or said has."""
+    """Whether a line holds a name, kin, or a number of thirteen and more, that nothing written or said has."""
     plain = line.replace("’", "'")
     names = {m.group(1) for m in _NAME.finditer(plain)} - _NAMES
     numbers = {*_DIGITS.findall(plain), *_COUNTS.findall(plain.lower())} - {str(cue.figure)}
-    if not names and not numbers:
+    kin = set(_KIN.findall(plain.lower()))
+    if not names and not numbers and not kin:
         return False
     known = "\n".join([*_everything(cue.persona), *(message.text for message in cue.transcript)])
-    return any(not re.search(rf"\b{re.escape(word)}", known, re.IGNORECASE) for word in (*names, *numbers))
+    return any(not re.search(rf"\b{re.escape(word)}", known, re.IGNORECASE) for word in (*names, *numbers, *kin))
+
+
+def borrows(line: str, cue: Cue) -> bool:
+    """Whether a line takes a run of words from another patient's own: what a small model remembers of training."""
+    own = cue.persona.id.partition(MARK)[0]
+    return any(own not in _speakers().get(run, {own}) for run in runs_of(line, _BORROWED))
+
+
+#: So many words in a row that only another patient says.
+_BORROWED = 6
+
+
+@lru_cache(maxsize=1)
+def _speakers() -> dict[tuple[str, ...], frozenset[str]]:
+    """Run of words -> the patients in whose voice it stands."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for p in personas():
+        v = p.voice
+        for line in (*v.opening, *v.express, *v.change, *v.sustain, *v.ask):
+            for run in runs_of(line, _BORROWED):
+                found.setdefault(run, set()).add(p.id)
+    return {run: frozenset(who) for run, who in found.items()}
 
 
 def new_words(line: str, cue: Cue) -> int:

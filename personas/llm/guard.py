@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from therapysim.errors import ConfigError
 from therapysim.messages import Transcript
 from therapysim.personas.answers import answer_lines, opening_lines
-from therapysim.personas.llm.additions import DENIES, adds_danger, invents, new_words
+from therapysim.personas.llm.additions import DENIES, adds_danger, borrows, invents, new_words
 from therapysim.personas.llm.contradictions import contradictions
 from therapysim.personas.llm.role import breaks_role, speaks_of_the_other
-from therapysim.personas.llm.stems import content_of, words_of
+from therapysim.personas.llm.stems import content_of, runs_of, words_of
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Fact
 from therapysim.state import Move, Vector
@@ -125,7 +124,7 @@ def _fault_ofwords_of(text: str, line: str, cue: Cue, settings: GuardSettings, p
         ("repeat", lambda: repeats(line, cue.transcript, settings.max_similarity)),
         ("danger", lambda: adds_danger(line, cue)),
         ("contradiction", lambda: bool(contradictions(line, cue.persona))),
-        ("invention", lambda: invents(line, cue) or new_words(line, cue) > settings.max_new),
+        ("invention", lambda: invents(line, cue) or borrows(line, cue) or new_words(line, cue) > settings.max_new),
         ("leak", lambda: leaks(line, cue, settings.max_leak)),
         ("fact", lambda: omits(line, [*(fact.lines for fact in cue.facts), *opening_lines(cue)], settings.min_fact)),
         ("answer", lambda: evades(line, cue, settings.min_fact)),
@@ -146,7 +145,7 @@ def trim(text: str, max_words: int) -> str:
 
 def recites(text: str, instructions: str) -> bool:
     """Whether a text takes a run of words from the instructions."""
-    return bool(_runs(text) & _runs(instructions))
+    return bool(runs_of(text, _RECITAL) & runs_of(instructions, _RECITAL))
 
 
 def repeats(line: str, transcript: Transcript, max_similarity: float) -> bool:
@@ -216,9 +215,3 @@ def _jaccard(one: set[str], other: set[str]) -> float:
 
 def _lines(facts: Iterable[Fact]) -> list[str]:
     return [line for fact in facts for line in fact.lines]
-
-
-@lru_cache(maxsize=4_096)
-def _runs(text: str) -> frozenset[tuple[str, ...]]:
-    words = words_of(text)
-    return frozenset(tuple(words[i : i + _RECITAL]) for i in range(len(words) - _RECITAL + 1))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["content_of", "stems_of", "words_of"]
+__all__ = ["content_of", "runs_of", "stems_of", "words_of"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SMALL_TALK = """
@@ -38,3 +38,10 @@ def content_of(texts: Iterable[str]) -> set[str]:
 def stems_of(text: str) -> frozenset[str]:
     """The same of one text."""
     return frozenset(word.split("'")[0][:_STEM] for word in words_of(text) if word not in _EMPTY_WORDS)
+
+
+@lru_cache(maxsize=4_096)
+def runs_of(text: str, length: int) -> frozenset[tuple[str, ...]]:
+    """Every run of so many words."""
+    words = words_of(text)
+    return frozenset(tuple(words[i : i + length]) for i in range(len(words) - length + 1))

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from therapysim.personas.bank import NEUTRAL
 from therapysim.personas.schema import MOODS
-from therapysim.personas.scripted.bank import NEUTRAL
 from therapysim.state import Vector
 
 __all__ = ["FILLERS", "Aim", "Clauses", "Composed", "Piece", "compose", "piece_of", "sentences"]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import PatientError
+from therapysim.personas.bank import NEUTRAL
 from therapysim.personas.schema import MOODS
-from therapysim.personas.scripted.bank import NEUTRAL
 from therapysim.personas.scripted.compose import Piece, piece_of
 
 __all__ = ["Pieces", "affects"]

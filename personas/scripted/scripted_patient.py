@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from therapysim.errors import PatientError
 from therapysim.personas.answers import answer_lines, heard_key
+from therapysim.personas.bank import NEUTRAL, Felt, felt, load_bank
 from therapysim.personas.items import STORY, items_of
 from therapysim.personas.patient import Cue, Line
-from therapysim.personas.scripted.bank import NEUTRAL, Felt, felt, load_bank
 from therapysim.personas.scripted.compose import FILLERS, Aim, Clauses, Piece, compose, sentences
 from therapysim.personas.scripted.heard import senseless, silent
 from therapysim.personas.scripted.manner import QUANTILES, Manner, ScriptedSettings

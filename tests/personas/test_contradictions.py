@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from therapysim.personas import Persona, find, personas
+from therapysim.personas.bank import load_bank
 from therapysim.personas.consistency import symptoms
 from therapysim.personas.llm.contradictions import contradictions
-from therapysim.personas.scripted.bank import load_bank
 
 ROWS: list[dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parents[1] / "data" / "contradictions.yaml").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 from therapysim.messages import Transcript
 from therapysim.personas.answers import answer_lines
 from therapysim.personas.items import items_of
-from therapysim.personas.llm.additions import adds_danger, invents, new_words
+from therapysim.personas.llm.additions import adds_danger, borrows, invents, new_words
 from therapysim.personas.llm.guard import GuardSettings, evades, inspect
 from therapysim.personas.llm.prompts import brief, conversation
 from therapysim.personas.load import personas
@@ -84,6 +84,17 @@ def test_a_line_full_of_words_that_nobody_wrote_is_an_invention() -> None:
     feel = lambda texts: np.tile(np.array(SAFE.mood, np.float32), (len(texts), 1))  # noqa: E731
     verdict = inspect([told], [cue], feel, GuardSettings(), [""])
     assert verdict[0].fault == "invention"
+
+
+def test_neither_kin_nor_another_patients_line_is_taken_over() -> None:
+    cue = Cue(SAFE, HEARD, SAFE.mood, Move.EXPRESS)
+    file = " ".join(line for item in items_of(SAFE).values() for line in item.lines).lower()
+    kin = next(word for word in ("granddaughter", "fiancee", "twin") if word not in file)
+    assert invents(f"I have got a {kin}.", cue)
+    other = next(p for p in personas() if p.id != SAFE.id)
+    long = max(other.voice.express, key=len)
+    assert borrows(f"Well. {long}", cue) and not borrows(long, Cue(other, HEARD, other.mood, Move.EXPRESS))
+    assert not any(borrows(line, cue) for line in (*SAFE.voice.opening, *SAFE.voice.express))
 
 
 def test_a_session_begins_with_an_opening_of_the_patients_own() -> None:

@@ -91,7 +91,8 @@ def test_scripted_is_the_default() -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "\n"])
 def test_an_empty_name_says_what_to_give(name: str) -> None:
-    with pytest.raises(ConfigError, match="expected 'scripted', 'llm', 'llm-qwen', a model's name or folder, or URL#MODEL"):
+    wanted = "expected 'scripted', 'llm', 'llm-qwen', a model's name or folder, or URL#MODEL"
+    with pytest.raises(ConfigError, match=wanted):
         open_patient(name, shipped_sensor().affect)
 
 

@@ -21,7 +21,7 @@ from therapysim.personas.scripted.scripted_patient import ScriptedSettings
 from therapysim.state import Ending, Move, Vector
 
 ALL = personas()
-BANK: dict[str, Any] = yaml.safe_load((LIBRARY.parent / "scripted" / "lines.yaml").read_text(encoding="utf-8"))
+BANK: dict[str, Any] = yaml.safe_load((LIBRARY.parent / "lines.yaml").read_text(encoding="utf-8"))
 ACTS = (
     "open_question", "closed_question", "reflection", "validation", "advice", "confrontation", "invalidation",
     "toxic_positivity", "risk_inquiry", "signposting", "apology", "farewell", "silence",

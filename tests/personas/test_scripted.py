@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from therapysim.errors import ConfigError
 from therapysim.messages import Transcript
 from therapysim.personas import Cue, Persona, ScriptedPatient, personas
-from therapysim.personas.scripted.bank import NEUTRAL, felt, load_bank
+from therapysim.personas.bank import NEUTRAL, felt, load_bank
 from therapysim.personas.scripted.compose import FILLERS, sentences
 from therapysim.personas.scripted.scripted_patient import QUANTILES, Manner, ScriptedSettings
 from therapysim.rewards.reading.emotions import shipped_sensor

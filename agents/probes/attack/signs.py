@@ -10,12 +10,12 @@ from therapysim.agents.probes.attack.suite import Attack
 from therapysim.agents.sessions.episode import Episode
 from therapysim.envs.batch import Session
 from therapysim.messages import Transcript
+from therapysim.personas.bank import load_bank
 from therapysim.personas.llm.guard import leaks, recites
 from therapysim.personas.llm.prompts import instructions
 from therapysim.personas.llm.role import breaks_role
 from therapysim.personas.patient import Cue
 from therapysim.personas.schema import Fact
-from therapysim.personas.scripted.bank import load_bank
 
 __all__ = ["Sign", "signs"]
 

@@ -195,5 +195,5 @@ def test_the_patients_model_is_counted_with_its_refused_draws() -> None:
     feel = shipped_sensor().affect
     patient, cbt = LLMPatient(model, ScriptedPatient(feel), feel), {"cbt": baseline("cbt")}
     (row,) = benchmark(SessionBatch(SessionConfig(max_turns=2), patient=patient), cbt, ["marta"], [0], simulator="odd")
-    assert row.simulator == "odd" and row["replaced"] == 1 and row["redrawn"] == 2
-    assert model.asked == 6 and row["patient_written"] == 2 * 2 * 11 and row["patient_read"] > 400  # 43 letters
+    assert row.simulator == "odd" and row["replaced"] == 1 and row["redrawn"] == 3
+    assert model.asked == 9 and row["patient_written"] == 2 * 3 * 11 and row["patient_read"] > 400  # 43 letters

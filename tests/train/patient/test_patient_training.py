@@ -84,7 +84,7 @@ def test_answered_lines_are_what_the_case_file_answers_to_the_question(answered:
         kind = kinds[heard.removeprefix('Your therapist says: "').removesuffix('"')]
         end = {**COLUMNS, **DANGER_KINDS}.get(kind, kind)
         items = [item for item in items_of(find(e.patient)).values() if item.id.rpartition(".")[2] == end]
-        assert e.line in [line for item in items for line in item.lines]
+        assert any(line.startswith(e.line) for item in items for line in item.lines)  # the first sentence may be all
         assert told == f"(Answer: {e.line})"
         met.add(kind)
     assert met >= {"sleep", "work", "body_then", "core", "change", "d_intent"}
