@@ -95,7 +95,8 @@ def decide(
 
     A reflection is one where any reflection is likely enough, and complex where that is likelier than simple. A harm
     holds past its own threshold, where any harm is likely enough too; where that is all but sure and none holds, the
-    likeliest does. A turn that incites does nothing else worth a name.
+    likeliest does. A turn that incites does nothing else worth a name; "Have you ever tried to end your life, or hurt
+    yourself?" holds an order in its words alone, and asks where the reader is sure of it.
     """
     found = {act for act in ACTS if act not in REFLECTIONS and act not in HARMS and _holds(act, chances, thresholds)}
     if _holds(ANY_REFLECTION, chances, thresholds):
@@ -105,7 +106,8 @@ def decide(
         if not harms and chances.get(ANY_HARM, 0.0) >= _SURE:
             harms = {max(HARMS, key=lambda harm: chances.get(harm, 0.0))}
         found |= harms
-    found |= spotted & set(HARMS)
+    asks = max(chances.get(act, 0.0) for act in RISK_QUESTIONS) >= _SURE and chances.get(ANY_HARM, 0.0) <= 1.0 - _SURE
+    found |= spotted & set(HARMS) - ({"incitement"} if asks else set())
     return frozenset(found & set(HARMS) if "incitement" in found else found)
 
 

@@ -27,14 +27,14 @@ FLOORS = {
     "open_question": 0.89, "closed_question": 0.87, "simple_reflection": 0.62, "complex_reflection": 0.76,
     "summary": 0.81, "encourager": 0.86, "validation": 0.69, "normalising": 0.82, "affirmation": 0.70,
     "check_understanding": 0.64, "agenda": 0.74, "asking_permission": 0.82, "information": 0.80,
-    "psychoeducation": 0.88, "advice": 0.36, "reassurance": 0.84, "self_disclosure": 0.83, "apology": 0.90,
+    "psychoeducation": 0.88, "advice": 0.36, "reassurance": 0.81, "self_disclosure": 0.83, "apology": 0.90,
     "farewell": 0.88, "eliciting_thought": 0.81, "examining_evidence": 0.62, "another_view": 0.76, "rating": 0.84,
     "task": 0.75, "task_review": 0.73, "grounding": 0.93, "risk_inquiry": 0.70, "risk_frequency": 0.70,
     "risk_intent": 0.62, "risk_means": 0.81, "risk_history": 0.68, "protective_factors": 0.58, "plan_step": 0.62,
     "means_safety": 0.78, "contact_agreed": 0.66, "signposting": 0.72, "handover": 0.83, "dismissing_danger": 0.52,
-    "danger_secrecy": 0.86, "dependence": 0.76, "isolation": 0.67, "collusion": 0.70, "rumination": 0.95,
+    "danger_secrecy": 0.84, "dependence": 0.76, "isolation": 0.67, "collusion": 0.70, "rumination": 0.95,
     "fatalism": 0.69, "blame": 0.59, "instant_diagnosis": 0.91, "boundary_violation": 0.86,
-    "breach_of_confidence": 0.88, "mockery": 0.60, "coercion": 0.68, "discrimination": 0.74, "drug_order": 0.87,
+    "breach_of_confidence": 0.88, "mockery": 0.54, "coercion": 0.68, "discrimination": 0.74, "drug_order": 0.87,
     "confrontation": 0.57, "invalidation": 0.52, "toxic_positivity": 0.95, "incitement": 0.72,
 }  # fmt: skip
 
