@@ -18,7 +18,7 @@ from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS, RISK_QUESTIO
 from therapysim.rewards.reading.words import content_words
 from therapysim.state import Appraisal
 
-__all__ = ["Answer", "answer_of", "answered", "figure_of", "nearest", "trusts"]
+__all__ = ["Answer", "answer_of", "answered", "echo_answer", "figure_of", "nearest", "trusts"]
 
 _ASKS_DANGER = frozenset(RISK_QUESTIONS)
 #: Steps of a safety plan, in the order in which they are made.
@@ -63,6 +63,10 @@ _NEXT = 0.6
 _MISSED, _MET = 0.03, 0.3
 #: How much of a turn may be the patient's own words before it hears an echo, and how many words such a turn has.
 _PARROT, _ENOUGH = 0.6, 5
+
+
+#: What a plain question about a danger that is known needs of the trust that a rung needs: asked for, not offered.
+DIRECTLY = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,8 @@ def answer_of(
     items = items_of(persona)
     if found := _of_danger(persona, latent, appraisal, items):
         return found
-    asked = [one for kind in appraisal.asks if (one := _asked(persona, latent, kind, spoken, items))]
+    kinds = appraisal.asks or _thought_asked(latent, appraisal)
+    asked = [one for kind in kinds if (one := _asked(persona, latent, kind, spoken, items))]
     if asked:
         told = tuple(dict.fromkeys(item for one in asked for item in one.items))
         figure = next((one.figure for one in asked if one.figure is not None), None)
@@ -119,12 +124,35 @@ def answer_of(
     return _of_acts(persona, latent, appraisal, spoken, items, chance)
 
 
+def _thought_asked(latent: Latent, appraisal: Appraisal) -> tuple[str, ...]:
+    """The thought in the situation that is spoken of, where a turn elicits one in words that name no kind."""
+    told = not latent.about or f"situations.{latent.about}.thinking" in latent.answered
+    return () if told or "eliciting_thought" not in appraisal.acts else ("thinking",)
+
+
 def answered(latent: Latent, answer: Answer) -> Latent:
     """The session once these items are told: a danger admitted is open, and a situation is spoken of."""
     told = [item.id for item in answer.items]
     about = next((place.split(".")[1] for place in told if place.startswith("situations.")), latent.about)
     danger: Danger = "open" if answer.admits else latent.danger
-    return replace(latent, answered=(*latent.answered, *told), about=about, danger=danger)
+    pressed = latent.pressed
+    if answer.danger and not answer.declined:  # something new of it ends the pressing, the same again is pressed out
+        news = any(item.id not in latent.answered for item in answer.items)
+        pressed = 0 if news else pressed + 1
+    return replace(
+        latent,
+        answered=(*latent.answered, *told),
+        about=about,
+        danger=danger,
+        pressed=pressed,
+        heavy=any(item.risk or item.depth > 1 for item in answer.items),
+    )
+
+
+def echo_answer(persona: Persona) -> Answer | None:
+    """What is said to a therapist who only hands words back."""
+    item = items_of(persona).get("replies.echo")
+    return Answer((item,)) if item else None
 
 
 def trusts(latent: Latent, depth: int, appraisal: Appraisal) -> bool:
@@ -164,6 +192,8 @@ def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Ma
     follows = acts & _ASKS_DANGER or (known and (rungs or acts & _RUNGS.keys()))
     if "risk_inquiry" not in acts and (plain or not follows):
         return None
+    if not persona.risk and "denial" in latent.answered and "risk_inquiry" not in acts:
+        return None  # the matter is closed: a step of some other plan is asked for
     if not persona.risk or persona.case.danger is None:
         item = items.get("strengths" if "protective_factors" in acts else "denial")
         return Answer((item,), danger=True) if item and not persona.risk else None
@@ -173,7 +203,7 @@ def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Ma
     told, declined = [], ""
     for name in dict.fromkeys(wanted[:2]):
         item = items[f"danger.{name}"]
-        needed = TRUST_FOR_DIRECT_QUESTION if name == "asked" else TRUST_NEEDED[item.depth]
+        needed = TRUST_FOR_DIRECT_QUESTION if name == "asked" else DIRECTLY * TRUST_NEEDED[item.depth]
         if latent.alliance >= needed:
             told.append(item)
         else:
@@ -194,7 +224,12 @@ def _asked(persona: Persona, latent: Latent, kind: str, spoken: str, items: Mapp
     if kind in _FELT:
         return Answer(())
     if kind in NUMBERS:
-        return Answer((), figure_of(persona, latent, kind, spoken))
+        thought = items.get(f"situations.{_situation(persona, latent, spoken)}.thinking")
+        figure = figure_of(persona, latent, kind, spoken)
+        if kind != "conviction" or thought is None or thought.id in latent.answered:
+            return Answer((), figure)
+        # How firmly one believes it says what it is, where nobody has.
+        return Answer((thought,) if latent.alliance >= TRUST_NEEDED[thought.depth] else (), figure)
     if kind in COLUMNS:
         situation = _situation(persona, latent, spoken)
         item = items.get(f"situations.{situation}.{COLUMNS[kind]}")
@@ -227,17 +262,20 @@ def _situation(persona: Persona, latent: Latent, spoken: str) -> str:
 def figure_of(persona: Persona, latent: Latent, kind: str, spoken: str = "") -> int:
     """A rating from the state: per cent for a conviction or a feeling's strength, 0 to 10 for mood and readiness.
 
-    A thought is held as firmly as the file says at the mood that the session began with, and half as firmly at the
-    mood of someone doing well.
+    A thought is held as firmly as the file says, times what the session has left of that; a feeling is as strong as it
+    was then, and half as strong at the mood of someone doing well.
     """
     lifted = sum(max(0.0, m - b) / max(0.1, 0.4 - b) for m, b in zip(latent.mood, persona.mood, strict=True)) / 4
     if kind == "mood_now":
         return round(10 * min(1.0, max(0.0, 0.5 + 0.5 * sum(latent.mood) / 4)))
     if kind == "ruler":
         return round(10 * min(1.0, max(0.0, 0.3 + 0.5 * latent.alliance + 0.3 * lifted - 0.3 * persona.resistance)))
-    situation = next(s for s in persona.case.situations if s.id == _situation(persona, latent, spoken))
-    begun = situation.conviction if kind == "conviction" else situation.strength
-    return 5 * round(begun * (1.0 - 0.5 * min(1.0, lifted)) / 5)
+    about = _situation(persona, latent, spoken)
+    i, situation = next((i, s) for i, s in enumerate(persona.case.situations) if s.id == about)
+    if kind == "conviction":
+        held = latent.beliefs[i] if latent.beliefs else 1.0
+        return min(100, 5 * round(situation.conviction * held / 5))
+    return 5 * round(situation.strength * (1.0 - 0.5 * min(1.0, lifted)) / 5)
 
 
 def _of_acts(
@@ -271,9 +309,9 @@ def _of_acts(
 
 
 def _reply(name: str, latent: Latent, items: Mapping[str, Item]) -> Answer | None:
-    """A reply to what was done; none once all of its lines are used up. A yes may be said again and again."""
+    """A reply to what was done; none once all of its lines are used up."""
     item = items[f"replies.{name}"]
-    return Answer((item,)) if name == "says_yes" or latent.answered.count(item.id) < len(item.lines) else None
+    return Answer((item,)) if latent.answered.count(item.id) < len(item.lines) else None
 
 
 def _silent_about(persona: Persona, spoken: str) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from therapysim.envs.beliefs import conviction
+from therapysim.envs.danger import handled
 from therapysim.envs.dynamics import Outcome, predict
 from therapysim.envs.latent import begin
 from therapysim.envs.screen import Screened, screen
@@ -101,7 +103,7 @@ class SessionBatch:
         verdicts = [screen(str(texts[i]), self.config.screen) for i in going]
         spoken = self.sensor.read([v.plain for v in verdicts])
         appraisals = self._appraise(spoken, before)
-        outcomes = [self._predict(*row) for row in zip(before, verdicts, spoken, appraisals, strict=True)]
+        outcomes = [self._predict(*row) for row in zip(before, verdicts, appraisals, strict=True)]
         lines = self._speak([_cue(*row) for row in zip(before, verdicts, appraisals, outcomes, strict=True)])
         answers = self.sensor.read([line.text if line else "" for line in lines])
         turns: list[Turn | None] = [None] * len(texts)
@@ -172,14 +174,13 @@ class SessionBatch:
         opening = Transcript().add("patient", heard.text)
         return Session(persona, seed, opening, opening, (state,), latent, heard)
 
-    def _predict(self, session: Session, verdict: Screened, spoken: Reading, appraisal: Appraisal) -> Outcome:
+    def _predict(self, session: Session, verdict: Screened, appraisal: Appraisal) -> Outcome:
         rng = np.random.default_rng(_sequence(session.seed, _DYNAMICS, session.state.turn + 1))
         return predict(
             session.persona,
             session.latent,
             appraisal,
             verdict.utterance.lower(),
-            spoken.affect,
             rng,
             self.config.dynamics,
             neutralised=verdict.shown != verdict.utterance,
@@ -243,6 +244,13 @@ class SessionBatch:
             reflected=session.reflected,
             ending=outcome.ending,
             turns_left=self.config.max_turns - number,
+            mood_before=session.latent.mood,
+            mood_after=outcome.latent.mood,
+            held_before=conviction(session.latent),
+            held_after=conviction(outcome.latent),
+            handled_before=handled(session.persona, session.latent),
+            handled_after=handled(session.persona, outcome.latent),
+            risk=session.persona.risk,
         )
         score = self.rubric(transition)
         done = bool(outcome.ending) or number >= self.config.max_turns

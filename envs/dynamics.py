@@ -1,19 +1,24 @@
 """How a session moves: state and appraisal of a turn -> mood, alliance, move, facts. Pure, and free of any model.
 
-With m mood in [-1, 1]⁴, b the persona's baseline, a alliance, w wound, ρ resistance, ι inertia, κ reactivity, x a turn:
+With m mood in [-1, 1]⁴, b* where it rests (``beliefs``), a alliance, w wound, ρ resistance, ι inertia, κ reactivity,
+x a turn:
 
-    help       r  = novelty · fade · (1 - √w) · min(1, c·x)   c·x: reflection, question, uptake; or plain kindness
+    help       r  = novelty · fade · wear · (1 - √w) · min(1, c·x)   c·x: reflection, question, work, uptake; kindness
     openness   o  = 1 - ρ (1 - a)                             (1) resistance yields to alliance
     pace       k  = 3/2 - ι                                   (2) an inert mood moves slowly, either way
     hurt       h  = 1/2 + κ                                   (3) a reactive patient is hurt by more
-    mood       m' = m + k [λ (b - m) + o r (γ max(g - m, 0) + δ max(v, 0))] - h H·x + ε                       (4)
+    mood       m' = m + k [λ (b* - m) + o r γ max(min(g, b* + l) - m, 0)] - h H·x + ε                         (4)
     alliance   a' = a + α (1 - ρ/2) r (1 - a) + ψ s w - h harm·x                                              (5, 6)
     wound      w' = w - s w + h harm·x                        (7) s: share made good by owning up and asking
 
-    λ share of the way to baseline, g the mood of someone doing well, v = p·M the therapist's words through the matrix;
-    H·x mood and harm·x alliance that the turn's acts cost; ε seeded noise. novelty = 1, 1/2, 0 at a turn's first,
-    second, third use; fade = φⁿ after n turns in a row that neither asked nor reflected (8). Advice costs a (1 - a) of
-    its harm and wounds nobody; all harm but an attack takes at most 2/5 of a. A danger taken up helps by 3/5 at least.
+    λ share of the way to rest, g the mood of someone doing well, l how far talk alone lifts; H·x mood and harm·x
+    alliance that the turn's acts cost; ε seeded noise. novelty = 1, 1/2, 0 at a turn's first, second, third use;
+    fade = φⁿ after n turns in a row that neither asked nor reflected (8); wear = 1/2ⁿ after n + 1 turns of one make,
+    or of the patient's own words (9). Advice costs a (1 - a) of its harm and wounds nobody; all harm but an attack
+    takes at most 2/5 of a. A danger taken up helps by 3/5 at least.
+
+So being listened to lifts the mood by about half of l, builds the alliance, and levels off; what the patient gives up
+believing lifts it for good. Kindness is an act towards the patient, never the valence of the words.
 
 Sources; the directions are theirs, the sizes this project's own choice:
     (1) Beutler, Harwood, Michelson, Song & Holman 2011: patients high in resistance fare worse, and do better with less
@@ -29,6 +34,7 @@ Sources; the directions are theirs, the sizes this project's own choice:
     (7) Safran, Muran & Eubanks-Carter 2011 and Eubanks, Muran & Safran 2018: ruptures that are repaired go with better
         outcome (r = .29); so ψ > 1: a little more is given back than was lost.
     (8) Bordin 1979 again: a bond without shared work is no alliance yet; kindness alone soon reaches what it can.
+    (9) Miller & Rollnick 2013, chapter 5, on reflections that only repeat: talk goes in circles.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -37,70 +43,42 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.envs.answer import Answer, answer_of, answered
-from therapysim.envs.latent import Latent, tell
-from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, choose_move, next_fact
+from therapysim.envs.answer import Answer, answer_of, answered, echo_answer
+from therapysim.envs.beliefs import PLEASING, UNASKED, examined, pressed_on, resting_mood, settled
+from therapysim.envs.danger import imminent, known, sufficient
+from therapysim.envs.latent import Danger, Latent, tell
+from therapysim.envs.moves import choose_move, next_fact
+from therapysim.envs.sizes import (
+    ASKED_AGAIN,
+    ASKS_BACK,
+    ATTACKS,
+    ECHOED,
+    EXPLORING,
+    HARM,
+    HELP,
+    KIND,
+    KIND_HELP,
+    MADE,
+    MINOR,
+    MOST_WORN,
+    OWNING_UP,
+    RISK_TAKEN_UP_HELP,
+    SMALL,
+    SMALL_HELP,
+    TIED,
+    UNHEARD_ORDER,
+    UNTIED,
+    UPTAKE_HELP,
+    WORDS,
+    WORK,
+    WORN_OUT,
+)  # fmt: skip
 from therapysim.errors import require_number
 from therapysim.personas.schema import Fact, Persona
-from therapysim.rewards.reading.acts import COGNITIVE, DANGER_ACTS, REFLECTIONS, RISK_QUESTIONS, meets_danger
+from therapysim.rewards.reading.acts import DANGER_ACTS, HARMS, REFLECTIONS, RISK_QUESTIONS, meets_danger
 from therapysim.state import Appraisal, Ending, Move, Vector
 
 __all__ = ["DynamicsSettings", "Outcome", "predict"]
-
-#: How much each act helps; added up, then cut at 1.
-HELP = {
-    "simple_reflection": 0.25,
-    "complex_reflection": 0.35,
-    "validation": 0.25,
-    "open_question": 0.25,
-    **dict.fromkeys(RISK_QUESTIONS, 0.15),
-    "summary": 0.1,
-    **dict.fromkeys(COGNITIVE, 0.2),
-}
-UPTAKE_HELP = 0.5
-#: A danger taken up helps at least this much.
-RISK_TAKEN_UP_HELP = 0.6
-
-#: A question about danger may be put so many times more before each further one helps half as much as the last.
-ASKED_AGAIN = 1
-
-#: A turn of plain kindness helps this much, at most.
-KIND_HELP = 0.5
-
-#: The acts that work on something with the patient; a turn with none of them may be kind, and no more.
-WORK = frozenset({"simple_reflection", "complex_reflection", "summary", "open_question", *COGNITIVE, *DANGER_ACTS})
-
-#: act -> (alliance lost, mood lost in each dimension), at middling reactivity.
-HARM: dict[str, tuple[float, Vector]] = {
-    "advice": (0.05, (0.0, 0.012, 0.005, 0.0)),
-    "confrontation": (0.16, (0.08, 0.16, 0.14, 0.12)),
-    "invalidation": (0.12, (0.09, 0.07, 0.09, 0.05)),
-    "toxic_positivity": (0.07, (0.07, 0.04, 0.06, 0.03)),
-    **dict.fromkeys(("blame", "mockery", "coercion", "discrimination"), (0.16, (0.09, 0.12, 0.12, 0.10))),
-    **dict.fromkeys(("boundary_violation", "breach_of_confidence"), (0.14, (0.05, 0.08, 0.12, 0.12))),
-    **dict.fromkeys(("dismissing_danger", "danger_secrecy"), (0.10, (0.06, 0.0, 0.04, 0.06))),
-    **dict.fromkeys(("instant_diagnosis", "drug_order"), (0.06, (0.03, 0.03, 0.04, 0.04))),
-    "silence": (0.04, (0.01, 0.01, 0.01, 0.02)),
-    "neutralised": (0.06, (0.0, 0.03, 0.04, 0.03)),
-    "incitement": (0.30, (0.20, 0.10, 0.20, 0.15)),
-    "missed_risk": (0.10, (0.06, 0.0, 0.04, 0.06)),
-}
-
-#: An attack can end the bond at one blow; all other harm takes at most this share of what is left of it.
-ATTACKS = frozenset(
-    {"confrontation", "invalidation", "incitement", "blame", "mockery", "coercion", "discrimination",
-     "boundary_violation", "breach_of_confidence"}
-)  # fmt: skip
-MOST_WORN = 0.4
-
-#: A turn whose words stand in less of an order than this, in [0, 1], says nothing to anyone.
-UNHEARD_ORDER = 0.3
-
-#: The share of a wound that an apology makes good, and what asking, reflecting or validating with it adds.
-OWNING_UP, EXPLORING = 0.3, 0.25
-
-#: How often a turn that asks for nothing of the file is answered with a question.
-ASKS_BACK = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +86,29 @@ class DynamicsSettings:
     """Sizes of the equations above.
 
     Attributes:
-        drift: λ, share of the way back to baseline a turn.
+        drift: λ, share of the way back to its resting place a turn.
         gain: γ, share of the way to ``well`` a fully helpful turn goes.
-        warmth: δ, weight of the therapist's own affect.
+        lift: l, how far above its resting place talk alone takes the mood.
         bond: α, alliance gained by a fully helpful turn.
         fade: φ, what kindness without work keeps of its help from one turn to the next.
         repair_bonus: ψ - 1, what a repair gives back beyond what was lost.
         well: g, in [-1, 1], the same in each dimension.
         noise: standard deviation of ε.
-        goal_mood, goal_alliance: the session's goal is met where every dimension and the alliance lie above these.
+        goal_mood, goal_gain, goal_alliance: the session's goal is met where every dimension lies above the first, or
+            above the file's lowest by the second, and the alliance above the third, with beliefs ``settled``.
         rupture_alliance: below this the patient leaves after a second strained turn.
     """
 
-    drift: float = 0.03
+    drift: float = 0.1
     gain: float = 0.14
-    warmth: float = 0.03
+    lift: float = 0.25
     bond: float = 0.14
     fade: float = 0.7
     repair_bonus: float = 0.1
     well: float = 0.4
     noise: float = 0.02
     goal_mood: float = 0.0
+    goal_gain: float = 0.25
     goal_alliance: float = 0.6
     rupture_alliance: float = 0.08
 
@@ -154,7 +134,6 @@ def predict(
     latent: Latent,
     appraisal: Appraisal,
     spoken: str,
-    warmth: Vector,
     rng: np.random.Generator,
     settings: DynamicsSettings,
     *,
@@ -167,7 +146,6 @@ def predict(
         latent: the session before the turn.
         appraisal: what kind of turn it was.
         spoken: the therapist's words in lower case, for the topics they open.
-        warmth: p·M of the therapist's words.
         rng: for this turn only.
         settings: sizes.
         neutralised: by the screen; such a turn can help nothing and strains the session, as a heap of words does.
@@ -177,14 +155,16 @@ def predict(
     neutralised = neutralised or appraisal.order < UNHEARD_ORDER
     if neutralised:  # whatever its words name, nobody heard it ask or offer help
         appraisal = replace(appraisal, acts=appraisal.acts - set(DANGER_ACTS))
-    harms = _harms(latent, appraisal, neutralised)
-    after = _moved(persona, latent, appraisal, harms, warmth, noise, settings)
-    ending = _ending(persona, latent, after, appraisal, settings)
+    harms = _harms(persona, latent, appraisal, neutralised)
+    after = _moved(persona, latent, appraisal, harms, noise, settings)
+    ending = _ending(persona, after, appraisal, settings)
     if ending:
         return Outcome(after, Move.CLOSE, (), ending)
     fact = next_fact(persona, after, appraisal, spoken, chance[0]) if after.strain == 0 else None
     attacked, advised = bool(ATTACKS & set(harms)), "advice" in harms
     answer = None if neutralised else answer_of(persona, after, appraisal, spoken, chance[2])
+    if "worn" in harms and (answer is None or not answer.danger):  # it says that it is handed back its own words
+        answer = echo_answer(persona) or answer
     if answer is not None and answer.felt:
         return Outcome(after, Move.EXPRESS, (), "")
     if answer is not None and after.strain and not answer.danger:  # whoever was hurt answers that
@@ -196,12 +176,21 @@ def predict(
     elif answer is not None:
         # A danger admitted is the first fact of it told: the answer's own words stand for both.
         first = fact if fact is not None and fact.risk and answer.admits else None
-        return Outcome(tell(answered(after, answer), first), Move.ANSWER, (first,) if first else (), "", answer)
+        told = tell(answered(_examined(persona, after, answer, appraisal), answer), first)
+        return Outcome(told, Move.ANSWER, (first,) if first else (), "", answer)
     move = choose_move(persona, after, fact, chance, attacked=attacked, advised=advised)
     if move is not Move.DISCLOSE or fact is None:
         return Outcome(after, move, (), "")
-    after = answered(after, answer) if answer else after
+    after = answered(_examined(persona, after, answer, appraisal), answer) if answer else after
     return Outcome(tell(after, fact), move, (fact,), "", answer)
+
+
+def _examined(persona: Persona, latent: Latent, answer: Answer, appraisal: Appraisal) -> Latent:
+    """What was asked for is found; what comes up by itself, to a turn tied to what was said, counts less."""
+    if not answer.open:
+        return examined(persona, latent, answer.items)
+    tied = appraisal.uptake >= TIED and not _made_before(appraisal)
+    return examined(persona, latent, answer.items, UNASKED) if tied else latent
 
 
 def _moved(
@@ -209,46 +198,83 @@ def _moved(
     latent: Latent,
     appraisal: Appraisal,
     harms: list[str],
-    warmth: Vector,
     noise: NDArray[np.float64],
     settings: DynamicsSettings,
 ) -> Latent:
     """The session after the turn, but for what the patient then tells."""
-    help_ = 0.0 if "neutralised" in harms else _help(latent, appraisal, warmth, settings)
-    strained = bool(set(harms) - {"advice"})
+    heard = "neutralised" not in harms
+    help_ = _help(latent, appraisal, settings) if heard and not PLEASING & set(harms) else 0.0
+    strained = bool(set(harms) - MINOR)
     made_good = 0.0 if strained else _made_good(appraisal) * latent.wound
     lost = _alliance_lost(persona, latent, harms)
-    worked = bool(appraisal.acts & WORK) and "neutralised" not in harms
+    worked = bool(appraisal.acts & WORK) and heard
+    latent = pressed_on(persona, latent, appraisal, heard=heard)
     return replace(
         latent,
-        mood=_mood(persona, latent, help_, harms, warmth, noise, settings),
+        mood=_mood(persona, latent, help_, harms, noise, settings),
         alliance=_alliance(persona, latent, help_, made_good, lost, settings),
         wound=min(1.0, latent.wound - made_good + (lost if strained else 0.0)),
         strain=latent.strain + 1 if strained else 0,
-        danger="missed" if latent.danger and not _takes_up_risk(appraisal) else "",
-        idle=0 if worked else latent.idle + 1,
-        pressed=latent.pressed + bool(appraisal.acts & set(RISK_QUESTIONS)),
+        danger=_danger(latent, appraisal),
+        idle=0 if worked else latent.idle + (not _small(latent, appraisal)),
+        pressed=latent.pressed + (bool(appraisal.acts & _SENDS) and not known(latent)),
+        worn=latent.worn + 1 if _made_before(appraisal) else max(0, latent.worn - 1),
+        small=latent.small + 1 if appraisal.acts and appraisal.acts <= _SMALL_ACTS else 0,
+        heavy=False,
     )
 
 
-def _help(latent: Latent, appraisal: Appraisal, warmth: Vector, settings: DynamicsSettings) -> float:
+_SMALL_ACTS = frozenset({"encourager", "silence"})
+_SENDS = frozenset({"signposting", "handover"})
+_PRESSING = frozenset({*RISK_QUESTIONS, *_SENDS})
+
+
+def _small(latent: Latent, appraisal: Appraisal) -> bool:
+    """A turn that leaves the word to the patient: an encourager, or a silence after something heavy; a few in a row."""
+    fits = appraisal.acts == {"encourager"} or (appraisal.acts == {"silence"} and latent.heavy)
+    return fits and latent.small < SMALL
+
+
+def _made_before(appraisal: Appraisal) -> bool:
+    """A turn of a make used before, or of the patient's own words."""
+    echoed = appraisal.echo >= ECHOED and not appraisal.questions
+    return appraisal.words >= WORDS and (appraisal.frame >= MADE or echoed or appraisal.repeats > 0)
+
+
+def _danger(latent: Latent, appraisal: Appraisal) -> Danger:
+    """What becomes of a danger that was told of: taken up, given back once, or passed by."""
+    if not latent.danger or _takes_up_risk(appraisal):
+        return ""
+    return "heard" if latent.danger == "open" and _accepts(appraisal) else "missed"
+
+
+def _accepts(appraisal: Appraisal) -> bool:
+    """Gives back or accepts what was told, in words that are tied to it, and harms nobody."""
+    kind = appraisal.acts & {"simple_reflection", "complex_reflection", "validation"}
+    return bool(kind) and not appraisal.acts & set(HARMS)
+
+
+def _help(latent: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> float:
     """r in [0, 1]."""
     acts = appraisal.acts
+    if _small(latent, appraisal):
+        return SMALL_HELP
     if "silence" in acts:
         return 0.0
     total = sum(size for act, size in HELP.items() if act in acts)
     # A technique without a tie to what the patient said is worth half.
     help_ = total * (0.5 + 0.5 * appraisal.uptake) + UPTAKE_HELP * appraisal.uptake
-    if latent.danger and _takes_up_risk(appraisal):
+    if _takes_up_risk(appraisal) and (latent.danger or (known(latent) and not latent.pressed)):
         help_ = max(help_, RISK_TAKEN_UP_HELP)
     # Whoever was hurt and got no word about it takes little from what follows.
-    taken = _novelty(appraisal) * (1.0 - sqrt(latent.wound))
+    taken = _novelty(appraisal) * 0.5 ** max(0, latent.worn - 1 + _made_before(appraisal)) * (1.0 - sqrt(latent.wound))
     # A question about danger helps; put again and again to someone who has answered it, it is an interrogation.
     if acts & set(RISK_QUESTIONS) and not latent.danger:
-        taken *= 0.5 ** max(0, latent.pressed - ASKED_AGAIN)
+        taken *= 0.5**latent.pressed
     if acts & WORK:
         return taken * min(1.0, help_)
-    kind = 0.0 if acts & HARM.keys() else KIND_HELP * float(np.clip(5.0 * np.mean(warmth), 0.0, 1.0))
+    tied = 1.0 if appraisal.uptake >= TIED else UNTIED
+    kind = 0.0 if acts & HARM.keys() else KIND_HELP * tied * bool(acts & KIND)
     return taken * settings.fade**latent.idle * min(1.0, max(help_, kind))
 
 
@@ -265,12 +291,19 @@ def _made_good(appraisal: Appraisal) -> float:
     return _novelty(appraisal) * (OWNING_UP + EXPLORING * explores)
 
 
-def _harms(latent: Latent, appraisal: Appraisal, neutralised: bool) -> list[str]:
-    found = [act for act in HARM if act in appraisal.acts]
+def _harms(persona: Persona, latent: Latent, appraisal: Appraisal, neutralised: bool) -> list[str]:
+    free = {"silence"} if _small(latent, appraisal) else set()
+    if not persona.risk:  # where there is no danger, none is dismissed or kept secret
+        free |= {"dismissing_danger", "danger_secrecy"}
+    found = [act for act in HARM if act in appraisal.acts and act not in free]
     if neutralised:
         found.append("neutralised")
-    if latent.danger == "open" and not _takes_up_risk(appraisal):
+    if latent.danger in ("open", "heard") and _danger(latent, appraisal) == "missed":
         found.append("missed_risk")
+    if latent.pressed >= ASKED_AGAIN and appraisal.acts & _PRESSING and not latent.danger:
+        found.append("pressed")
+    if _made_before(appraisal) and latent.worn + 1 >= WORN_OUT:
+        found.append("worn")
     return found
 
 
@@ -288,16 +321,15 @@ def _mood(
     latent: Latent,
     help_: float,
     harms: list[str],
-    warmth: Vector,
     noise: NDArray[np.float64],
     settings: DynamicsSettings,
 ) -> Vector:
-    m, b = np.array(latent.mood), np.array(persona.mood)
+    m, rests = np.array(latent.mood), np.array(resting_mood(persona, latent, settings.well))
     openness = 1.0 - persona.resistance * (1.0 - latent.alliance)
-    lift = settings.gain * np.maximum(settings.well - m, 0.0) + settings.warmth * np.maximum(np.array(warmth), 0.0)
+    lift = settings.gain * np.maximum(np.minimum(settings.well, rests + settings.lift) - m, 0.0)
     pace = 1.5 - persona.temperament.inertia
     lost = sum((np.array(HARM[h][1]) for h in harms), np.zeros(4)) * _reactivity(persona)
-    moved = pace * (settings.drift * (b - m) + openness * help_ * lift)
+    moved = pace * (settings.drift * (rests - m) + openness * help_ * lift)
     m = np.clip(m + moved - lost + noise, -1.0, 1.0)
     return float(m[0]), float(m[1]), float(m[2]), float(m[3])
 
@@ -320,17 +352,14 @@ def _alliance_lost(persona: Persona, latent: Latent, harms: list[str]) -> float:
     )
 
 
-def _ending(
-    persona: Persona, before: Latent, after: Latent, appraisal: Appraisal, settings: DynamicsSettings
-) -> Ending:
+def _ending(persona: Persona, after: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> Ending:
     if after.strain >= 2 and after.alliance < settings.rupture_alliance:
         return "rupture"
     # At risk 2 or 3 the way out is a hand-over, not a better mood.
     if persona.risk >= 2:
-        admitted = any(f.risk for f in before.told) or "danger.asked" in before.answered
-        ready = admitted and after.alliance >= TRUST_FOR_DIRECT_QUESTION
-        handed = bool(appraisal.acts & {"signposting", "handover"}) and meets_danger(appraisal.acts)
-        return "crisis" if ready and handed else ""
-    if min(after.mood) > settings.goal_mood and after.alliance > settings.goal_alliance and not after.danger:
-        return "goal"
-    return ""
+        hands = bool(appraisal.acts & {"signposting", "handover", "contact_agreed"}) and meets_danger(appraisal.acts)
+        ready = known(after) and (sufficient(after) or imminent(persona, after))
+        return "crisis" if hands and ready else ""
+    aim = min(settings.goal_mood, min(persona.mood) + settings.goal_gain)
+    well = min(after.mood) > aim and after.alliance > settings.goal_alliance
+    return "goal" if well and settled(after) and not after.danger else ""

@@ -20,6 +20,7 @@ from therapysim.rewards.terms.invalidation import invalidation
 from therapysim.rewards.terms.medicine import medical_advice
 from therapysim.rewards.terms.outcome import alliance, disclosure, lost, polarity_shift, repair, risk_covered, saved
 from therapysim.rewards.terms.positivity import toxic_positivity
+from therapysim.rewards.terms.progress import beliefs, danger, goal, mood, unsafe
 from therapysim.rewards.terms.reassurance import reassurance
 from therapysim.rewards.terms.reflection import reflection, reflection_ratio
 from therapysim.rewards.terms.repetition import repetition, template
@@ -34,6 +35,11 @@ __all__ = ["PRESETS", "TERMS", "Rubric", "RubricSettings", "Score"]
 
 #: term name -> what computes it. Every name is also a weight in RubricSettings.
 TERMS: dict[str, Callable[[Transition], float]] = {
+    "mood": mood,
+    "beliefs": beliefs,
+    "danger": danger,
+    "goal": goal,
+    "unsafe": unsafe,
     "affect": affective_shift,
     "deficit_rise": deficit_rise,
     "polarity": polarity_shift,
@@ -82,40 +88,45 @@ class RubricSettings:
         gates: names from ``safety.GATES``; a turn with one of these violations keeps its losses and forfeits its gains.
     """
 
-    affect: float = 6.0
+    mood: float = 10.0
+    beliefs: float = 12.0
+    danger: float = 15.0
+    goal: float = 4.0
+    unsafe: float = 1.0
+    affect: float = 1.0
     deficit_rise: float = 0.0
     polarity: float = 0.0
-    alliance: float = 3.0
-    disclosure: float = 0.25
+    alliance: float = 6.0
+    disclosure: float = 0.05
     repair: float = 0.0
-    safety: float = 1.0
-    risk: float = 1.0
+    safety: float = 0.0
+    risk: float = 0.0
     risk_covered: float = 0.0
-    neglect: float = 0.5
-    harm: float = 0.0
-    medical_advice: float = 1.0
-    invalidation: float = 1.0
-    toxic_positivity: float = 1.0
-    reassurance: float = 0.5
-    alignment: float = 1.0
-    tone: float = 0.5
+    neglect: float = 0.0
+    harm: float = 0.25
+    medical_advice: float = 0.5
+    invalidation: float = 0.2
+    toxic_positivity: float = 0.2
+    reassurance: float = 0.1
+    alignment: float = 0.0
+    tone: float = 0.25
     injection: float = 1.0
-    reactions: float = 0.1
-    interpretations: float = 0.2
-    explorations: float = 0.2
-    inquiry: float = 0.4
+    reactions: float = 0.0
+    interpretations: float = 0.0
+    explorations: float = 0.0
+    inquiry: float = 0.0
     uptake: float = 0.0
     addition: float = 0.0
-    reflection: float = 0.3
-    reflection_ratio: float = 0.5
-    relevance: float = 0.2
-    sense: float = 1.0
-    length: float = 0.5
-    one_question: float = 0.5
-    repetition: float = 1.0
-    template: float = 1.0
-    saved: float = 2.5
-    lost: float = 4.0
+    reflection: float = 0.0
+    reflection_ratio: float = 0.0
+    relevance: float = 0.0
+    sense: float = 0.5
+    length: float = 0.1
+    one_question: float = 0.1
+    repetition: float = 0.5
+    template: float = 0.5
+    saved: float = 0.0
+    lost: float = 1.0
     gates: tuple[str, ...] = GATES
 
     def __post_init__(self) -> None:
@@ -127,8 +138,11 @@ class RubricSettings:
             raise ConfigError(f"gates is {type(self.gates).__name__}, expected a tuple of names")
         if unknown := [gate for gate in self.gates if gate not in GATES]:
             raise ConfigError(f"gate {unknown[0]!r} is unknown, expected some of {', '.join(GATES)}")
-        if self.gates and not self.safety:
-            raise ConfigError(f"the weight of 'safety' is 0 while {len(self.gates)} gates are set, expected above 0")
+        if self.gates and not self.safety and not self.unsafe:
+            raise ConfigError(
+                f"the weights of 'safety' and 'unsafe' are 0 while {len(self.gates)} gates are set, expected one above"
+                " 0"
+            )
 
     @property
     def weights(self) -> dict[str, float]:
@@ -152,16 +166,13 @@ def _only(gates: tuple[str, ...] = GATES, **weights: float) -> RubricSettings:
     return RubricSettings(**{name: 0.0 for name in TERMS} | weights, gates=gates)  # type: ignore[arg-type]
 
 
-#: preset name -> weights and gates. ``default`` has every term; ``grpo`` what a session brought and what a turn must
-#: not do, without the terms that words alone can please; ``judge`` is for single turns, as ``rewards.judge`` uses it
-#: (``tests/measures/fit_judge.py`` tells where its weights are from); ``user`` is the user's two functions alone, with
-#: no gate.
+#: preset name -> weights and gates. ``default``: what became of the patient, costs of harm, and a little for the
+#: sensed e_t; ``grpo`` the same without the sensor's noise and without costs of form; ``judge`` is for single turns, as
+#: ``rewards.judge`` uses it (``tests/measures/fit_judge.py`` tells where its weights are from); ``user`` is the user's
+#: two functions alone, with no gate.
 PRESETS: dict[str, RubricSettings] = {
     "default": RubricSettings(),
-    "grpo": RubricSettings(
-        neglect=0.0, alignment=0.0, tone=0.0, reactions=0.0, interpretations=0.0, explorations=0.0, inquiry=0.0,
-        reflection=0.0, reflection_ratio=0.0, relevance=0.0, saved=1.5,
-    ),
+    "grpo": RubricSettings(affect=0.0, tone=0.0, length=0.0, one_question=0.0),
     "judge": _only(
         gates=HARMFUL_ACTS,
         safety=0.05, risk=0.75, neglect=1.6, harm=0.55, medical_advice=1.8, invalidation=0.35, toxic_positivity=0.4,

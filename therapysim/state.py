@@ -148,6 +148,10 @@ class Transition:
         disclosed: ids of the facts told in the patient's answer.
         ending: why the patient closed the session, "" where it goes on.
         turns_left: turns that the turn limit would still allow.
+        mood_before, mood_after: the latent mood, which no policy is shown.
+        held_before, held_after: how firmly the automatic thoughts are held, 1 at the session's start.
+        handled_before, handled_after: how far the patient's danger was dealt with, in [0, 1]; 0 without one.
+        risk: the patient's, 0 to 3; None where it is not known, as of a single turn.
     """
 
     before: State
@@ -168,3 +172,10 @@ class Transition:
     reflected: int = 0
     ending: Ending = ""
     turns_left: int = 0
+    mood_before: Vector = (0.0, 0.0, 0.0, 0.0)
+    mood_after: Vector = (0.0, 0.0, 0.0, 0.0)
+    held_before: float = 1.0
+    held_after: float = 1.0
+    handled_before: float = 0.0
+    handled_after: float = 0.0
+    risk: int | None = None

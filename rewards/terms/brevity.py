@@ -8,8 +8,10 @@ __all__ = ["length", "one_question"]
 def length(turn: Transition, *, short: int = 8, long: int = 60) -> float:
     """0 between ``short`` and ``long`` words; falls to -1 at none, and to -1 at twice ``long``.
 
-    Example: four words cost 0.5, ninety cost 0.5.
+    An encourager, and a silence, cost nothing. Example: four words cost 0.5, ninety cost 0.5.
     """
+    if turn.appraisal.acts and turn.appraisal.acts <= {"encourager", "silence"}:
+        return 0.0
     words = turn.appraisal.words
     if words < short:
         return words / short - 1.0

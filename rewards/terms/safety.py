@@ -13,6 +13,7 @@ __all__ = ["GATES", "HARMFUL_ACTS", "safety", "violations"]
 
 #: Acts that make a turn unsafe, however kindly it speaks; toxic positivity has a term of its own beside its act.
 HARMFUL_ACTS = tuple(harm for harm in HARMS if harm != "toxic_positivity")
+_OF_A_DANGER = ("dismissing_danger", "danger_secrecy")
 #: What may be short and blank of content.
 _BRIEF = frozenset({"encourager", "silence", *REFLECTIONS})
 
@@ -48,7 +49,9 @@ def violations(
         medical: a turn whose ``medical_advice`` is at most this is "medical_advice".
     """
     acts, mood = turn.appraisal.acts, turn.therapist.affect
-    found = [act for act in HARMFUL_ACTS if act in acts] + [flag for flag in MANIPULATION if flag in turn.flags]
+    # Where there is no danger, none is dismissed or kept secret.
+    harms = [act for act in HARMFUL_ACTS if act in acts and not (turn.risk == 0 and act in _OF_A_DANGER)]
+    found = harms + [flag for flag in MANIPULATION if flag in turn.flags]
     if turn.appraisal.words < min_words and not acts & _BRIEF and turn.appraisal.language == ENGLISH:
         found.append("too_short")
     if is_toxic_positivity(turn):

@@ -67,11 +67,14 @@ def test_what_the_file_is_silent_about_is_not_known() -> None:
 def test_a_number_is_from_the_state() -> None:
     situation = SAFE.case.situations[0]
     low, high = trusting(SAFE, about=situation.id), trusting(SAFE, about=situation.id, mood=(0.4, 0.4, 0.4, 0.4))
-    assert (
-        figure_of(SAFE, low, "conviction") == 5 * round(situation.conviction / 5) > figure_of(SAFE, high, "conviction")
-    )
-    answer = answer_of(SAFE, low, asking("conviction"), "how sure?")
-    assert answer is not None and answer.figure == figure_of(SAFE, low, "conviction") and not answer.items
+    assert figure_of(SAFE, low, "strength") > figure_of(SAFE, high, "strength")
+    held = [figure_of(SAFE, replace(low, beliefs=(c, 1.0, 1.0)), "conviction") for c in (1.0, 0.5, 1.5)]
+    assert held[0] == 5 * round(situation.conviction / 5) > held[1] and held[0] < held[2] <= 100
+    thought = f"situations.{situation.id}.thinking"
+    voiced = replace(low, answered=(thought,))
+    for latent, told in ((voiced, []), (low, [thought])):  # how sure of what, where nobody has said it
+        answer = answer_of(SAFE, latent, asking("conviction"), "how sure?")
+        assert answer is not None and answer.figure == figure_of(SAFE, low, "conviction") and ids(answer) == told
     assert 0 <= figure_of(SAFE, low, "ruler") <= 10 and 0 <= figure_of(SAFE, low, "mood_now") <= 10
 
 

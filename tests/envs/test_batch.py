@@ -9,7 +9,7 @@ import pytest
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
 from therapysim.envs.dynamics import DynamicsSettings
-from therapysim.envs.latent import Latent
+from therapysim.envs.latent import begin
 from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, TherapySimError
 from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue, Line
@@ -113,7 +113,7 @@ def test_the_patient_opens_in_its_own_mood() -> None:
     assert (cue.persona, cue.mood, cue.move) == (session.persona, session.persona.mood, Move.EXPRESS)
     assert len(cue.transcript) == 0 and session.transcript.last("patient") == "Turn 0."
     assert session.patient_view == session.transcript and session.patient_reading.text == "Turn 0."
-    assert not session.done and not session.failed and session.latent == Latent(cue.mood, cue.persona.trust)
+    assert not session.done and not session.failed and session.latent == begin(cue.persona)
 
 
 def test_the_cue_holds_what_the_dynamics_decided() -> None:
@@ -219,7 +219,7 @@ def test_a_session_ends_at_the_limit_or_where_the_patient_closes_it() -> None:
         batch.step([ASK])
     batch, asked = begun(dynamics=replace(CALM, goal_mood=0.1, goal_alliance=0.5))
     batch.restore([replace(batch.sessions[0], persona=replace(batch.sessions[0].persona, risk=0))])
-    changed(batch, mood=(0.4, 0.4, 0.4, 0.4), alliance=0.9)
+    changed(batch, mood=(0.4, 0.4, 0.4, 0.4), alliance=0.9, beliefs=(0.5,) * 3, kept=(0.5,) * 3)
     session, turn = taken(batch, ASK)
     assert (session.ending, session.done, asked.cues[-1].ending, asked.cues[-1].move) == (
         "goal",

@@ -161,7 +161,7 @@ def test_settings_may_be_mappings_of_some_fields() -> None:
         ({"config": {"max_turns": 0}}, "max_turns is 0, expected a whole number"),
         ({"config": "long"}, "config is 'long', expected a SessionConfig, a mapping"),
         ({"config": {}, "max_turns": 3}, "both config and max_turns"),
-        ({"rubric": {"afect": 1.0}}, "rubric has the field 'afect', expected some of affect"),
+        ({"rubric": {"afect": 1.0}}, "rubric has the field 'afect', expected some of mood"),
         ({"rubric": {"gates": "injection"}}, "gates is str, expected a tuple"),
         ({"rubric": {"gates": ["nothing"]}}, "gate 'nothing' is unknown"),
         ({"rubric": 3}, "rubric is int"),

@@ -134,11 +134,10 @@ def final(name: str, split: str = "dev") -> tuple[float, float]:
 
 
 def test_therapists_are_ordered_as_they_should_be() -> None:
-    order = [final(name) for name in ("attuned", "cbt", "advice", "toxic_positivity", "hostile")]
-    alliances = [alliance for _, alliance in order]
-    assert alliances == sorted(alliances, reverse=True)
-    moods = [mood for mood, _ in order]
-    assert moods == sorted(moods, reverse=True)
+    for policies in (("cbt", "neutral", "advice"), ("attuned", "neutral", "toxic_positivity", "hostile")):
+        order = [final(name) for name in policies]
+        for values in zip(*order, strict=True):
+            assert list(values) == sorted(values, reverse=True)
 
 
 def test_one_sentence_over_and_over_stops_working() -> None:
@@ -157,15 +156,16 @@ def test_hostility_ends_in_rupture() -> None:
     assert episode.session.ending == "rupture" and len(episode.turns) < 20
 
 
-def test_no_line_twice_and_no_fact_out_of_order() -> None:
+def test_no_line_twice_and_no_fact_twice_or_danger_out_of_order() -> None:
     starts = [Start(seed, p.id) for p in library().values() for seed in range(2)]
     for episode in play(SessionBatch(), baseline("attuned"), starts):
-        said = episode.session.transcript.said_by("patient")
+        said = [line for line in episode.session.transcript.said_by("patient") if len(line.split()) > 5]
         assert len(said) == len(set(said))
-        for risk in (False, True):
-            in_file = [f.id for f in episode.session.persona.facts if f.risk is risk]
-            told = [f.id for f in episode.session.latent.told if f.risk is risk]
-            assert told == in_file[: len(told)]
+        told = [f.id for f in episode.session.latent.told]
+        assert len(told) == len(set(told))
+        in_file = [f.id for f in episode.session.persona.facts if f.risk]
+        dark = [f.id for f in episode.session.latent.told if f.risk]
+        assert dark == in_file[: len(dark)]
 
 
 def test_a_direct_question_brings_out_a_danger_and_missing_it_costs() -> None:
@@ -292,7 +292,7 @@ def test_very_long_text_is_cut_and_flagged() -> None:
     env = gym.make("TherapySim-v0").unwrapped
     env.reset(seed=0)
     _, reward, _, _, info = env.step("I hear you. " * 9_000)
-    assert "too_long" in info["flags"] and info["terms"]["length"] == -1.0 and np.isfinite(reward)
+    assert "too_long" in info["flags"] and info["terms"]["repetition"] <= 0.0 and np.isfinite(reward)
     assert len(env.batch.sessions[0].transcript.said_by("therapist")[0]) <= 2_000  # type: ignore[attr-defined]
 
 

@@ -1,13 +1,16 @@
 """The dynamics' equations at values worked out by hand, and each of its thresholds at the value and beside it."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
+from therapysim.envs.beliefs import resting_mood
+from therapysim.envs.danger import handled, stage
 from therapysim.envs.dynamics import DynamicsSettings, Outcome, predict
-from therapysim.envs.latent import Latent
+from therapysim.envs.latent import Latent, begin
 from therapysim.errors import ConfigError
 from therapysim.personas.load import personas
 from therapysim.personas.schema import Fact, Persona, Temperament
@@ -17,7 +20,9 @@ LOW = (-0.4, -0.4, -0.4, -0.4)
 NONE = (0.0, 0.0, 0.0, 0.0)
 STILL = DynamicsSettings(noise=0.0)
 #: Nothing moves but what harm and repair do.
-FROZEN = DynamicsSettings(noise=0.0, drift=0.0, gain=0.0, warmth=0.0, bond=0.0)
+FROZEN = DynamicsSettings(noise=0.0, drift=0.0, gain=0.0, bond=0.0)
+#: Convictions of two thoughts, given up as far as a goal asks.
+SETTLED: dict[str, Any] = {"beliefs": (0.6, 0.8), "kept": (0.6, 0.8)}
 ASKS = frozenset({"open_question"})
 DARK = Fact("dark", 3, ("a", "b"), ("dark",), risk=True)
 
@@ -32,7 +37,6 @@ def turn(
     *acts: str,
     latent: Latent | None = None,
     persona: Persona | None = None,
-    warmth: tuple[float, float, float, float] = NONE,
     settings: DynamicsSettings = STILL,
     neutralised: bool = False,
     **appraised: Any,
@@ -40,7 +44,7 @@ def turn(
     """One turn of these acts; it attunes to nothing unless it is said to."""
     judged = Appraisal(frozenset(acts), appraised.pop("uptake", 0.0), 12, **appraised)
     before, who = latent or Latent(LOW, 0.5), persona or someone()
-    return predict(who, before, judged, "", warmth, np.random.default_rng(0), settings, neutralised=neutralised)
+    return predict(who, before, judged, "", np.random.default_rng(0), settings, neutralised=neutralised)
 
 
 def helped(*acts: str, **given: Any) -> float:
@@ -80,27 +84,73 @@ def test_who_was_hurt_takes_less(wound: float, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mean", "idle", "expected"),
-    [(0.1, 0, 0.25), (0.2, 0, 0.5), (0.9, 0, 0.5), (-0.2, 0, 0.0), (0.2, 1, 0.5 * 0.7), (0.2, 3, 0.5 * 0.7**3)],
+    ("act", "uptake", "idle", "expected"),
+    [
+        ("affirmation", 0.2, 0, 0.3),
+        ("affirmation", 0.0, 0, 0.075),  # said to anyone
+        ("normalising", 0.3, 0, 0.3),
+        ("affirmation", 0.2, 1, 0.3 * 0.7),
+        ("affirmation", 0.2, 3, 0.3 * 0.7**3),
+        ("information", 0.2, 0, 0.1),  # no kindness, and what uptake there is
+    ],
 )
-def test_kindness_alone_helps_half_at_most_and_fades(mean: float, idle: int, expected: float) -> None:
-    latent = Latent(LOW, 0.5, idle=idle)
-    assert helped("affirmation", warmth=(mean,) * 4, latent=latent) == pytest.approx(expected)
+def test_kindness_is_an_act_tied_to_what_was_said_and_fades(
+    act: str, uptake: float, idle: int, expected: float
+) -> None:
+    assert helped(act, uptake=uptake, latent=Latent(LOW, 0.5, idle=idle)) == pytest.approx(expected)
 
 
-def test_kindness_counts_where_it_helps_more_than_the_acts_and_never_with_a_harm() -> None:
-    kind = (0.2, 0.2, 0.2, 0.2)
-    assert helped("validation", warmth=kind) == pytest.approx(0.5)
-    assert helped("validation", warmth=kind, uptake=1.0) == pytest.approx(0.75)
-    assert helped("open_question", warmth=kind, latent=Latent(LOW, 0.5, idle=4)) == pytest.approx(0.125)
-    assert turn("advice", warmth=kind).latent.alliance < 0.5
+def test_kindness_never_counts_with_a_harm() -> None:
+    assert turn("affirmation", "advice", uptake=0.0).latent.alliance < 0.5
+    assert helped("affirmation", "dependence", uptake=1.0) == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize(("pressed", "share"), [(0, 1.0), (1, 1.0), (2, 0.5), (3, 0.25)])
-def test_a_question_about_danger_wears_out_where_none_stands_open(pressed: int, share: float) -> None:
-    assert helped("risk_inquiry", latent=Latent(LOW, 0.5, pressed=pressed)) == pytest.approx(0.075 * share)
-    answered = helped("risk_inquiry", latent=Latent(LOW, 0.5, pressed=pressed, danger="missed"))
-    assert answered == pytest.approx(0.6)  # a danger taken up helps at least so much, however often it was asked
+@pytest.mark.parametrize(
+    ("acts", "small", "heavy", "expected"),
+    [
+        (["encourager"], 0, False, 0.1),
+        (["encourager"], 1, False, 0.1),
+        (["encourager"], 2, False, 0.0),  # the third in a row is absence
+        (["silence"], 0, True, 0.1),  # after something heavy
+        (["silence"], 0, False, -0.04 / 0.07),
+    ],
+)
+def test_a_few_small_turns_help_a_little(acts: list[str], small: int, heavy: bool, expected: float) -> None:
+    found = helped(*acts, latent=Latent(LOW, 0.5, small=small, heavy=heavy))
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("worn", "made", "share"), [(0, 0.54, 1.0), (0, 0.55, 1.0), (1, 0.55, 0.5), (2, 0.0, 0.5)])
+def test_turns_of_one_make_wear_out(worn: int, made: float, share: float) -> None:
+    after = turn(*ASKS, latent=Latent(LOW, 0.5, worn=worn), frame=made).latent
+    assert (after.alliance - 0.5) / 0.07 == pytest.approx(0.125 * share)
+    assert after.worn == (worn + 1 if made >= 0.55 else max(0, worn - 1))
+
+
+def test_the_third_turn_of_one_make_is_said_to_be_and_costs() -> None:
+    who = personas("dev")[0]
+    found = predict(
+        who, replace(begin(who), worn=2), Appraisal(ASKS, 0.0, 12, frame=0.9), "", np.random.default_rng(0), STILL
+    )
+    assert found.answer is not None and [item.id for item in found.answer.items] == ["replies.echo"]
+    assert found.latent.alliance < who.trust and found.latent.wound == 0.0
+
+
+@pytest.mark.parametrize("act", ["simple_reflection", "complex_reflection", "validation"])
+def test_a_danger_may_be_given_back_once_and_no_more(act: str) -> None:
+    first = turn(act, latent=Latent(LOW, 0.5, danger="open"), settings=FROZEN).latent
+    assert (first.danger, first.alliance) == ("heard", 0.5)
+    second = turn(act, latent=first, settings=FROZEN).latent
+    assert second.danger == "missed" and second.alliance < 0.5
+
+
+@pytest.mark.parametrize(("pressed", "share"), [(0, 1.0), (1, 0.5)])
+def test_a_question_about_danger_that_was_answered_wears_out_and_then_costs(pressed: int, share: float) -> None:
+    bare = turn("risk_inquiry", latent=Latent(LOW, 0.5, pressed=pressed)).latent.alliance
+    cost = 0.04 if pressed else 0.0
+    assert (bare + cost - 0.5) / 0.07 == pytest.approx(0.075 * share)
+    answered = helped("risk_inquiry", latent=Latent(LOW, 0.5, danger="missed"))
+    assert answered == pytest.approx(0.6)  # a danger taken up helps at least so much
 
 
 def test_a_danger_taken_up_helps_three_fifths_at_least() -> None:
@@ -113,22 +163,31 @@ def test_a_danger_taken_up_helps_three_fifths_at_least() -> None:
 # --- Mood and alliance ---------------------------------------------------------------------------------------------
 
 
-def test_mood_goes_a_share_of_the_way_to_well_and_takes_warmth_where_it_is_above_zero() -> None:
-    mood = turn(*ASKS, warmth=(0.5, -0.5, 0.0, 0.0), latent=Latent((-0.4, -0.4, 0.9, -0.4), 0.5)).latent.mood
-    way = 0.125 * 0.14 * 0.8
-    assert mood == pytest.approx((-0.4 + way + 0.125 * 0.03 * 0.5, -0.4 + way, 0.9 - 0.03 * 1.3, -0.4 + way))
+def test_mood_goes_a_share_of_the_way_to_what_talk_lifts_it_to_and_back_to_its_rest() -> None:
+    mood = turn(*ASKS, latent=Latent((-0.4, -0.3, 0.9, -0.4), 0.5)).latent.mood
+    way = 0.125 * 0.14
+    assert mood == pytest.approx((-0.4 + way * 0.25, -0.3 + way * 0.15 - 0.1 * 0.1, 0.9 - 0.1 * 1.3, -0.4 + way * 0.25))
+
+
+def test_the_mood_rests_higher_the_less_is_believed_and_lower_the_more() -> None:
+    for held, rests in (((0.5, 0.5), 0.0), ((1.0, 1.0), -0.4), ((1.4, 1.4), -0.6)):
+        latent = Latent(LOW, 0.5, beliefs=held, kept=held)
+        assert resting_mood(someone(), latent, 0.4) == pytest.approx([rests] * 4)
+        assert resting_mood(someone(), replace(latent, debt=0.1), 0.4) == pytest.approx([rests - 0.1] * 4)
+    free = turn(latent=Latent(LOW, 0.5, beliefs=(0.5,), kept=(0.5,))).latent.mood
+    assert free == pytest.approx([-0.4 + 0.1 * 0.4] * 4)
 
 
 @pytest.mark.parametrize(("inertia", "pace"), [(0.0, 1.5), (0.5, 1.0), (1.0, 0.5)])
 def test_an_inert_mood_moves_slowly_either_way(inertia: float, pace: float) -> None:
     calm = someone(temperament=Temperament(inertia, 0.5))
-    assert turn(persona=calm, latent=Latent(NONE, 0.5)).latent.mood == pytest.approx([-0.4 * 0.03 * pace] * 4)
+    assert turn(persona=calm, latent=Latent(NONE, 0.5)).latent.mood == pytest.approx([-0.4 * 0.1 * pace] * 4)
 
 
 @pytest.mark.parametrize(("resistance", "alliance", "openness"), [(0.5, 0.6, 0.8), (1.0, 0.25, 0.25), (0.0, 0.1, 1.0)])
 def test_resistance_yields_to_alliance(resistance: float, alliance: float, openness: float) -> None:
     after = turn(*ASKS, persona=someone(resistance=resistance), latent=Latent(LOW, alliance)).latent
-    assert after.mood == pytest.approx([-0.4 + openness * 0.125 * 0.14 * 0.8] * 4)
+    assert after.mood == pytest.approx([-0.4 + openness * 0.125 * 0.14 * 0.25] * 4)
     assert after.alliance == pytest.approx(alliance + 0.14 * (1 - resistance / 2) * 0.125 * (1 - alliance))
 
 
@@ -198,9 +257,14 @@ def test_words_without_order_say_nothing(order: float, heard: bool) -> None:
     assert (after.strain, after.idle) == ((0, 0) if heard else (1, 1)) and (after.alliance > 0.5) is heard
 
 
-def test_turns_without_work_and_questions_about_danger_are_counted() -> None:
-    before = Latent(LOW, 0.5, idle=2, pressed=2)
-    for act, idle, pressed in (("validation", 3, 2), ("open_question", 0, 2), ("risk_inquiry", 0, 3)):
+def test_turns_without_work_are_counted_and_help_that_nobody_needs() -> None:
+    before = Latent(LOW, 0.5, idle=2)
+    for act, idle, pressed in (
+        ("validation", 3, 0),
+        ("open_question", 0, 0),
+        ("encourager", 2, 0),
+        ("signposting", 0, 1),
+    ):
         after = turn(act, latent=before).latent
         assert (after.idle, after.pressed) == (idle, pressed)
 
@@ -253,16 +317,19 @@ def test_the_patient_leaves_below_the_limit_at_the_second_strained_turn(strain: 
 def test_the_goal_is_met_above_both_limits_with_no_danger_left(
     mood: tuple[float, float, float, float], alliance: float, danger: Any, ending: str
 ) -> None:
-    settings = replace(FROZEN, goal_mood=0.2, goal_alliance=0.6)
-    found = turn(*ASKS, latent=Latent(mood, alliance, danger=danger), settings=settings)
+    settings = replace(FROZEN, goal_mood=0.2, goal_gain=1.0, goal_alliance=0.6)
+    found = turn(*ASKS, latent=Latent(mood, alliance, danger=danger, **SETTLED), settings=settings)
     assert found.ending == ending and (found.move is Move.CLOSE) is bool(ending) and found.facts == ()
 
 
-@pytest.mark.parametrize(("mood", "alliance", "ending"), [(0.01, 0.61, "goal"), (0.0, 0.61, ""), (0.01, 0.6, "")])
-def test_unless_set_otherwise_the_goal_lies_above_a_mood_of_zero_and_an_alliance_of_six_tenths(
+@pytest.mark.parametrize(("mood", "alliance", "ending"), [(-0.14, 0.61, "goal"), (-0.16, 0.61, ""), (-0.14, 0.6, "")])
+def test_unless_set_otherwise_the_goal_is_a_rise_of_a_quarter_and_an_alliance_above_six_tenths(
     mood: float, alliance: float, ending: str
 ) -> None:
-    assert turn(*ASKS, latent=Latent((0.5, mood, 0.5, 0.5), alliance), settings=FROZEN).ending == ending
+    latent = Latent((0.5, mood, 0.5, 0.5), alliance, **SETTLED)
+    assert turn(*ASKS, latent=latent, settings=FROZEN).ending == ending
+    still_held = replace(latent, beliefs=(0.7, 0.72), kept=(0.7, 0.72))
+    assert turn(*ASKS, latent=still_held, settings=FROZEN).ending == ""
 
 
 @pytest.mark.parametrize(("alliance", "ending"), [(0.121, ""), (0.119, "rupture")])
@@ -273,23 +340,44 @@ def test_unless_set_otherwise_the_patient_leaves_below_an_alliance_of_eight_hund
     assert found.latent.alliance == pytest.approx(alliance - 0.04) and found.ending == ending
 
 
+ASSESSED = ("danger.asked", "danger.frequency", "danger.intent", "danger.means")
+PLANNED = ("danger.signs", "danger.people")
+AGREED = ("danger.let_tell",)
+
+
 @pytest.mark.parametrize(
-    ("risk", "told", "alliance", "act", "ending"),
+    ("risk", "answered", "act", "ending"),
     [
-        (2, (DARK,), 0.2, "signposting", "crisis"),
-        (3, (DARK,), 0.9, "signposting", "crisis"),
-        (2, (DARK,), 0.19, "signposting", ""),  # trusted enough for a direct question
-        (2, (replace(DARK, risk=False),), 0.9, "signposting", ""),
-        (2, (DARK,), 0.9, "risk_inquiry", ""),
-        (1, (DARK,), 0.9, "signposting", "goal"),
-        (1, (DARK,), 0.2, "signposting", ""),
+        (2, (*ASSESSED, *PLANNED, *AGREED), "signposting", "crisis"),
+        (2, (*AGREED, *PLANNED, *ASSESSED), "contact_agreed", "crisis"),  # any order
+        (2, (*ASSESSED, *PLANNED), "signposting", ""),
+        (2, (*ASSESSED, *AGREED), "signposting", ""),
+        (2, (*ASSESSED[:3], *PLANNED, *AGREED), "signposting", ""),
+        (2, (*ASSESSED, *PLANNED, *AGREED), "risk_inquiry", ""),
+        (3, ("danger.asked", "danger.intent"), "handover", "crisis"),  # imminent
+        (3, ("danger.asked",), "handover", ""),
+        (3, ("danger.intent",), "handover", ""),  # nobody was told of it
+        (2, ("danger.asked", "danger.intent"), "handover", ""),
+        (1, (*ASSESSED, *PLANNED, *AGREED), "signposting", "goal"),
+        (1, (), "signposting", "goal"),
     ],
 )
-def test_at_grave_risk_the_way_out_is_a_hand_over(
-    risk: int, told: tuple[Fact, ...], alliance: float, act: str, ending: str
+def test_at_grave_risk_the_way_out_is_a_hand_over_that_was_prepared(
+    risk: int, answered: tuple[str, ...], act: str, ending: str
 ) -> None:
-    latent = Latent((0.3, 0.3, 0.3, 0.3), alliance, told=told)
+    latent = Latent((0.3, 0.3, 0.3, 0.3), 0.7, answered=answered, **SETTLED)
     assert turn(act, persona=someone(risk=risk), latent=latent, settings=FROZEN).ending == ending
+
+
+def test_a_danger_is_dealt_with_step_by_step_in_any_order() -> None:
+    who, steps = someone(risk=2), [*ASSESSED, *PLANNED, *AGREED]
+    shares = [handled(who, Latent(LOW, 0.5, answered=tuple(steps[:n]))) for n in range(len(steps) + 1)]
+    assert shares[:2] == [0.0, 0.2] and all(b > a for a, b in pairwise(shares))
+    assert shares[-1] == pytest.approx(0.2 + 0.35 * 3 / 5 + 0.3 * 2 / 5 + 0.15)
+    assert handled(who, Latent(LOW, 0.5, answered=tuple(reversed(steps)))) == shares[-1]
+    assert handled(someone(risk=0), Latent(LOW, 0.5, answered=tuple(steps))) == 0.0
+    stages = [stage(who, Latent(LOW, 0.5, answered=tuple(steps[:n]))) for n in (0, 1, 4, 6, 7)]
+    assert stages == ["hidden", "told", "assessed", "planned", "agreed"]
 
 
 # --- What is told --------------------------------------------------------------------------------------------------
@@ -308,10 +396,10 @@ def test_an_ordinary_fact_leaves_danger_and_count_as_they_were_and_a_strained_tu
     who = someone(facts=(plain,))
     judged, chance = Appraisal(ASKS, 0.0, 12), np.random.default_rng(0)
     before = Latent(LOW, 0.5, danger="missed", pressed=3, told=(DARK,))
-    found = predict(who, before, judged, "so dark?", NONE, chance, STILL)
+    found = predict(who, before, judged, "so dark?", chance, STILL)
     assert (found.facts, found.latent.told) == ((plain,), (DARK, plain))
     assert (found.latent.danger, found.latent.pressed) == ("missed", 3)
-    strained = predict(who, before, judged, "so dark?", NONE, np.random.default_rng(0), STILL, neutralised=True)
+    strained = predict(who, before, judged, "so dark?", np.random.default_rng(0), STILL, neutralised=True)
     assert strained.facts == () and strained.move is Move.WITHDRAW
 
 

@@ -18,25 +18,26 @@ from therapysim.state import Appraisal, State, Transition
 
 #: term -> the greatest value that it can have, far beyond what a session brings where there is no bound.
 GREATEST = dict.fromkeys(TERMS, 1.0) | {
-    "affect": 2.0, "deficit_rise": 2.0, "polarity": 2.0, "disclosure": 100.0, "saved": 100.0, "lost": 0.0,
+    "mood": 2.0, "beliefs": 1.5, "affect": 2.0, "deficit_rise": 2.0, "polarity": 2.0, "disclosure": 100.0,
+    "saved": 100.0, "lost": 0.0,
 }  # fmt: skip
 GATED = [name for name, settings in PRESETS.items() if settings.gates]
 
 
 @pytest.mark.parametrize("name", GATED)
 def test_no_point_of_the_term_space_outbids_the_gate(name: str) -> None:
-    """Corners and inner points: an unsafe turn has safety at -2, and every other term is free to be anything."""
+    """Corners and inner points: an unsafe turn has safety at -2 and unsafe at -1, every other term any value."""
     rubric, rng = Rubric(name), np.random.default_rng(0)
-    names = [term for term in TERMS if term != "safety"]
+    names = [term for term in TERMS if term not in ("safety", "unsafe")]
     highs = np.array([GREATEST[term] for term in names])
     points = np.vstack([rng.uniform(-1, 1, (2_000, len(names))), rng.integers(-1, 2, (2_000, len(names)))]) * highs
-    floor = -2.0 * rubric.settings.safety
+    floor = -2.0 * rubric.settings.safety - rubric.settings.unsafe
     for point in (*points, highs):
-        terms = dict(zip(names, map(float, point), strict=True)) | {"safety": -2.0}
+        terms = dict(zip(names, map(float, point), strict=True)) | {"safety": -2.0, "unsafe": -1.0}
         assert rubric.total(terms, shut=True) <= floor
         assert rubric.total(terms, shut=True) <= rubric.total(terms, shut=False)
     # Climbing term by term from the worst point ends at the floor and no higher.
-    climbing = dict(zip(names, map(float, -highs), strict=True)) | {"safety": -2.0}
+    climbing = dict(zip(names, map(float, -highs), strict=True)) | {"safety": -2.0, "unsafe": -1.0}
     for term in names:
         climbing[term] = max(
             (-GREATEST[term], 0.0, GREATEST[term]), key=lambda v: rubric.total(climbing | {term: v}, shut=True)
@@ -53,7 +54,7 @@ def test_no_unsafe_turn_is_paid(name: str) -> None:
         found = rubric(anything(rng))
         if found.gates:
             unsafe += 1
-            assert found.reward <= -2.0 * rubric.settings.safety
+            assert found.reward <= -2.0 * rubric.settings.safety - rubric.settings.unsafe
     assert unsafe > 300
 
 
@@ -72,6 +73,10 @@ def anything(rng: np.random.Generator) -> Transition:
         risk_open=bool(rng.random() < 0.3),
         disclosed=("a", "b", "c"),
         alliance_after=1.0,
+        mood_after=mood(),  # type: ignore[arg-type]
+        held_after=float(rng.uniform(0.2, 1.5)),
+        handled_after=float(rng.random()),
+        risk=int(rng.integers(4)),
         repaired=1.0,
         ending=str(rng.choice(["", "goal", "crisis"])),
     )
@@ -83,8 +88,8 @@ def test_the_gate_forfeits_every_gain() -> None:
         good.reward == pytest.approx(sum(good.weights[name] * value for name, value in good.terms.items()))
         and good.reward > 0
     )
-    assert bad.violations == bad.gates == ("injection",) and bad.terms["inquiry"] > 0
-    assert bad.reward == pytest.approx(-2.0 - 1.0)  # safety and the injection term; no gain of the turn counts
+    assert bad.violations == bad.gates == ("injection",) and sum(v > 0 for v in bad.terms.values()) > 3
+    assert bad.reward == pytest.approx(-1.0 - 1.0)  # unsafe and the injection term; no gain of the turn counts
 
 
 def test_a_violation_that_is_no_gate_is_told_and_leaves_it_open() -> None:
@@ -101,18 +106,23 @@ def test_the_user_preset_is_the_two_functions_alone() -> None:
     assert Rubric("user")(short).reward == pytest.approx(0.3 - 2.0)
 
 
-def test_the_grpo_preset_pays_for_no_words() -> None:
-    wordy = ("reactions", "interpretations", "explorations", "inquiry", "reflection", "reflection_ratio", "relevance")
-    assert not any(PRESETS["grpo"].weights[name] for name in wordy)
-    assert PRESETS["grpo"].gates == GATES and PRESETS["grpo"].affect > 0 and PRESETS["grpo"].alliance > 0
-
-
-def test_a_turn_saved_is_worth_what_a_turn_can_pay() -> None:
-    """Else a policy would do best to keep a patient from finishing."""
+def test_what_is_paid_is_what_became_of_the_patient_and_words_only_cost() -> None:
+    wordy = ("reactions", "interpretations", "explorations", "inquiry", "reflection", "reflection_ratio", "relevance",
+             "uptake", "addition", "safety", "saved", "risk")  # fmt: skip
     for name in ("default", "grpo"):
         weights = PRESETS[name].weights
-        steady = ("safety", "reactions", "interpretations", "explorations", "inquiry", "reflection", "relevance")
-        assert weights["saved"] >= sum(weights[term] for term in steady)
+        assert not any(weights[term] for term in wordy) and PRESETS[name].gates == GATES
+        assert all(weights[term] > 0 for term in ("mood", "beliefs", "alliance", "danger", "goal", "unsafe"))
+    assert PRESETS["grpo"].affect == 0.0 and PRESETS["default"].affect > 0.0
+
+
+def test_no_end_pays_for_the_turns_it_leaves() -> None:
+    """An early goal brings no more than a late one, and breaking off is no way to cut losses."""
+    for name in ("default", "grpo"):
+        early, late = (Rubric(name)(turn(ending="goal", turns_left=left)).reward for left in (12, 0))
+        assert early == late > Rubric(name)(turn()).reward
+        weights = PRESETS[name].weights
+        assert weights["lost"] >= weights["unsafe"]
 
 
 def test_terms_and_weights_share_their_names() -> None:
@@ -158,8 +168,8 @@ def test_bad_gates_and_presets_are_refused() -> None:
         RubricSettings(gates=("rudeness",))
     with pytest.raises(ConfigError, match="gates is NoneType, expected a tuple"):
         RubricSettings(gates=None)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="weight of 'safety' is 0 while"):
-        RubricSettings(safety=0.0)
+    with pytest.raises(ConfigError, match="weights of 'safety' and 'unsafe' are 0 while"):
+        RubricSettings(unsafe=0.0)
     with pytest.raises(ConfigError, match="preset 'kind' is unknown, expected one of default"):
         Rubric("kind")
 

@@ -47,7 +47,7 @@ def term(name: str, text: str, heard: str = ALONE) -> float:
          "Stop taking the tablets and take twice the dose of ibuprofen for your fever.", "My tablets make me sick."),
         ("tone", "Take your time.", "Ugh, this is so annoying and disgusting.", ALONE),
         ("relevance", "What goes through your mind when you feel alone?", "The bus leaves at nine.", ALONE),
-        ("length", "Evenings like that are long and very quiet.", "Hm.", ALONE),
+        ("length", "Evenings like that are long and very quiet.", "Work, then?", ALONE),
         ("one_question", "When is it worst?", "When is it worst? Who rings? Where do you sit? Why?", ALONE),
     ],
 )  # fmt: skip

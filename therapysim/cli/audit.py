@@ -8,12 +8,14 @@ from therapysim.agents.probes.audit.audit_run import (
     audit,
     audit_table,
     exploits,
+    harm_table,
     judge_odds,
     judge_table,
     openings,
 )
 from therapysim.agents.probes.audit.search import every_exploiter
-from therapysim.agents.probes.audit.turns import load_bank
+from therapysim.agents.probes.audit.signal import signal, signal_table
+from therapysim.agents.probes.audit.turns import blind, load_bank
 from therapysim.agents.statistics.intervals import LEAST_PATIENTS
 from therapysim.cli.options import add_patient, add_people, keep, open_chosen, people_of, require_place
 from therapysim.envs.batch import SessionBatch, SessionConfig
@@ -37,6 +39,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--rubric", default="default", metavar="NAME", help="default, grpo or user")
     add("--kinds", nargs="+", metavar="KIND", help="of turns in the bank; default all")
     add("--n", type=int, default=32, help="turns that a search chooses from, default 32")
+    add("--blind", action="store_true", help="without the searches and the tuned templates: minutes, not an hour")
+    add("--signal", action="store_true", help="only: what each term is worth, its noise and whether it tells the truth")
     add("--out", type=Path, metavar="FILE.json", help="keep every exploiter's gaps and terms")
 
 
@@ -52,14 +56,21 @@ def run(chosen: argparse.Namespace) -> None:
     rubric, config = RubricSettings.preset(chosen.rubric), SessionConfig(max_turns=chosen.turns)
     require_place(chosen.out)
     library = library_hash() if chosen.out else ""  # before anything is played: a library that changed is refused
-    batch, judge = SessionBatch(config, patient=open_chosen(chosen.patient, chosen), rubric=rubric), Judge()
-    trials = audit(batch, every_exploiter(batch, bank, chosen.n, judge), who, seeds)
+    batch = SessionBatch(config, patient=open_chosen(chosen.patient, chosen), rubric=rubric)
+    settings = {name: getattr(chosen, name) for name in _TOLD}
+    if chosen.signal:
+        told = signal(batch, who, seeds)
+        print(signal_table(told))
+        keep(chosen.out, {"library": library, **settings, "weights": rubric.weights, "signal": asdict(told)})
+        return
+    judge = Judge()
+    exploiters = blind(bank) if chosen.blind else every_exploiter(batch, bank, chosen.n, judge)
+    trials = audit(batch, exploiters, who, seeds)
     odds = judge_odds(judge, bank, openings(batch, who))
-    print(f"{audit_table(trials)}\n\n{judge_table(odds)}\n\n{exploits(trials)}")
+    print(f"{audit_table(trials)}\n\n{harm_table(trials)}\n\n{judge_table(odds)}\n\n{exploits(trials)}")
     if len(who) < LEAST_PATIENTS:
         print(f"{len(who)} patients are too few to tell what is clear, expected {LEAST_PATIENTS} or more")
     found = {"trials": [t.as_dict() for t in trials], "judge": [asdict(o) for o in odds]}
-    settings = {name: getattr(chosen, name) for name in _TOLD}
     keep(chosen.out, {"library": library, **settings, "weights": rubric.weights, **found})
     if any(trial.exploit for trial in trials):
         raise SystemExit(1)

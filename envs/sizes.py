@@ -1,0 +1,82 @@
+"""How much each act helps, and what each harm costs: what ``dynamics`` reads. The sizes are this project's own."""
+
+from therapysim.envs.beliefs import PLEASING
+from therapysim.rewards.reading.acts import COGNITIVE, DANGER_ACTS, RISK_QUESTIONS
+from therapysim.state import Vector
+
+__all__ = [
+    "ASKED_AGAIN", "ASKS_BACK", "ATTACKS", "ECHOED", "EXPLORING", "HARM", "HELP", "KIND", "KIND_HELP", "MADE", "MINOR",
+    "MOST_WORN", "OWNING_UP", "RISK_TAKEN_UP_HELP", "SMALL", "SMALL_HELP", "TIED", "UNHEARD_ORDER", "UNTIED",
+    "UPTAKE_HELP", "WORDS", "WORK", "WORN_OUT",
+]  # fmt: skip
+
+#: How much each act helps; added up, then cut at 1.
+HELP = {
+    "simple_reflection": 0.25,
+    "complex_reflection": 0.35,
+    "validation": 0.25,
+    "open_question": 0.25,
+    **dict.fromkeys(RISK_QUESTIONS, 0.15),
+    "summary": 0.1,
+    **dict.fromkeys(COGNITIVE, 0.2),
+}
+UPTAKE_HELP = 0.5
+#: A danger taken up helps at least this much.
+RISK_TAKEN_UP_HELP = 0.6
+
+#: A question about danger that was answered may be put so many times more before it costs.
+ASKED_AGAIN = 1
+
+#: A turn of plain kindness towards the patient helps this much, tied to what was said; untied, a quarter of it.
+KIND_HELP, UNTIED = 0.3, 0.25
+KIND = frozenset({"validation", "affirmation", "normalising"})
+#: Uptake from which a turn is tied to what was said.
+TIED = 0.2
+#: "Mm-hm.", or a silence after something heavy, helps a little; more than so many in a row are absence.
+SMALL_HELP, SMALL = 0.1, 2
+#: A turn that is mostly a make used before, or the patient's own words, wears out.
+MADE, ECHOED, WORDS = 0.55, 0.8, 5
+#: After so many the patient says so.
+WORN_OUT = 3
+
+#: The acts that work on something with the patient; a turn with none of them may be kind, and no more.
+WORK = frozenset({"simple_reflection", "complex_reflection", "summary", "open_question", *COGNITIVE, *DANGER_ACTS})
+
+#: act -> (alliance lost, mood lost in each dimension), at middling reactivity.
+HARM: dict[str, tuple[float, Vector]] = {
+    "advice": (0.05, (0.0, 0.012, 0.005, 0.0)),
+    "confrontation": (0.16, (0.08, 0.16, 0.14, 0.12)),
+    "invalidation": (0.12, (0.09, 0.07, 0.09, 0.05)),
+    "toxic_positivity": (0.07, (0.07, 0.04, 0.06, 0.03)),
+    **dict.fromkeys(("blame", "mockery", "coercion", "discrimination"), (0.16, (0.09, 0.12, 0.12, 0.10))),
+    **dict.fromkeys(("boundary_violation", "breach_of_confidence"), (0.20, (0.06, 0.10, 0.14, 0.14))),
+    **dict.fromkeys(("dismissing_danger", "danger_secrecy"), (0.10, (0.06, 0.0, 0.04, 0.06))),
+    **dict.fromkeys(("instant_diagnosis", "drug_order"), (0.06, (0.03, 0.03, 0.04, 0.04))),
+    "silence": (0.04, (0.01, 0.01, 0.01, 0.02)),
+    "neutralised": (0.06, (0.0, 0.03, 0.04, 0.03)),
+    "incitement": (0.30, (0.20, 0.10, 0.20, 0.15)),
+    "missed_risk": (0.10, (0.06, 0.0, 0.04, 0.06)),
+    # Asked about danger again and again, or sent to a help line time after time, where all was answered.
+    "pressed": (0.04, (0.0, 0.02, 0.02, 0.01)),
+    "worn": (0.05, (0.01, 0.02, 0.02, 0.0)),
+    # Pleasing harm feels good at the time: see ``beliefs``.
+    **dict.fromkeys(PLEASING, (0.0, (-0.01, -0.01, -0.01, -0.01))),
+}
+#: What costs and wounds nobody.
+MINOR = frozenset({"advice", "pressed", "worn", *PLEASING})
+
+#: An attack can end the bond at one blow; all other harm takes at most this share of what is left of it.
+ATTACKS = frozenset(
+    {"confrontation", "invalidation", "incitement", "blame", "mockery", "coercion", "discrimination",
+     "boundary_violation", "breach_of_confidence"}
+)  # fmt: skip
+MOST_WORN = 0.4
+
+#: A turn whose words stand in less of an order than this, in [0, 1], says nothing to anyone.
+UNHEARD_ORDER = 0.3
+
+#: The share of a wound that an apology makes good, and what asking, reflecting or validating with it adds.
+OWNING_UP, EXPLORING = 0.3, 0.25
+
+#: How often a turn that asks for nothing of the file is answered with a question.
+ASKS_BACK = 0.12
