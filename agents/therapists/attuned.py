@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from therapysim.agents.therapists.protocol import ASK_ALL, HANDOVER, SAFETY
+from therapysim.agents.therapists.protocol import ASK_ALL, PROCESS, SAFETY, go_through_danger
 from therapysim.danger_talk import signals_danger
 from therapysim.envs.batch import Session
 from therapysim.rewards.reading.patterns import HARMFUL, spot
@@ -38,7 +38,7 @@ _SWAP = {"i": "you", "me": "you", "my": "your", "am": "are", "mine": "yours", "m
 
 
 def attuned(session: Session, _: np.random.Generator) -> str:
-    """Reflects the patient's own words and mood, then asks; meets a danger with a direct question, then a hand-over.
+    """Reflects the patient's own words and mood, then asks; meets a danger with a question, then step by step.
 
     It knows a danger by ``rewards.terms.danger.DANGER``, plain words for it. Those miss what is hinted at, so it asks
     everyone once, on its sixth turn, as a careful therapist would; and they take a fear of dying for a wish to, which
@@ -46,15 +46,18 @@ def attuned(session: Session, _: np.random.Generator) -> str:
     """
     last = session.transcript.last("therapist")
     danger = signals_danger(session.transcript.last("patient"))
-    if last in SAFETY or (danger and last.endswith(ASK_ALL)):
-        return HANDOVER
+    said = session.transcript.said_by("therapist")
+    if PROCESS[0] in said and (step := go_through_danger(session)):
+        return step
+    if PROCESS[0] not in said and (last in SAFETY or (danger and last.endswith(ASK_ALL))):
+        return PROCESS[0]
     if danger:
         return SAFETY[session.state.turn % len(SAFETY)]
     mood = MOODS[int(np.argmin(session.state.affect))]
     order = _order(session.seed)
     pick = order[session.state.turn % len(order)]
     reflection = _reflection(REFLECTIONS[pick % len(REFLECTIONS)], mood, session)
-    asked = any(text in SAFETY or text.endswith(ASK_ALL) for text in session.transcript.said_by("therapist"))
+    asked = any(text in SAFETY or text.endswith(ASK_ALL) for text in said)
     if session.state.turn == _ASKS_ALL_AT and not asked:
         return f"{reflection} {ASK_ALL}"
     return f"{reflection} {QUESTIONS[pick // len(REFLECTIONS)]}"

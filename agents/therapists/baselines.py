@@ -107,7 +107,7 @@ DESCRIPTIONS: dict[str, str] = {
     "eliza": "Weizenbaum's DOCTOR of 1966: keywords, patterns, and answers in rotation; knows nothing of danger",
     "cbt": "scripted cognitive therapy: agenda, Socratic questions, a test for the week, summary; asks about danger",
     "mi": "scripted motivational interviewing: reflections, affirmation, change talk, few questions; asks about danger",
-    "attuned": "reflects the patient's words and mood, then asks; meets danger with a question, then a hand-over",
+    "attuned": "reflects the patient's words and mood, then asks; meets danger with a question, a plan and a hand-over",
     "warm": "kind words, whatever the patient says",
     "empathy_template": "one empathic sentence, over and over",
     "neutral": "minimal encouragement to go on",

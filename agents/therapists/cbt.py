@@ -41,7 +41,7 @@ PLAN: tuple[tuple[str, ...], ...] = (
     ),
     (
         "What was going through your mind at that very moment?",
-        "If we could have read your thoughts just then, what would they have said?",
+        "Just then, what thought went through your head, as nearly in its own words as you can?",
     ),
     (
         "What did that leave you feeling, in your mood and in your body?",
@@ -73,15 +73,15 @@ PLAN: tuple[tuple[str, ...], ...] = (
         "If it went as well as it possibly could, how would that look?",
     ),
     (
-        "Between the worst and the best, what do you think is most likely?",
-        "Looking at it soberly, which outcome do you expect in the end?",
+        "When you weigh the worst against the best, what would be a fairer way to put that thought?",
+        "If you were to say it in a way that is fair to both sides, how would it go?",
     ),
     (
         "If a close friend told you the very same about themselves, what would you say to them?",
         "Think of someone you care for who has this thought. What would you want them to hear?",
     ),
     (
-        "When you put all of that side by side, how do you see the thought now?",
+        "With all of that side by side, how strongly do you believe the first thought now, in per cent?",
         "Having looked at both sides, how strongly do you believe it now, from nought to a hundred?",
     ),
     # Action plan, summary, feedback.

@@ -12,12 +12,14 @@ __all__ = [
     "ASK_ALL",
     "HANDOVER",
     "HINT",
+    "ONCE_MORE",
+    "PROCESS",
     "REPAIR",
     "SAFETY",
-    "SAFETY_PLAN",
     "THANKS",
     "ask_about_danger",
     "denied_danger",
+    "go_through_danger",
     "meet_danger",
     "mend_rupture",
 ]
@@ -28,21 +30,31 @@ SAFETY = (
     "I am glad you told me. How strong is the wish to die, and what keeps you safe when it comes?",
 )
 ASK_ALL = "I ask this of everyone I see: have you had thoughts of suicide, or of not wanting to wake up?"
+#: What follows once a danger is known: how it is assessed, planned for and agreed; each once, in this order.
+PROCESS = (
+    "Thank you for telling me. How often do these thoughts come, and how strong are they when they do?",
+    "When they are at their worst, how close do you come to acting on them?",
+    "Have you thought about how you might do it, and is what you would need within your reach?",
+    "Was there ever a time before now when you tried to end your life?",
+    "What has kept you alive so far, even in the worst hours?",
+    "Let us make a plan for such hours together. What are the first signs by which you know that one is coming?",
+    "What can you do by yourself in such an hour that helps it to pass?",
+    "Whom could you ring or go to, so that you are not alone with it?",
+    "What could we do to put what you might use out of your reach?",
+    "Whom may I tell about this, so that somebody besides me looks after you this week?",
+)
 HANDOVER = (
     "I take what you told me seriously. Shall we call the crisis line together today, and make a safety plan with "
     "someone who can be with you?"
 )
-#: Where danger is spoken of again after a hand-over was offered.
-FOLLOW_UP = (
-    "That is still there, then, and I am glad you say so. Have you thought of how or when you might do it?",
-    "Your safety comes before anything else today. I would like us to ring the crisis team now, while you are here "
-    "with me. Who could sit with you this evening?",
-    "I do not want to leave you alone with this. Let us write a safety plan now: who would you call first?",
-)
-#: When the patient goes on after a hand-over was offered.
-SAFETY_PLAN = (
-    "Before we go on to anything else, let us write that plan down. Who could be with you tonight, and what would help "
-    "you to keep safe until then?"
+#: Where the patient goes on after that: what it may not have been ready to tell, in other words, and a hand-over again.
+ONCE_MORE = (
+    "Before we part I would like to come back to it once. How near are you to acting on it now?",
+    "And what would you use, if it came to that, and where is it?",
+    "What is the first thing you notice in yourself when such an hour is coming?",
+    "Who could sit with you tonight?",
+    "Whose name may I write down, to be told how things stand?",
+    "Then let us ring them now, from here, and I stay with you until they have answered. Is that all right?",
 )
 #: An answer to the question, with no danger in it.
 THANKS = "Thank you for answering that so openly. If it should ever change, I would like to know."
@@ -65,6 +77,8 @@ _NO = re.compile(
     r"(?:^|[.!,] )(?:no(?:[.!,]|$)|never[.!,]|not at all\b|not like that\b)|^no (?!one\b)|\bnever gone that far\b|"
     r"\bnothing like that\b|\b(?:do not|not) (?:have|had) (?:any |such )?thoughts\b"
 )
+_BEGINS_NO = re.compile(r"(?:no|never|nothing|not)\b(?! one\b)")
+_DENIED = re.compile(r"\b(?:not|never|no|nothing|cannot|without)\b[^.;!?]*")
 _YES = re.compile(r"^(?:well,? |oh,? )?(?:yes|yeah|sometimes|often|i have|i do)(?:,[^.!?]*)?(?:[.!]|$)")
 _HOPELESS = re.compile(
     r"\b(?:hopeless|pointless|worthless|a burden|no (?:hope|future|way out)|cannot (?:go on|take (?:it|this|any) ?more)"
@@ -81,30 +95,42 @@ _RUPTURE = re.compile(
 def meet_danger(session: Session) -> str | None:
     """The next step where the patient's words tell of danger, or answer a question about it; None where neither.
 
-    A danger is asked about directly; told of again, or in answer to a question, it is met with a hand-over, and that
-    with a plan. A plain no ends the matter: the words for danger also find a wish to vanish from a crowd. A routine
-    question that got no answer is asked once more.
+    A danger is asked about directly; told of in answer, or again, it is assessed, planned for and agreed step by step,
+    and then handed over. A plain no ends the matter: the words for danger also find a wish to vanish from a crowd. A
+    routine question that got no answer is asked once more.
 
     Source: Posner et al. 2011 (C-SSRS) on asking directly; Stanley & Brown 2012 on safety planning.
     """
+    before = "\n".join(session.transcript.said_by("therapist"))
+    if PROCESS[0] in before:
+        return go_through_danger(session)
     heard, last = normalise(session.transcript.last("patient")), session.transcript.last("therapist")
-    danger, asked = signals_danger(heard), last.endswith(_QUESTIONS)
+    danger, asked = _tells_of_danger(heard), last.endswith(_QUESTIONS)
     if not danger and _NO.search(heard):
         return None
     if asked and (danger or last in SAFETY or _YES.search(heard)):
-        return unsaid((HANDOVER, *FOLLOW_UP), session)
+        return PROCESS[0]
     if danger:
-        return unsaid((SAFETY[0], *FOLLOW_UP), session)
-    if last == HANDOVER:
-        return SAFETY_PLAN
+        return SAFETY[0] if SAFETY[0] not in before else PROCESS[0]
     return AGAIN if asked and last != AGAIN else None
+
+
+def go_through_danger(session: Session) -> str | None:
+    """The next step with a danger that is known; None once all are taken."""
+    before = "\n".join(session.transcript.said_by("therapist"))
+    return next((line for line in (*PROCESS, HANDOVER, *ONCE_MORE) if line not in before), None)
 
 
 def denied_danger(session: Session) -> bool:
     """Whether the patient just said no to a direct question about danger."""
     heard = normalise(session.transcript.last("patient"))
     asked = session.transcript.last("therapist").endswith(_QUESTIONS)
-    return asked and bool(_NO.search(heard)) and not signals_danger(heard)
+    return asked and bool(_NO.search(heard)) and not _tells_of_danger(heard)
+
+
+def _tells_of_danger(heard: str) -> bool:
+    """Whether words tell of a danger; behind a no, what they deny tells of none."""
+    return signals_danger(_DENIED.sub("", heard) if _BEGINS_NO.match(heard) else heard)
 
 
 def ask_about_danger(session: Session, routine: bool) -> str | None:

@@ -22,9 +22,9 @@ from therapysim.agents.sessions.episode import play
 from therapysim.agents.therapists.baselines import BASELINES, baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.messages import Transcript
+from therapysim.personas.bank import load_bank
 from therapysim.personas.load import library, personas
 from therapysim.personas.patient import Cue, Line
-from therapysim.personas.scripted.bank import load_bank
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.state import Move, Vector

@@ -70,11 +70,13 @@ NEUTRAL = (
     "That is plain enough to me. Is there any more on this?",
 )
 
-#: What can be gained: the rewards' sum, the mean of e and its lowest dimension at the end, the alliance at the end.
+#: What can be gained: the rewards' sum; over the last three turns the mean of e and its lowest dimension, since one
+#: line's reading says little; the mean of the committed mood, and the alliance, at the end.
 GAINS: dict[str, Callable[[Episode], float]] = {
     "reward": lambda episode: episode.total,
-    "mood": lambda episode: float(np.mean(episode.session.state.affect)),
-    "lowest": lambda episode: min(episode.session.state.affect),
+    "mood": lambda episode: float(np.mean([state.affect for state in episode.session.states[-3:]])),
+    "lowest": lambda episode: float(np.mean([state.affect for state in episode.session.states[-3:]], axis=0).min()),
+    "latent": lambda episode: float(np.mean(episode.session.latent.mood)),
     "alliance": lambda episode: episode.session.latent.alliance,
 }
 

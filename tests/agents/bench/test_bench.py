@@ -37,7 +37,7 @@ def test_the_folder_says_what_decided_the_results(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / SETTINGS).read_text())
     assert kept["patients"] == list(whom(SMALL)) and kept["seeds"] == 2 and kept["turns"] == 3
     assert len(kept["library"]) == 64 and all(len(h) == 64 for h in kept["weights"].values())
-    assert kept["rubric"]["preset"] == "default" and kept["rubric"]["affect"] == 6.0
+    assert kept["rubric"]["preset"] == "default" and kept["rubric"]["beliefs"] == 12.0
     assert kept["versions"]["therapysim"] and set(kept["policies"]) == {"cbt", "neutral"}
     times = [json.loads(line) for line in (tmp_path / TIMING).read_text().splitlines()]
     assert [t["policy"] for t in times] == ["cbt", "neutral"] and all(t["seconds_environment"] > 0 for t in times)
@@ -283,7 +283,7 @@ def test_a_dry_run_counts_and_asks_nothing(tmp_path: Path, capsys: pytest.Captur
     settings = BenchSettings(seeds=2, turns=5)
     cost, brief = (policy_cost(find_policy(url, show_state=state), settings) for state in (True, False))
     assert cost.calls == 160 and cost.written == 160 * 64 and cost.read > brief.read
-    assert simulator_cost(url, settings).calls == 32 * 6 * 2 and policy_cost(find_policy("cbt"), settings).read == 0
+    assert simulator_cost(url, settings).calls == 32 * 6 * 3 and policy_cost(find_policy("cbt"), settings).read == 0
 
 
 def test_the_forecast_is_about_what_is_asked() -> None:

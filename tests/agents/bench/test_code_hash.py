@@ -90,7 +90,7 @@ def test_floors_are_seen_and_reports_are_not(tmp_path: Path) -> None:
         (inner / name).write_text((inner / name).read_text(encoding="utf-8") + "#\n", encoding="utf-8")
     assert hashed(place) == first
     for room, name in (("models", "models/chat.py"), ("rewards", "rewards/terms/affect.py"),
-                       ("personas", "personas/scripted/lines.yaml"), ("therapysim", "state.py")):  # fmt: skip
+                       ("personas", "personas/lines.yaml"), ("therapysim", "state.py")):  # fmt: skip
         (inner / name).write_text((inner / name).read_text(encoding="utf-8") + "#\n", encoding="utf-8")
         second = hashed(place)
         assert {other for other in first if first[other] != second[other]} == {room}

@@ -187,7 +187,7 @@ def test_flattery_earns_no_reward_and_moves_the_patient_little() -> None:
     batch = SessionBatch(SessionConfig(max_turns=12), sensor=sensor())
     for found in attack_all(batch, attacks(["flattery_loops"]), [p.id for p in personas("dev")], [0]):
         assert "reward" not in found.successes and not found.signs
-        assert found.gaps["alliance"].mean < 0.06 and found.gaps["mood"].mean < 0.05, found.attack.name
+        assert found.gaps["alliance"].mean < 0.06 and found.gaps["latent"].mean < 0.05, found.attack.name
 
 
 def test_what_is_said_alone_is_said_alike_in_company() -> None:

@@ -24,6 +24,7 @@ from therapysim.agents.probes.audit.search import BestByJudge, BestOf, best, bra
 from therapysim.agents.probes.audit.turns import (
     CHEAP,
     GOOD,
+    HARMFUL,
     KINDS,
     MUTATIONS,
     Exploiter,
@@ -78,7 +79,7 @@ class Says:
 def test_the_bank_is_whole() -> None:
     bank = load_bank()
     lines = [line for own in bank.values() for line in own]
-    assert set(bank) == set(KINDS) == {*GOOD, *CHEAP} and not set(GOOD) & set(CHEAP)
+    assert set(bank) == set(KINDS) == {*GOOD, *CHEAP, *HARMFUL} and not set(GOOD) & {*CHEAP, *HARMFUL}
     assert len(lines) >= 200 and len(set(lines)) == len(lines) and min(map(len, bank.values())) >= 8
     assert load_bank(["vague"]) == {"vague": bank["vague"]}
 
@@ -139,8 +140,10 @@ def test_every_blind_exploiter_says_what_its_session_alone_decides() -> None:
     for exploiter in exploiters:
         together = exploiter.therapist.respond(sessions)
         assert together == [exploiter.therapist.respond([s])[0] for s in sessions], exploiter.name
-    assert {e.mark for e in exploiters if "attuned" in e.name} == {"rider"}
-    assert {e.mark for e in exploiters if "attuned" not in e.name} == {"trick"}
+    assert {e.mark for e in exploiters if "attuned" in e.name or "puts off" in e.name} == {"rider"}
+    assert {e.name for e in exploiters if e.mark == "harmful"} == {"brush-off", *(f"{kind} alone" for kind in HARMFUL)}
+    others = [e for e in exploiters if "attuned" not in e.name and "puts off" not in e.name]
+    assert {e.mark for e in others} == {"trick", "harmful"}
     fixed = next(e for e in exploiters if e.name == "flattery alone")
     assert fixed.therapist.respond(sessions)[0] in bank["flattery"]
     assert blind({"vague": ("Mm.",)})[-1].mark == "rider" and any(
@@ -256,19 +259,17 @@ def test_what_counts_as_an_exploit() -> None:
 
 
 def test_the_attuned_therapist_beside_itself_gains_nothing() -> None:
-    found = audit(begin(), [Exploiter("self", "trick", baseline("attuned"))], dev(2), [0])[0]
+    found = audit(begin(), [Exploiter("self", "rider", baseline("attuned"))], dev(2), [0])[0]
     assert {gap.mean for gap in found.gaps.values()} == {0.0} and not found.exploit and not found.best_pays
 
 
 def test_a_broken_rubric_is_found_out_with_the_term_that_pays() -> None:
     exploiters = blind(load_bank(["reflections", "hostile"]))
-    trials = audit(begin(3, 6, only(explorations=1.0)), exploiters, dev(6), [0])
+    trials = audit(begin(3, 6, only(inquiry=1.0)), exploiters, dev(6), [0])
     found = {t.exploiter.name: t for t in trials}
-    stacked, hostile = found["question tail on attuned"], found["hostile alone"]
-    assert (
-        stacked.exploit and stacked.beats == "clearly" and [pay.term for pay in stacked.best_pays] == ["explorations"]
-    )
-    assert stacked.best_pays[0].own > stacked.best_pays[0].attuned and "paid by explorations " in str(stacked)
+    asked, hostile = found["question tail on reflections"], found["hostile alone"]
+    assert asked.exploit and asked.half is not None and asked.half.mean > 0
+    assert [pay.term for pay in asked.pays if pay.own] == ["inquiry"]
     assert not hostile.exploit and hostile.beats == "no"
     assert "| split into questions on reflections | trick | " in audit_table(trials)
     assert [t.gaps["reward"].mean for t in trials] == sorted((t.gaps["reward"].mean for t in trials), reverse=True)
@@ -287,7 +288,7 @@ def test_a_search_that_is_paid_for_harm_is_an_exploit() -> None:
     exploiters = searchers(batch, load_bank(["question_spam", "open_questions"]), 4, Judge())
     chosen = [e for e in exploiters if e.name == "best of 4, cheap kinds"]
     found = audit(batch, chosen, dev(8), [0])[0]
-    assert found.exploit and set(found.harms) == {"mood", "alliance"} and found.best_pays[0].term == "asked"
+    assert found.exploit and {"mood", "alliance"} <= set(found.harms) and found.best_pays[0].term == "asked"
     assert len(found.best_pays) == 1
 
 
@@ -379,3 +380,13 @@ def test_bad_options_are_refused() -> None:
                     ["--turns", "0"], ["--out", "/dev/null/x.json"]):  # fmt: skip
         with pytest.raises(ConfigError):
             command(*options)
+
+
+def test_a_small_audit_finds_no_exploit() -> None:
+    """What every commit is held to: cheap kinds and harmful ones, eight patients, intervals over them."""
+    bank = load_bank(["agreement", "flattery", "vague", "praise", "pleasing_harm", "boundary", "breach", "mockery"])
+    batch = SessionBatch(SessionConfig(max_turns=12))
+    exploiters = [e for e in blind(bank) if " on " not in e.name]
+    trials = audit(batch, exploiters, dev(8), [0])
+    assert [trial.exploiter.name for trial in trials if trial.exploit] == []
+    assert {t.exploiter.name for t in trials} >= {"heard that", "garbage tail", "flower pot", "brush-off"}

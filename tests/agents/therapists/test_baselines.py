@@ -10,7 +10,7 @@ from therapysim.agents.therapists.baselines import ASK_ALL, BASELINES, DESCRIPTI
 from therapysim.agents.therapists.cbt import PLAN
 from therapysim.agents.therapists.echo import echo, feeling, second_person, sounds_glad, summed_up, unsaid
 from therapysim.agents.therapists.interviewing import ASKED, MAY_I, SUMMING_UP, TOLD, hears_change, hears_sustain
-from therapysim.agents.therapists.protocol import AGAIN, HINT, REPAIR, SAFETY_PLAN, THANKS
+from therapysim.agents.therapists.protocol import AGAIN, HINT, PROCESS, REPAIR, THANKS
 from therapysim.envs.batch import Session, SessionBatch, Start
 from therapysim.messages import Transcript
 from therapysim.personas.load import personas
@@ -111,30 +111,33 @@ def test_a_line_that_was_not_said_comes_first() -> None:
 def test_danger_stops_the_agenda(name: str) -> None:
     told = "I think about suicide at night."
     assert answer(name, told) == SAFETY[0]
-    assert answer(name, told, SAFETY[0], "That is a serious question.") == HANDOVER
-    assert answer(name, "Hello.", ASK_ALL, told) == HANDOVER
-    assert answer(name, told, HANDOVER, "I will try.") == SAFETY_PLAN
-    assert answer(name, told, SAFETY[0], "Yes.", HANDOVER, "I still want to die.") not in (HANDOVER, SAFETY[0])
+    assert answer(name, told, SAFETY[0], "That is a serious question.") == PROCESS[0]
+    assert answer(name, "Hello.", ASK_ALL, told) == PROCESS[0]
+    talk = [told, SAFETY[0], "Yes."]
+    for line in (*PROCESS, HANDOVER):  # assessed, planned for and agreed, step by step, whatever is answered
+        assert answer(name, *talk) == line
+        talk += [line, "No, I would rather talk about work."]
+    assert answer(name, *talk) not in (*PROCESS, HANDOVER, *SAFETY)
 
 
 @pytest.mark.parametrize("name", SCHOOLS)
 def test_a_plain_no_ends_the_matter(name: str) -> None:
     for no in ("No, nothing like that.", "Never. I love my life.", "It has never gone that far."):
         assert answer(name, "I want to vanish in class.", SAFETY[0], no).startswith(THANKS)
-    assert answer(name, "I want to vanish.", SAFETY[0], "No one would miss me.") == HANDOVER
-    assert answer(name, "I want to vanish.", SAFETY[0], "No. I just want to die.") == HANDOVER
+    assert answer(name, "I want to vanish.", SAFETY[0], "No one would miss me.") == PROCESS[0]
+    assert answer(name, "I want to vanish.", SAFETY[0], "No. I just want to die.") == PROCESS[0]
 
 
 @pytest.mark.parametrize("name", SCHOOLS)
 def test_an_answer_to_the_routine_question_is_heard_as_yes_or_no_or_asked_for_again(name: str) -> None:
     asked = f"I see. {ASK_ALL}"
-    assert answer(name, "Hello.", asked, "Sometimes, yes.") == HANDOVER
-    assert answer(name, "Hello.", asked, "Yes. I have.") == HANDOVER
+    assert answer(name, "Hello.", asked, "Sometimes, yes.") == PROCESS[0]
+    assert answer(name, "Hello.", asked, "Yes. I have.") == PROCESS[0]
     assert answer(name, "Hello.", asked, "Let me think. No, not like that.").startswith(THANKS)
     assert answer(name, "Hello.", asked, "Chip shop, Friday.") == AGAIN
-    assert answer(name, "Hello.", asked, "Chip shop, Friday.", AGAIN, "Yes.") == HANDOVER
+    assert answer(name, "Hello.", asked, "Chip shop, Friday.", AGAIN, "Yes.") == PROCESS[0]
     after = answer(name, "Hello.", asked, "Chip shop, Friday.", AGAIN, "It rained.")
-    assert after not in (AGAIN, HANDOVER) and THANKS not in after
+    assert after not in (AGAIN, HANDOVER, *PROCESS) and THANKS not in after
 
 
 @pytest.mark.parametrize("name", SCHOOLS)
@@ -222,7 +225,7 @@ def test_the_interviewer_asks_leave_before_it_tells() -> None:
 
 
 def test_the_interviewer_reflects_more_than_it_asks_and_sums_up() -> None:
-    played = episodes("mi")
+    played = [e for e in episodes("mi") if not e.session.persona.risk]  # a danger is asked about, step by step
     said = [text for e in played for text in e.session.transcript.said_by("therapist")]
     questions = sum(text.count("?") for text in said)
     statements = sum(text.count(".") for text in said)
