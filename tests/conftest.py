@@ -47,8 +47,8 @@ def _tokenizer(transformers: Any) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, user_message
+    from therapysim.personas.bank import load_bank
     from therapysim.personas.load import personas
-    from therapysim.personas.scripted.bank import load_bank
 
     voices = [line for p in personas() for v in (p.voice,) for line in (*v.opening, *v.express, *v.change, *v.sustain)]
     words = [*voices, *(line for p in personas() for fact in p.facts for line in fact.lines), *load_bank().texts]

@@ -14,7 +14,7 @@ SHIPPED = (
     "rewards/reading/weights/order.npz",
     "agents/therapists/doctor.yaml",
     "agents/bench/report/templates/page.html",
-    "personas/scripted/lines.yaml",
+    "personas/lines.yaml",
     "py.typed",
 )
 
