@@ -171,7 +171,9 @@ def test_what_fails_between_start_and_training_leaves_no_process(
 
 
 _WAITS = """
+    import signal
     import threading
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background would have it ignored
     from therapysim.envs.batch import SessionBatch, SessionConfig, Start
     from therapysim.train.grpo.patient_processes import Office, Patients
     batch = SessionBatch(SessionConfig(max_turns=3))
