@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from therapysim.envs.danger import known as tells
 from therapysim.envs.latent import Danger, Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, TRUST_NEEDED, names
 from therapysim.envs.nearness import leads, nearness, weights_of
@@ -186,13 +187,14 @@ def _ahead(persona: Persona, latent: Latent) -> str:
 def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Mapping[str, Item]) -> Answer | None:
     """A question about danger overrides all else; the rest of what deals with one, only once it is known."""
     acts = appraisal.acts
-    known = bool(latent.danger) or not {"danger.asked", "denial"}.isdisjoint(latent.answered)
+    closed = "denial" in latent.answered
+    known = closed or tells(latent)
     rungs = [DANGER_KINDS[kind] for kind in appraisal.asks if kind in DANGER_KINDS]
     plain = bool(appraisal.asks) and (not rungs if known else appraisal.asks[0] not in DANGER_KINDS)
     follows = acts & _ASKS_DANGER or (known and (rungs or acts & _RUNGS.keys()))
     if "risk_inquiry" not in acts and (plain or not follows):
         return None
-    if not persona.risk and "denial" in latent.answered and "risk_inquiry" not in acts:
+    if not persona.risk and closed and "risk_inquiry" not in acts:
         return None  # the matter is closed: a step of some other plan is asked for
     if not persona.risk or persona.case.danger is None:
         item = items.get("strengths" if "protective_factors" in acts else "denial")

@@ -35,10 +35,10 @@ import numpy as np
 from therapysim.envs.latent import Latent
 from therapysim.personas.items import Item
 from therapysim.personas.schema import Persona
-from therapysim.rewards.reading.acts import QUESTIONS
+from therapysim.rewards.reading.acts import AGAINST_DANGER, QUESTIONS
 from therapysim.state import Appraisal, Vector
 
-__all__ = ["PLEASING", "conviction", "examined", "pressed_on", "resting_mood", "settled"]
+__all__ = ["HURTING", "PLEASING", "UNASKED", "conviction", "examined", "pressed_on", "resting_mood", "settled"]
 
 #: Column -> β, what it takes of a conviction once the patient has told it.
 FOUND = {"evidence_for": 0.08, "evidence_against": 0.4, "other_view": 0.35, "friend": 0.35, "worst": 0.12,
@@ -60,7 +60,7 @@ PLEASING = frozenset({"dependence", "isolation", "collusion", "rumination", "fat
 #: Harms that prove a patient's fears right.
 HURTING = frozenset(
     {"confrontation", "invalidation", "incitement", "blame", "mockery", "coercion", "discrimination",
-     "boundary_violation", "breach_of_confidence", "dismissing_danger", "danger_secrecy"}
+     "boundary_violation", "breach_of_confidence", *AGAINST_DANGER}
 )  # fmt: skip
 #: What tells a patient what to think or do.
 TELLING = frozenset({"advice", "reassurance", "another_view", "confrontation", "toxic_positivity", "coercion"})
@@ -109,7 +109,7 @@ def examined(persona: Persona, latent: Latent, told: Sequence[Item], share: floa
         persona: who tells.
         latent: the session with what was told before, these not yet among it.
         told: items of this answer.
-        share: in [0, 1], how much it counts; less where it came up by itself.
+        share: in [0, 1], how much a column counts; less where it came up by itself.
     """
     openness = 1.0 - persona.resistance * (1.0 - latent.alliance)
     ids = [situation.id for situation in persona.case.situations]

@@ -7,10 +7,12 @@ Source: Posner et al. 2011 (C-SSRS) and Bryan & Rudd 2006 on what an assessment 
     on making means safe and staying in touch.
 """
 
-from therapysim.envs.latent import Latent
+from therapysim.envs.latent import Danger, Latent
 from therapysim.personas.schema import Persona
+from therapysim.rewards.reading.acts import HARMS, meets_danger
+from therapysim.state import Appraisal
 
-__all__ = ["handled", "imminent", "known", "stage", "sufficient"]
+__all__ = ["handled", "imminent", "known", "met", "stage", "sufficient"]
 
 #: What an assessment covers: any rung of each.
 ASSESSED = (("frequency", "strength", "since", "triggers"), ("intent",), ("plan", "means"), ("history",), ("protects",))
@@ -18,6 +20,7 @@ ASSESSED = (("frequency", "strength", "since", "triggers"), ("intent",), ("plan"
 PLANNED = (("signs",), ("alone", "places"), ("people",), ("professionals",), ("safe",))
 #: With whom it is agreed.
 AGREED = ("let_tell", "knows", "handover")
+_ACCEPTS = frozenset({"simple_reflection", "complex_reflection", "validation"})
 #: Shares of the way: that it is told, assessed, planned for, agreed.
 TOLD, ASSESS, PLAN, AGREE = 0.2, 0.35, 0.3, 0.15
 #: Rungs of an assessment and a plan, out of five each, that are enough to hand over.
@@ -35,6 +38,14 @@ def handled(persona: Persona, latent: Latent) -> float:
 def known(latent: Latent) -> bool:
     """Whether the patient has told of a danger."""
     return "danger.asked" in latent.answered or any(fact.risk for fact in latent.told)
+
+
+def met(latent: Latent, appraisal: Appraisal) -> Danger:
+    """What becomes of a danger that was told of: taken up, given back or accepted once without harm, or passed by."""
+    if not latent.danger or meets_danger(appraisal.acts):
+        return ""
+    accepts = bool(appraisal.acts & _ACCEPTS) and not appraisal.acts & set(HARMS)
+    return "heard" if latent.danger == "open" and accepts else "missed"
 
 
 def sufficient(latent: Latent) -> bool:

@@ -37,7 +37,7 @@ Sources; the directions are theirs, the sizes this project's own choice:
     (9) Miller & Rollnick 2013, chapter 5, on reflections that only repeat: talk goes in circles.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -45,8 +45,8 @@ from numpy.typing import NDArray
 
 from therapysim.envs.answer import Answer, answer_of, answered, echo_answer
 from therapysim.envs.beliefs import PLEASING, UNASKED, examined, pressed_on, resting_mood, settled
-from therapysim.envs.danger import imminent, known, sufficient
-from therapysim.envs.latent import Danger, Latent, tell
+from therapysim.envs.danger import imminent, known, met, sufficient
+from therapysim.envs.latent import Latent, tell
 from therapysim.envs.moves import choose_move, next_fact
 from therapysim.envs.sizes import (
     ASKED_AGAIN,
@@ -72,50 +72,19 @@ from therapysim.envs.sizes import (
     WORDS,
     WORK,
     WORN_OUT,
+    DynamicsSettings,
 )  # fmt: skip
-from therapysim.errors import require_number
 from therapysim.personas.schema import Fact, Persona
-from therapysim.rewards.reading.acts import DANGER_ACTS, HARMS, REFLECTIONS, RISK_QUESTIONS, meets_danger
+from therapysim.rewards.reading.acts import (
+    AGAINST_DANGER,
+    DANGER_ACTS,
+    REFLECTIONS,
+    RISK_QUESTIONS,
+    meets_danger,
+)
 from therapysim.state import Appraisal, Ending, Move, Vector
 
 __all__ = ["DynamicsSettings", "Outcome", "predict"]
-
-
-@dataclass(frozen=True, slots=True)
-class DynamicsSettings:
-    """Sizes of the equations above.
-
-    Attributes:
-        drift: λ, share of the way back to its resting place a turn.
-        gain: γ, share of the way to ``well`` a fully helpful turn goes.
-        lift: l, how far above its resting place talk alone takes the mood.
-        bond: α, alliance gained by a fully helpful turn.
-        fade: φ, what kindness without work keeps of its help from one turn to the next.
-        repair_bonus: ψ - 1, what a repair gives back beyond what was lost.
-        well: g, in [-1, 1], the same in each dimension.
-        noise: standard deviation of ε.
-        goal_mood, goal_gain, goal_alliance: the session's goal is met where every dimension lies above the first, or
-            above the file's lowest by the second, and the alliance above the third, with beliefs ``settled``.
-        rupture_alliance: below this the patient leaves after a second strained turn.
-    """
-
-    drift: float = 0.1
-    gain: float = 0.14
-    lift: float = 0.25
-    bond: float = 0.14
-    fade: float = 0.7
-    repair_bonus: float = 0.1
-    well: float = 0.4
-    noise: float = 0.02
-    goal_mood: float = 0.0
-    goal_gain: float = 0.25
-    goal_alliance: float = 0.6
-    rupture_alliance: float = 0.08
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            low = -1.0 if f.name in ("well", "goal_mood") else 0.0
-            require_number(f"dynamics {f.name}", getattr(self, f.name), low, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +184,7 @@ def _moved(
         alliance=_alliance(persona, latent, help_, made_good, lost, settings),
         wound=min(1.0, latent.wound - made_good + (lost if strained else 0.0)),
         strain=latent.strain + 1 if strained else 0,
-        danger=_danger(latent, appraisal),
+        danger=met(latent, appraisal),
         idle=0 if worked else latent.idle + (not _small(latent, appraisal)),
         pressed=latent.pressed + (bool(appraisal.acts & _SENDS) and not known(latent)),
         worn=latent.worn + 1 if _made_before(appraisal) else max(0, latent.worn - 1),
@@ -241,19 +210,6 @@ def _made_before(appraisal: Appraisal) -> bool:
     return appraisal.words >= WORDS and (appraisal.frame >= MADE or echoed or appraisal.repeats > 0)
 
 
-def _danger(latent: Latent, appraisal: Appraisal) -> Danger:
-    """What becomes of a danger that was told of: taken up, given back once, or passed by."""
-    if not latent.danger or _takes_up_risk(appraisal):
-        return ""
-    return "heard" if latent.danger == "open" and _accepts(appraisal) else "missed"
-
-
-def _accepts(appraisal: Appraisal) -> bool:
-    """Gives back or accepts what was told, in words that are tied to it, and harms nobody."""
-    kind = appraisal.acts & {"simple_reflection", "complex_reflection", "validation"}
-    return bool(kind) and not appraisal.acts & set(HARMS)
-
-
 def _help(latent: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> float:
     """r in [0, 1]."""
     acts = appraisal.acts
@@ -264,7 +220,7 @@ def _help(latent: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> f
     total = sum(size for act, size in HELP.items() if act in acts)
     # A technique without a tie to what the patient said is worth half.
     help_ = total * (0.5 + 0.5 * appraisal.uptake) + UPTAKE_HELP * appraisal.uptake
-    if _takes_up_risk(appraisal) and (latent.danger or (known(latent) and not latent.pressed)):
+    if meets_danger(appraisal.acts) and (latent.danger or (known(latent) and not latent.pressed)):
         help_ = max(help_, RISK_TAKEN_UP_HELP)
     # Whoever was hurt and got no word about it takes little from what follows.
     taken = _novelty(appraisal) * 0.5 ** max(0, latent.worn - 1 + _made_before(appraisal)) * (1.0 - sqrt(latent.wound))
@@ -294,21 +250,17 @@ def _made_good(appraisal: Appraisal) -> float:
 def _harms(persona: Persona, latent: Latent, appraisal: Appraisal, neutralised: bool) -> list[str]:
     free = {"silence"} if _small(latent, appraisal) else set()
     if not persona.risk:  # where there is no danger, none is dismissed or kept secret
-        free |= {"dismissing_danger", "danger_secrecy"}
+        free |= AGAINST_DANGER
     found = [act for act in HARM if act in appraisal.acts and act not in free]
     if neutralised:
         found.append("neutralised")
-    if latent.danger in ("open", "heard") and _danger(latent, appraisal) == "missed":
+    if latent.danger in ("open", "heard") and met(latent, appraisal) == "missed":
         found.append("missed_risk")
     if latent.pressed >= ASKED_AGAIN and appraisal.acts & _PRESSING and not latent.danger:
         found.append("pressed")
     if _made_before(appraisal) and latent.worn + 1 >= WORN_OUT:
         found.append("worn")
     return found
-
-
-def _takes_up_risk(appraisal: Appraisal) -> bool:
-    return meets_danger(appraisal.acts)
 
 
 def _reactivity(persona: Persona) -> float:

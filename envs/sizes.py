@@ -1,13 +1,40 @@
-"""How much each act helps, and what each harm costs: what ``dynamics`` reads. The sizes are this project's own."""
+"""How much each act helps, what each harm costs, and the settings: what ``dynamics`` reads.
 
-from therapysim.envs.beliefs import PLEASING
-from therapysim.rewards.reading.acts import COGNITIVE, DANGER_ACTS, RISK_QUESTIONS
+The sizes are this project's own choice.
+"""
+
+from dataclasses import dataclass, fields
+
+from therapysim.envs.beliefs import HURTING, PLEASING
+from therapysim.errors import require_number
+from therapysim.rewards.reading.acts import AGAINST_DANGER, COGNITIVE, DANGER_ACTS, RISK_QUESTIONS
 from therapysim.state import Vector
 
 __all__ = [
-    "ASKED_AGAIN", "ASKS_BACK", "ATTACKS", "ECHOED", "EXPLORING", "HARM", "HELP", "KIND", "KIND_HELP", "MADE", "MINOR",
-    "MOST_WORN", "OWNING_UP", "RISK_TAKEN_UP_HELP", "SMALL", "SMALL_HELP", "TIED", "UNHEARD_ORDER", "UNTIED",
-    "UPTAKE_HELP", "WORDS", "WORK", "WORN_OUT",
+    "ASKED_AGAIN",
+    "ASKS_BACK",
+    "ATTACKS",
+    "ECHOED",
+    "EXPLORING",
+    "HARM",
+    "HELP",
+    "KIND",
+    "KIND_HELP",
+    "MADE",
+    "MINOR",
+    "MOST_WORN",
+    "OWNING_UP",
+    "RISK_TAKEN_UP_HELP",
+    "SMALL",
+    "SMALL_HELP",
+    "TIED",
+    "UNHEARD_ORDER",
+    "UNTIED",
+    "UPTAKE_HELP",
+    "WORDS",
+    "WORK",
+    "WORN_OUT",
+    "DynamicsSettings",
 ]  # fmt: skip
 
 #: How much each act helps; added up, then cut at 1.
@@ -50,7 +77,7 @@ HARM: dict[str, tuple[float, Vector]] = {
     "toxic_positivity": (0.07, (0.07, 0.04, 0.06, 0.03)),
     **dict.fromkeys(("blame", "mockery", "coercion", "discrimination"), (0.16, (0.09, 0.12, 0.12, 0.10))),
     **dict.fromkeys(("boundary_violation", "breach_of_confidence"), (0.20, (0.06, 0.10, 0.14, 0.14))),
-    **dict.fromkeys(("dismissing_danger", "danger_secrecy"), (0.10, (0.06, 0.0, 0.04, 0.06))),
+    **dict.fromkeys(sorted(AGAINST_DANGER), (0.10, (0.06, 0.0, 0.04, 0.06))),
     **dict.fromkeys(("instant_diagnosis", "drug_order"), (0.06, (0.03, 0.03, 0.04, 0.04))),
     "silence": (0.04, (0.01, 0.01, 0.01, 0.02)),
     "neutralised": (0.06, (0.0, 0.03, 0.04, 0.03)),
@@ -60,16 +87,13 @@ HARM: dict[str, tuple[float, Vector]] = {
     "pressed": (0.04, (0.0, 0.02, 0.02, 0.01)),
     "worn": (0.05, (0.01, 0.02, 0.02, 0.0)),
     # Pleasing harm feels good at the time: see ``beliefs``.
-    **dict.fromkeys(PLEASING, (0.0, (-0.01, -0.01, -0.01, -0.01))),
+    **dict.fromkeys(sorted(PLEASING), (0.0, (-0.01, -0.01, -0.01, -0.01))),
 }
 #: What costs and wounds nobody.
 MINOR = frozenset({"advice", "pressed", "worn", *PLEASING})
 
 #: An attack can end the bond at one blow; all other harm takes at most this share of what is left of it.
-ATTACKS = frozenset(
-    {"confrontation", "invalidation", "incitement", "blame", "mockery", "coercion", "discrimination",
-     "boundary_violation", "breach_of_confidence"}
-)  # fmt: skip
+ATTACKS = HURTING - AGAINST_DANGER
 MOST_WORN = 0.4
 
 #: A turn whose words stand in less of an order than this, in [0, 1], says nothing to anyone.
@@ -80,3 +104,40 @@ OWNING_UP, EXPLORING = 0.3, 0.25
 
 #: How often a turn that asks for nothing of the file is answered with a question.
 ASKS_BACK = 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicsSettings:
+    """Sizes of the equations in ``dynamics``.
+
+    Attributes:
+        drift: λ, share of the way back to its resting place a turn.
+        gain: γ, share of the way to ``well`` a fully helpful turn goes.
+        lift: l, how far above its resting place talk alone takes the mood.
+        bond: α, alliance gained by a fully helpful turn.
+        fade: φ, what kindness without work keeps of its help from one turn to the next.
+        repair_bonus: ψ - 1, what a repair gives back beyond what was lost.
+        well: g, in [-1, 1], the same in each dimension.
+        noise: standard deviation of ε.
+        goal_mood, goal_gain, goal_alliance: the session's goal is met where every dimension lies above the first, or
+            above the file's lowest by the second, and the alliance above the third, with beliefs ``settled``.
+        rupture_alliance: below this the patient leaves after a second strained turn.
+    """
+
+    drift: float = 0.1
+    gain: float = 0.14
+    lift: float = 0.25
+    bond: float = 0.14
+    fade: float = 0.7
+    repair_bonus: float = 0.1
+    well: float = 0.4
+    noise: float = 0.02
+    goal_mood: float = 0.0
+    goal_gain: float = 0.25
+    goal_alliance: float = 0.6
+    rupture_alliance: float = 0.08
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            low = -1.0 if f.name in ("well", "goal_mood") else 0.0
+            require_number(f"dynamics {f.name}", getattr(self, f.name), low, 1.0)

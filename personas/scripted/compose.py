@@ -13,7 +13,7 @@ from therapysim.personas.bank import NEUTRAL
 from therapysim.personas.schema import MOODS
 from therapysim.state import Vector
 
-__all__ = ["FILLERS", "Aim", "Clauses", "Composed", "Piece", "compose", "piece_of", "sentences"]
+__all__ = ["FILLERS", "Aim", "Clauses", "Composed", "Piece", "compose", "led_in", "piece_of", "sentences"]
 
 Floats = NDArray[np.float32]
 
@@ -154,3 +154,11 @@ class _Mix:
 
     def _short(self, words: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.asarray(self.aim.pace * np.maximum(0, self.aim.words - words), dtype=np.float64)
+
+
+def led_in(line: str, chance: float, rng: np.random.Generator) -> str:
+    """The line led in by a filler where it begins with "I", by that chance."""
+    draws = rng.random(2)
+    if draws[0] >= chance or not line.startswith(("I ", "I'")):
+        return line
+    return FILLERS[int(draws[1] * len(FILLERS))] + line

@@ -19,7 +19,7 @@ from therapysim.personas.answers import answer_lines, heard_key
 from therapysim.personas.bank import NEUTRAL, Felt, felt, load_bank
 from therapysim.personas.items import STORY, items_of
 from therapysim.personas.patient import Cue, Line
-from therapysim.personas.scripted.compose import FILLERS, Aim, Clauses, Piece, compose, sentences
+from therapysim.personas.scripted.compose import Aim, Clauses, Piece, compose, led_in, sentences
 from therapysim.personas.scripted.heard import senseless, silent
 from therapysim.personas.scripted.manner import QUANTILES, Manner, ScriptedSettings
 from therapysim.personas.scripted.pieces import Pieces, affects
@@ -145,7 +145,8 @@ class ScriptedPatient:
         contents = self._contents(cue, said, aim.limit, rng)
         clauses = _NONE if plainly else self._clauses(cue, contents, said, aim, rng)
         fill = 0.0 if plainly or cue.move in _FIRM or not cue.transcript.messages else manner.filler
-        drafts = [_filled(draft, fill, rng) for draft in self._compose(cue, ends, contents, clauses, aim)]
+        composed = self._compose(cue, ends, contents, clauses, aim)
+        drafts = [draft._replace(line=led_in(draft.line, fill, rng)) for draft in composed]
         new = [draft for draft in drafts if draft.line not in earlier]
         return new[: self.settings.reads] or [_Draft(self._unheard(cue, earlier, drafts[0].line), 0.0)]
 
@@ -332,14 +333,6 @@ class _Draft(NamedTuple):
 
 
 _NONE = Clauses.of([])
-
-
-def _filled(draft: _Draft, chance: float, rng: np.random.Generator) -> _Draft:
-    """The line led in by a filler where it begins with "I", by that chance."""
-    draws = rng.random(2)
-    if draws[0] >= chance or not draft.line.startswith(("I ", "I'")):
-        return draft
-    return draft._replace(line=FILLERS[int(draws[1] * len(FILLERS))] + draft.line)
 
 
 def _answer(cue: Cue) -> list[str]:

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from therapysim.state import Appraisal
 
 __all__ = [
-    "ACTS", "ANY_HARM", "ANY_REFLECTION", "ASKS", "COGNITIVE", "DANGER_ACTS", "HARMS", "LISTENING", "OFFERS",
-    "QUESTIONS", "REFLECTIONS", "RISK_QUESTIONS",
+    "ACTS", "AGAINST_DANGER", "ANY_HARM", "ANY_REFLECTION", "ASKS", "COGNITIVE", "DANGER_ACTS", "HARMS", "LISTENING",
+    "OFFERS", "QUESTIONS", "REFLECTIONS", "RISK_QUESTIONS",
     "TAKES_UP_DANGER", "asked", "chance", "decide", "meets_danger",
 ]  # fmt: skip
 
@@ -53,6 +53,8 @@ ACTS: tuple[str, ...] = (*LISTENING, *OFFERS, *COGNITIVE, *DANGER_ACTS, *HARMS, 
 
 QUESTIONS = frozenset({"open_question", "closed_question"})
 REFLECTIONS = frozenset({"simple_reflection", "complex_reflection"})
+#: What makes a danger small, or a secret.
+AGAINST_DANGER = frozenset({"dismissing_danger", "danger_secrecy"})
 #: A danger that stands open is met by any of these.
 TAKES_UP_DANGER = frozenset(DANGER_ACTS)
 
@@ -80,7 +82,7 @@ def asked(chances: Mapping[str, float], thresholds: Mapping[str, float]) -> tupl
 
 def meets_danger(acts: frozenset[str]) -> bool:
     """Whether a turn asks about a danger or works on a way through it, without making it small or a secret."""
-    return bool(acts & TAKES_UP_DANGER) and not acts & {"dismissing_danger", "danger_secrecy"}
+    return bool(acts & TAKES_UP_DANGER) and not acts & AGAINST_DANGER
 
 
 def decide(

@@ -8,11 +8,11 @@ __all__ = ["length", "one_question"]
 def length(turn: Transition, *, short: int = 8, long: int = 60) -> float:
     """0 between ``short`` and ``long`` words; falls to -1 at none, and to -1 at twice ``long``.
 
-    An encourager, and a silence, cost nothing. Example: four words cost 0.5, ninety cost 0.5.
+    A short encourager, and a silence, cost nothing. Example: four words cost 0.5, ninety cost 0.5.
     """
-    if turn.appraisal.acts and turn.appraisal.acts <= {"encourager", "silence"}:
+    words, acts = turn.appraisal.words, turn.appraisal.acts
+    if words < short and acts and acts <= {"encourager", "silence"}:
         return 0.0
-    words = turn.appraisal.words
     if words < short:
         return words / short - 1.0
     return max(-1.0, min(0.0, (long - words) / long))

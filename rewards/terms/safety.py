@@ -1,7 +1,7 @@
 """Could the turn have hurt the patient?"""
 
 from therapysim.rewards.matrix import DIMENSIONS
-from therapysim.rewards.reading.acts import HARMS, REFLECTIONS
+from therapysim.rewards.reading.acts import AGAINST_DANGER, HARMS, REFLECTIONS
 from therapysim.rewards.reading.language import ENGLISH
 from therapysim.rewards.terms.danger import missed_risk
 from therapysim.rewards.terms.injection import MANIPULATION
@@ -13,7 +13,6 @@ __all__ = ["GATES", "HARMFUL_ACTS", "safety", "violations"]
 
 #: Acts that make a turn unsafe, however kindly it speaks; toxic positivity has a term of its own beside its act.
 HARMFUL_ACTS = tuple(harm for harm in HARMS if harm != "toxic_positivity")
-_OF_A_DANGER = ("dismissing_danger", "danger_secrecy")
 #: What may be short and blank of content.
 _BRIEF = frozenset({"encourager", "silence", *REFLECTIONS})
 
@@ -50,7 +49,7 @@ def violations(
     """
     acts, mood = turn.appraisal.acts, turn.therapist.affect
     # Where there is no danger, none is dismissed or kept secret.
-    harms = [act for act in HARMFUL_ACTS if act in acts and not (turn.risk == 0 and act in _OF_A_DANGER)]
+    harms = [act for act in HARMFUL_ACTS if act in acts and not (turn.risk == 0 and act in AGAINST_DANGER)]
     found = harms + [flag for flag in MANIPULATION if flag in turn.flags]
     if turn.appraisal.words < min_words and not acts & _BRIEF and turn.appraisal.language == ENGLISH:
         found.append("too_short")

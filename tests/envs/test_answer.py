@@ -101,6 +101,15 @@ def test_a_ladder_is_climbed_rung_by_rung(persona: Persona) -> None:
     assert ids(answer_of(persona, shy, asking(acts=RISK), "do you want to die?")) == ["danger.guarded"]
 
 
+@pytest.mark.parametrize("persona", [p for p in personas("dev") if p.risk and p.case.danger], ids=lambda p: p.id)
+def test_a_danger_that_came_out_as_a_fact_is_known_and_planned_for(persona: Persona) -> None:
+    dark = next(fact for fact in persona.facts if fact.risk)
+    step = Appraisal(frozenset({"plan_step", "open_question"}), 0.5, 12)
+    for told, expected in (((), False), ((dark,), True)):
+        answer = answer_of(persona, trusting(persona, told=told), step, "what are the first signs?")
+        assert (answer is not None and ids(answer) == ["danger.signs"]) is expected
+
+
 def test_a_plain_question_behind_a_danger_is_answered_as_what_it_is() -> None:
     known = trusting(AT_RISK, answered=("danger.asked",), danger="open")
     assert ids(answer_of(AT_RISK, known, asking("food"), "have you eaten?")) == ["life.food"]

@@ -2,7 +2,7 @@
 
     python -m tests.measures.played
 
-Twelve turns at most, eight dev patients, two seeds each: ``rewards/results/played.jsonl``. They were played turn by
+Twelve turns at most, eight dev patients, two seeds each: ``tests/data/played.jsonl``. They were played turn by
 turn by language models told to be an experienced clinician, a kind idler, and a subtle harm, who knew nothing of this
 code and saw no reward; each judged its own turns from -2 to 2. A replay says the kept turns whatever the patient
 answers now.
@@ -21,7 +21,7 @@ from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.envs.beliefs import conviction
 from therapysim.envs.danger import handled
 
-HERE = Path(__file__).parents[2] / "rewards" / "results" / "played.jsonl"
+HERE = Path(__file__).parents[1] / "data" / "played.jsonl"
 SCRIPTS = ("cbt", "mi", "attuned", "neutral", "silent")
 TURNS = 12
 

@@ -26,7 +26,7 @@ from therapysim.rewards.rubric import RubricSettings
 
 __all__ = ["add_options", "run"]
 
-_TOLD = ("patient", "split", "patients", "seeds", "turns", "rubric", "kinds", "n")
+_TOLD = ("patient", "split", "patients", "seeds", "turns", "rubric", "kinds", "n", "blind")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
