@@ -78,7 +78,7 @@ def test_a_number_of_the_dynamics_changes_their_rooms_hash_alone(form: str, tmp_
 
     first = told()
     assert first == code_hashes(), "the same code lies elsewhere"
-    turn_gain(place / ("envs" if form == "plain links" else "therapysim/envs") / "dynamics.py")
+    turn_gain(place / ("envs" if form == "plain links" else "therapysim/envs") / "sizes.py")
     second = told()
     assert {room for room in first if first[room] != second[room]} == {"envs"}
 
