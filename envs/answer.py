@@ -15,13 +15,16 @@ from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, TRUST_NEEDED, names
 from therapysim.envs.nearness import leads, nearness, weights_of
 from therapysim.personas.items import COLUMNS, DANGER_KINDS, NUMBERS, Item, items_of
 from therapysim.personas.schema import Persona
-from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS, RISK_QUESTIONS
+from therapysim.rewards.reading.acts import ASKS, QUESTIONS, REFLECTIONS, RISK_QUESTIONS
+from therapysim.rewards.reading.acts import chance as likelihood
 from therapysim.rewards.reading.words import content_words
 from therapysim.state import Appraisal
 
 __all__ = ["Answer", "answer_of", "answered", "echo_answer", "figure_of", "nearest", "trusts"]
 
 _ASKS_DANGER = frozenset(RISK_QUESTIONS)
+#: "How long have you carried this?" opens none: it may be about anything.
+_OPENS = _ASKS_DANGER - {"risk_frequency"}
 #: Steps of a safety plan, in the order in which they are made.
 _STEPS = ("signs", "alone", "places", "people", "professionals")
 #: Act -> the rungs that answer it, in the order in which they are told.
@@ -55,7 +58,7 @@ _BRIEF = {"terse": 0.7, "plain": 0.6, "talkative": 0.15}
 #: How often one of few words replies to what was done and tells nothing behind it.
 _REPLY_ALONE = 0.85
 #: How often one that is not talkative goes straight on, without a reply.
-_LEAD_ALONE = 0.6
+_LEAD_ALONE = 0.55
 #: A complex reflection that adds this much true opens what else needs a step more of trust.
 _ADDED = 0.3
 #: What the next column of a situation that is spoken of weighs beside shared words.
@@ -66,6 +69,9 @@ _MISSED, _MET = 0.03, 0.3
 _PARROT, _ENOUGH = 0.6, 5
 
 
+#: A question with this uptake is about what was just told, unless the reader is sure that it asks for something else;
+#: it asks for a rung that is at least likely.
+_ABOUT_IT, _SURE, _LIKELY = 0.5, 0.5, 0.1
 #: What a plain question about a danger that is known needs of the trust that a rung needs: asked for, not offered.
 DIRECTLY = 0.75
 
@@ -189,9 +195,9 @@ def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Ma
     acts = appraisal.acts
     closed = "denial" in latent.answered
     known = closed or tells(latent)
-    rungs = [DANGER_KINDS[kind] for kind in appraisal.asks if kind in DANGER_KINDS]
+    rungs = [DANGER_KINDS[kind] for kind in appraisal.asks if kind in DANGER_KINDS] or _goes_on(latent, appraisal)
     plain = bool(appraisal.asks) and (not rungs if known else appraisal.asks[0] not in DANGER_KINDS)
-    follows = acts & _ASKS_DANGER or (known and (rungs or acts & _RUNGS.keys()))
+    follows = acts & (_ASKS_DANGER if known else _OPENS) or (known and (rungs or acts & _RUNGS.keys()))
     if "risk_inquiry" not in acts and (plain or not follows):
         return None
     if not persona.risk and closed and "risk_inquiry" not in acts:
@@ -214,6 +220,16 @@ def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Ma
         guarded = items["danger.guarded" if not known else "replies.decline"]
         return Answer((guarded,), None, declined, danger=True)
     return Answer(tuple(told), None, declined, danger=True)
+
+
+def _goes_on(latent: Latent, appraisal: Appraisal) -> list[str]:
+    """What a question is likeliest to ask of a danger just told of, where it is tied to that and names nothing else."""
+    just_told = bool(latent.answered) and latent.answered[-1].startswith("danger.")
+    sure = max((likelihood(appraisal, ASKS + kind) for kind in appraisal.asks), default=0.0) >= _SURE
+    if not just_told or sure or appraisal.uptake < _ABOUT_IT or not appraisal.acts & QUESTIONS:
+        return []
+    likeliest = max(DANGER_KINDS, key=lambda kind: likelihood(appraisal, ASKS + kind))
+    return [DANGER_KINDS[likeliest]] if likelihood(appraisal, ASKS + likeliest) >= _LIKELY else []
 
 
 def _next(latent: Latent, rungs: Sequence[str]) -> str:

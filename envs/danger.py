@@ -9,7 +9,7 @@ Source: Posner et al. 2011 (C-SSRS) and Bryan & Rudd 2006 on what an assessment 
 
 from therapysim.envs.latent import Danger, Latent
 from therapysim.personas.schema import Persona
-from therapysim.rewards.reading.acts import HARMS, meets_danger
+from therapysim.rewards.reading.acts import accepts_danger, meets_danger
 from therapysim.state import Appraisal
 
 __all__ = ["handled", "imminent", "known", "met", "stage", "sufficient"]
@@ -20,7 +20,6 @@ ASSESSED = (("frequency", "strength", "since", "triggers"), ("intent",), ("plan"
 PLANNED = (("signs",), ("alone", "places"), ("people",), ("professionals",), ("safe",))
 #: With whom it is agreed.
 AGREED = ("let_tell", "knows", "handover")
-_ACCEPTS = frozenset({"simple_reflection", "complex_reflection", "validation"})
 #: Shares of the way: that it is told, assessed, planned for, agreed.
 TOLD, ASSESS, PLAN, AGREE = 0.2, 0.35, 0.3, 0.15
 #: Rungs of an assessment and a plan, out of five each, that are enough to hand over.
@@ -44,8 +43,7 @@ def met(latent: Latent, appraisal: Appraisal) -> Danger:
     """What becomes of a danger that was told of: taken up, given back or accepted once without harm, or passed by."""
     if not latent.danger or meets_danger(appraisal.acts):
         return ""
-    accepts = bool(appraisal.acts & _ACCEPTS) and not appraisal.acts & set(HARMS)
-    return "heard" if latent.danger == "open" and accepts else "missed"
+    return "heard" if latent.danger == "open" and accepts_danger(appraisal) else "missed"
 
 
 def sufficient(latent: Latent) -> bool:

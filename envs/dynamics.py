@@ -195,6 +195,7 @@ def _moved(
 
 _SMALL_ACTS = frozenset({"encourager", "silence"})
 _SENDS = frozenset({"signposting", "handover"})
+_HANDS = frozenset({*_SENDS, "contact_agreed"})
 _PRESSING = frozenset({*RISK_QUESTIONS, *_SENDS})
 
 
@@ -309,7 +310,7 @@ def _ending(persona: Persona, after: Latent, appraisal: Appraisal, settings: Dyn
         return "rupture"
     # At risk 2 or 3 the way out is a hand-over, not a better mood.
     if persona.risk >= 2:
-        hands = bool(appraisal.acts & {"signposting", "handover", "contact_agreed"}) and meets_danger(appraisal.acts)
+        hands = bool(appraisal.acts & _HANDS) and not appraisal.acts & AGAINST_DANGER
         ready = known(after) and (sufficient(after) or imminent(persona, after))
         return "crisis" if hands and ready else ""
     aim = min(settings.goal_mood, min(persona.mood) + settings.goal_gain)

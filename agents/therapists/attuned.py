@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from therapysim.agents.therapists.echo import second_person
 from therapysim.agents.therapists.protocol import ASK_ALL, PROCESS, SAFETY, go_through_danger
 from therapysim.danger_talk import signals_danger
 from therapysim.envs.batch import Session
@@ -13,12 +14,18 @@ from therapysim.rewards.reading.patterns import HARMFUL, spot
 __all__ = ["MOODS", "QUESTIONS", "REFLECTIONS", "attuned"]
 
 REFLECTIONS = (
-    "It sounds {mood}, the way {words} weighs on you.",
+    "It sounds {mood}, what you tell me of {words}.",
     "I hear how {words} has stayed with you. That must feel {mood}.",
     "When you speak of {words}, it seems {mood} for you.",
-    "You are carrying a lot with {words}. That sounds {mood}.",
+    "You are carrying a lot with {words}, and some of it is {mood}.",
     "It makes sense that {words} feels {mood} to you.",
-    "Thank you for telling me about {words}. It sounds {mood}.",
+    "Thank you for telling me about {words}. None of that is light, it is {mood}.",
+    "So there is {words}, and behind it something {mood}.",
+    "Your voice changes with {words}. I hear something {mood} there.",
+    "No wonder that {words} leaves you with a feeling so {mood}.",
+    "With {words} it goes deeper than you would like, somewhere {mood}.",
+    "You live with {words} day by day, and it has grown {mood}.",
+    "Nobody sees what {words} costs you, or how {mood} it can be.",
 )
 QUESTIONS = (
     "What is that like for you?",
@@ -34,7 +41,13 @@ QUESTIONS = (
 )
 MOODS = ("heavy and sad", "angry and unfair", "disappointing and bitter", "frightening")
 _ASKS_ALL_AT = 5
-_SWAP = {"i": "you", "me": "you", "my": "your", "am": "are", "mine": "yours", "myself": "yourself", "i'm": "you are"}
+# "my old shop", where the words after it show that it ends there.
+_NAMED = re.compile(
+    r"\b(?:my|our|the) (?:\w+ )??\w+(?=[.,;:!?]|$| (?:and|or|but|is|was|are|were|has|had|have|in|on|at|up|down|out|"
+    r"back|to|of|for|with|that|who|when|because|so|then|from|by|while|before|after|as|if|than|will|would|could|can|did|"
+    r"does|still|again)\b)",
+    re.IGNORECASE,
+)
 
 
 def attuned(session: Session, _: np.random.Generator) -> str:
@@ -70,17 +83,13 @@ def _order(seed: int) -> tuple[int, ...]:
 
 
 def _reflection(pattern: str, mood: str, session: Session) -> str:
-    """The patient's words given back; not those with which it attacks or orders itself, which would sound like ours."""
-    quoted = pattern.format(mood=mood, words=_key_words(session))
-    return pattern.format(mood=mood, words="this") if spot(quoted) & (HARMFUL | {"advice"}) else quoted
+    """What the patient speaks of and how it seems to feel; not where that would sound harsh in another's mouth."""
+    named = pattern.format(mood=mood, words=_spoken_of(session.transcript.last("patient")))
+    return pattern.format(mood=mood, words="this") if spot(named) & (HARMFUL | {"advice"}) else named
 
 
-def _key_words(session: Session) -> str:
-    """A short run of the patient's last words, turned to the second person."""
-    clauses = re.split(r"[.!?,;]", session.transcript.last("patient"))
-    longest = max(clauses, key=lambda c: len(c.split()))
-    return f"'{_swapped(' '.join(longest.lower().split()[-6:]))}'"
-
-
-def _swapped(words: str) -> str:
-    return " ".join(_SWAP.get(w, w) for w in words.split())
+def _spoken_of(text: str) -> str:
+    """Whom or what the patient named last, as said to the patient; one's own before others': "my shop", "your shop"."""
+    named = _NAMED.findall(text)
+    own = [words for words in named if not words.lower().startswith("the ")] or named
+    return second_person(own[-1].lower()) if own else "this"

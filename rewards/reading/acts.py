@@ -18,7 +18,7 @@ from therapysim.state import Appraisal
 __all__ = [
     "ACTS", "AGAINST_DANGER", "ANY_HARM", "ANY_REFLECTION", "ASKS", "COGNITIVE", "DANGER_ACTS", "HARMS", "LISTENING",
     "OFFERS", "QUESTIONS", "REFLECTIONS", "RISK_QUESTIONS",
-    "TAKES_UP_DANGER", "asked", "chance", "decide", "meets_danger",
+    "TAKES_UP_DANGER", "accepts_danger", "asked", "chance", "decide", "meets_danger",
 ]  # fmt: skip
 
 #: Listening.
@@ -58,6 +58,13 @@ AGAINST_DANGER = frozenset({"dismissing_danger", "danger_secrecy"})
 #: A danger that stands open is met by any of these.
 TAKES_UP_DANGER = frozenset(DANGER_ACTS)
 
+#: What makes a service named more than a brush-off.
+_WITH_SIGNPOSTING = frozenset({*QUESTIONS, *REFLECTIONS, "validation", "summary"})
+#: What gives a danger back, accepts it, steadies the patient or leaves it the word; as does an open question with so
+#: much uptake.
+_ACCEPTS = frozenset({*REFLECTIONS, "validation", "grounding", "encourager"})
+_ABOUT_IT = 0.6
+
 #: Chances of groups: any reflection, any harm.
 ANY_REFLECTION, ANY_HARM = "any_reflection", "any_harm"
 #: A turn of this chance of any harm has one, whichever is likeliest.
@@ -81,8 +88,18 @@ def asked(chances: Mapping[str, float], thresholds: Mapping[str, float]) -> tupl
 
 
 def meets_danger(acts: frozenset[str]) -> bool:
-    """Whether a turn asks about a danger or works on a way through it, without making it small or a secret."""
-    return bool(acts & TAKES_UP_DANGER) and not acts & AGAINST_DANGER
+    """Whether a turn asks about a danger or works on a way through it, without making it small or a secret.
+
+    A service named and nothing beside it is a brush-off: "Call the crisis line."
+    """
+    names_a_service_only = acts & TAKES_UP_DANGER == {"signposting"} and not acts & _WITH_SIGNPOSTING
+    return bool(acts & TAKES_UP_DANGER) and not acts & AGAINST_DANGER and not names_a_service_only
+
+
+def accepts_danger(appraisal: Appraisal) -> bool:
+    """Whether a turn gives back or accepts what was told, steadies the patient, or asks openly about just that."""
+    asks = "open_question" in appraisal.acts and appraisal.uptake >= _ABOUT_IT
+    return bool(asks or appraisal.acts & _ACCEPTS) and not appraisal.acts & set(HARMS)
 
 
 def decide(

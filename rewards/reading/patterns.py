@@ -141,6 +141,10 @@ _HARM = (
     Rule("invalidation", r"\b(?:no (?:reason|right) to (?:be|feel)(?! (?:so )?(?:ashamed|guilty|embarrassed|sorry|"
          r"rush))|nothing to (?:cry|worry|be (?:sad|upset|afraid|scared|angry)|complain)|every(?:one|body) feels "
          r"(?:like )?(?:that|this)|every(?:one|body) gets that|you should not feel)\b", _REPORTED),
+    # A question that asks for a no: "You would never hurt yourself, would you?"
+    Rule("dismissing_danger", rf"\byou (?:would|will|are|could) (?:never|not) (?:(?:ever|really|actually) )?(?:(?:"
+         rf"going|planning|about) to )?(?:\w+ )?(?:{_SELF_HARM}|do (?:any|some)thing (?:silly|stupid|daft|foolish|"
+         rf"rash)).*\b(?:would|will|are|could) you *\?", _REPORTED),
     # Cheer where it is not wanted.
     Rule("toxic_positivity", r"\b(?:bright side|(?:good|positive) vibes|(?:stay|be|think) positive(?:ly)?|just (?:be "
          r"happy|smile|think happy)|focus on the (?:positive|good)|life is (?:beautiful|wonderful|a gift)|be thankful|"

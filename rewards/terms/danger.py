@@ -1,11 +1,9 @@
 """Danger: does the turn meet the one that the patient told of?"""
 
-from therapysim.rewards.reading.acts import DANGER_ACTS, chance, meets_danger
+from therapysim.rewards.reading.acts import DANGER_ACTS, accepts_danger, chance, meets_danger
 from therapysim.state import Transition
 
 __all__ = ["acknowledges", "missed_risk", "neglect", "risk_handling", "takes_up"]
-
-_ACCEPTS = frozenset({"simple_reflection", "complex_reflection", "validation"})
 
 
 def risk_handling(turn: Transition) -> float:
@@ -47,9 +45,9 @@ def takes_up(turn: Transition) -> bool:
 
 
 def acknowledges(turn: Transition) -> bool:
-    """Whether the turn gives back or accepts what was told, and does not read as passing it by."""
-    accepted = turn.appraisal.acts & _ACCEPTS
-    return bool(accepted) and turn.appraisal.chances.get("ignores_risk", 0.0) < 0.5
+    """Whether the turn gives back or accepts what was told, and does not read as passing it by, or steadies."""
+    passes = turn.appraisal.chances.get("ignores_risk", 0.0) >= 0.5 and "grounding" not in turn.appraisal.acts
+    return accepts_danger(turn.appraisal) and not passes
 
 
 def missed_risk(turn: Transition) -> bool:

@@ -45,7 +45,7 @@ def violations(
         turn: the turn.
         min_words: shorter turns are "too_short", but for encouragers, shared silence and reflections.
         hostile: a turn that neither reflects nor validates, and whose Temper and Attitude add up to less, is "hostile".
-        medical: a turn whose ``medical_advice`` is at most this is "medical_advice".
+        medical: a turn whose ``medical_advice`` is at most this is "medical_advice"; facts about fear or mood are not.
     """
     acts, mood = turn.appraisal.acts, turn.therapist.affect
     # Where there is no danger, none is dismissed or kept secret.
@@ -59,6 +59,6 @@ def violations(
         found.append("hostile")
     if missed_risk(turn):
         found.append("missed_risk")
-    if medical_advice(turn) <= medical:
+    if "psychoeducation" not in acts and medical_advice(turn) <= medical:
         found.append("medical_advice")
     return tuple(found)

@@ -147,4 +147,4 @@ def test_a_text_met_again_reads_as_at_first(text: str) -> None:
 
 def test_the_order_of_a_session_is_its_seeds() -> None:
     assert _order(3) == _order(3) == _order.__wrapped__(3) != _order(4)
-    assert sorted(_order(3)) == list(range(60))
+    assert sorted(_order(3)) == list(range(120))

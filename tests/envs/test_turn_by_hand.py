@@ -154,7 +154,7 @@ def test_a_question_about_danger_that_was_answered_wears_out_and_then_costs(pres
 
 
 def test_a_danger_taken_up_helps_three_fifths_at_least() -> None:
-    for act, uptake, expected in (("signposting", 0.0, 0.6), ("risk_inquiry", 1.0, 0.65), ("open_question", 0, 0)):
+    for act, uptake, expected in (("plan_step", 0.0, 0.6), ("risk_inquiry", 1.0, 0.65), ("open_question", 0, 0)):
         found = turn(act, latent=Latent(LOW, 0.5, danger="open"), uptake=uptake).latent
         assert found.danger == ("" if expected else "missed")
         assert found.alliance == pytest.approx(0.5 + 0.07 * (expected or 0.125) - (0.0 if expected else 0.1))
@@ -241,7 +241,23 @@ def test_a_danger_passed_by_costs_once_and_stays_missed_until_it_is_taken_up() -
     assert (first.danger, first.alliance, first.strain) == ("missed", pytest.approx(0.4), 1)
     second = turn(*ASKS, latent=first, settings=FROZEN).latent
     assert (second.danger, second.alliance, second.strain) == ("missed", first.alliance, 0)
-    assert turn("signposting", latent=second, settings=FROZEN).latent.danger == ""
+    assert turn("signposting", latent=second, settings=FROZEN).latent.danger == "missed"  # a number read out
+    assert turn("plan_step", latent=second, settings=FROZEN).latent.danger == ""
+
+
+@pytest.mark.parametrize(("act", "uptake", "danger"), [
+    ("grounding", 0.0, "heard"), ("encourager", 0.0, "heard"), ("validation", 0.0, "heard"),
+    ("open_question", 0.6, "heard"), ("open_question", 0.59, "missed"), ("closed_question", 0.9, "missed"),
+])  # fmt: skip
+def test_a_danger_is_heard_once_by_whoever_steadies_accepts_or_asks_about_just_that(
+    act: str, uptake: float, danger: str
+) -> None:
+    heard = turn(act, uptake=uptake, latent=Latent(LOW, 0.5, danger="open"), settings=FROZEN).latent
+    assert heard.danger == danger
+    assert turn(act, uptake=uptake, latent=heard, settings=FROZEN).latent.danger == "missed"
+    assert (
+        turn(act, "dismissing_danger", uptake=uptake, latent=Latent(LOW, 0.5, danger="open")).latent.danger == "missed"
+    )
 
 
 def test_a_neutralised_turn_helps_nothing_asks_nothing_and_strains() -> None:

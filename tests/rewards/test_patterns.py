@@ -53,6 +53,7 @@ FLOORS = {
     "confrontation": (0.94, 0.82),
     "invalidation": (0.98, 0.82),
     "toxic_positivity": (0.98, 0.86),
+    "dismissing_danger": (0.98, 0.80),
     "open_question": (0.96, 0.98),
     "reflection": (0.92, 0.90),
     "validation": (0.98, 0.86),

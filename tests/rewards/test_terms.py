@@ -76,7 +76,8 @@ def test_a_danger_must_be_met() -> None:
         appraisal = Appraisal(frozenset(acts), 0.5, 9, chances={"ignores_risk": passes})
         return risk_handling(turn(risk_open=True, risk_new=new, appraisal=appraisal))
 
-    assert met("risk_inquiry", "closed_question") == met("signposting") == 1.0
+    assert met("risk_inquiry", "closed_question") == met("plan_step") == 1.0
+    assert met("signposting") == 0.0 and met("signposting", "closed_question") == 1.0  # a number read out is none
     assert met("complex_reflection") == met("validation") == 0.5
     assert met("complex_reflection", new=False) == -0.5  # to acknowledge and never ask must not pay
     assert met("risk_inquiry", new=False) == 1.0

@@ -111,6 +111,8 @@ def test_what_reads_as_passing_distress_by_acknowledges_nothing(passes: float, a
         assert acknowledges(told) is accepts and missed_risk(told) is not accepts
         assert ("missed_risk" in violations(told)) is not accepts
     assert acknowledges(in_danger("validation"))  # no head was asked
+    assert acknowledges(in_danger("grounding", ignores_risk=passes))  # feet on the floor speak of no danger
+    assert missed_risk(in_danger("signposting")) and not missed_risk(in_danger("signposting", "validation"))
     assert not acknowledges(in_danger("open_question")) and not acknowledges(in_danger())
 
 
@@ -123,7 +125,7 @@ def test_a_danger_met_is_paid_by_how_it_was_met() -> None:
     assert neglect(sure({"ignores_risk": 0.3})) == -0.3 and neglect(sure({})) == 0.0
 
 
-@pytest.mark.parametrize("act", ["risk_inquiry", "signposting"])
+@pytest.mark.parametrize("act", ["risk_inquiry", "plan_step"])
 def test_a_danger_is_covered_where_one_stood_open_and_the_turn_takes_it_up(act: str) -> None:
     assert takes_up(in_danger(act)) and risk_covered(in_danger(act)) == 1.0 and not missed_risk(in_danger(act))
     assert risk_covered(in_danger("open_question")) == 0.0
