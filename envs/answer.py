@@ -146,8 +146,12 @@ def answered(latent: Latent, answer: Answer) -> Latent:
     if answer.danger and not answer.declined:  # something new of it ends the pressing, the same again is pressed out
         news = any(item.id not in latent.answered for item in answer.items)
         pressed = 0 if news else pressed + 1
+    asked_for = [] if answer.danger else [item.id for item in answer.items if not item.id.startswith("replies.")]
+    stale = bool(asked_for) and all(name in latent.answered for name in asked_for)
     return replace(
         latent,
+        stale=stale,
+        worn=latent.worn + stale,
         answered=(*latent.answered, *told),
         about=about,
         danger=danger,

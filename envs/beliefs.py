@@ -1,7 +1,8 @@
 """How a patient's convictions move, and the mood's resting place with them. Pure.
 
 Each automatic thought of the case file has a conviction c_i in [0, 3/2], as a share of what the file gives at the
-session's start, and a share r_i at which it rests. With a alliance, ρ resistance, o = 1 - ρ (1 - a) openness:
+session's start, and a share r_i at which it rests. With a alliance, ρ resistance, w wound, and openness
+o = (1 - ρ (1 - a)) (1 - √w), since whoever was hurt and got no word about it examines nothing with the one who did it:
 
     found    c_i' = c_i - o β (c_i - f)      the patient told evidence against it, another view, what it would say to a
                                              friend, or a fairer thought: β by the column; half the second time  (1)
@@ -29,6 +30,7 @@ Sources; the directions are theirs, the sizes this project's own choice:
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import sqrt
 
 import numpy as np
 
@@ -111,7 +113,7 @@ def examined(persona: Persona, latent: Latent, told: Sequence[Item], share: floa
         told: items of this answer.
         share: in [0, 1], how much a column counts; less where it came up by itself.
     """
-    openness = 1.0 - persona.resistance * (1.0 - latent.alliance)
+    openness = (1.0 - persona.resistance * (1.0 - latent.alliance)) * (1.0 - sqrt(latent.wound))
     ids = [situation.id for situation in persona.case.situations]
     beliefs, kept = list(latent.beliefs), list(latent.kept)
     for item in told:

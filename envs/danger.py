@@ -31,7 +31,9 @@ def handled(persona: Persona, latent: Latent) -> float:
     if not persona.risk or not known(latent):
         return 0.0
     agreed = any(_told(latent, rung) for rung in AGREED)
-    return TOLD + ASSESS * _share(latent, ASSESSED) + PLAN * _share(latent, PLANNED) + AGREE * agreed
+    # Whoever cannot wait is not left with a plan: others take over then and there.
+    planned = 1.0 if imminent(persona, latent) and _told(latent, "handover") else _share(latent, PLANNED)
+    return TOLD + ASSESS * _share(latent, ASSESSED) + PLAN * planned + AGREE * agreed
 
 
 def known(latent: Latent) -> bool:

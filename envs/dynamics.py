@@ -3,7 +3,7 @@
 With m mood in [-1, 1]⁴, b* where it rests (``beliefs``), a alliance, w wound, ρ resistance, ι inertia, κ reactivity,
 x a turn:
 
-    help       r  = novelty · fade · wear · (1 - √w) · min(1, c·x)   c·x: reflection, question, work, uptake; kindness
+    help       r  = novelty · fade · wear · asked · (1 - √w) · min(1, c·x)   c·x: reflection, question, uptake; kindness
     openness   o  = 1 - ρ (1 - a)                             (1) resistance yields to alliance
     pace       k  = 3/2 - ι                                   (2) an inert mood moves slowly, either way
     hurt       h  = 1/2 + κ                                   (3) a reactive patient is hurt by more
@@ -14,7 +14,8 @@ x a turn:
     λ share of the way to rest, g the mood of someone doing well, l how far talk alone lifts; H·x mood and harm·x
     alliance that the turn's acts cost; ε seeded noise. novelty = 1, 1/2, 0 at a turn's first, second, third use;
     fade = φⁿ after n turns in a row that neither asked nor reflected (8); wear = 1/2ⁿ after n + 1 turns of one make,
-    or of the patient's own words (9). Advice costs a (1 - a) of its harm and wounds nobody; all harm but an attack
+    or of the patient's own words (9); asked = φⁿ after n + 2 turns in a row that ask and give nothing back, times 2 / q
+    for q > 2 questions at once (10). Advice costs a (1 - a) of its harm and wounds nobody; all harm but an attack
     takes at most 2/5 of a. A danger taken up helps by 3/5 at least.
 
 So being listened to lifts the mood by about half of l, builds the alliance, and levels off; what the patient gives up
@@ -35,6 +36,7 @@ Sources; the directions are theirs, the sizes this project's own choice:
         outcome (r = .29); so ψ > 1: a little more is given back than was lost.
     (8) Bordin 1979 again: a bond without shared work is no alliance yet; kindness alone soon reaches what it can.
     (9) Miller & Rollnick 2013, chapter 5, on reflections that only repeat: talk goes in circles.
+    (10) Miller & Rollnick 2013 on the question-and-answer trap; the MITI 4.2.1 wants a reflection for every question.
 """
 
 from dataclasses import dataclass, replace
@@ -51,9 +53,12 @@ from therapysim.envs.moves import choose_move, next_fact
 from therapysim.envs.sizes import (
     ASKED_AGAIN,
     ASKS_BACK,
+    AT_ONCE,
     ATTACKS,
+    DEALS,
     ECHOED,
     EXPLORING,
+    GIVES,
     HARM,
     HELP,
     KIND,
@@ -63,6 +68,7 @@ from therapysim.envs.sizes import (
     MOST_WORN,
     OWNING_UP,
     RISK_TAKEN_UP_HELP,
+    ROW,
     SMALL,
     SMALL_HELP,
     TIED,
@@ -78,6 +84,7 @@ from therapysim.personas.schema import Fact, Persona
 from therapysim.rewards.reading.acts import (
     AGAINST_DANGER,
     DANGER_ACTS,
+    QUESTIONS,
     REFLECTIONS,
     RISK_QUESTIONS,
     meets_danger,
@@ -127,6 +134,8 @@ def predict(
     harms = _harms(persona, latent, appraisal, neutralised)
     after = _moved(persona, latent, appraisal, harms, noise, settings)
     ending = _ending(persona, after, appraisal, settings)
+    if ending == "crisis":  # it agrees to be handed over, and takes its leave with that
+        after = replace(after, answered=(*after.answered, "danger.handover"))
     if ending:
         return Outcome(after, Move.CLOSE, (), ending)
     fact = next_fact(persona, after, appraisal, spoken, chance[0]) if after.strain == 0 else None
@@ -187,7 +196,9 @@ def _moved(
         danger=met(latent, appraisal),
         idle=0 if worked else latent.idle + (not _small(latent, appraisal)),
         pressed=latent.pressed + (bool(appraisal.acts & _SENDS) and not known(latent)),
-        worn=latent.worn + 1 if _made_before(appraisal) else max(0, latent.worn - 1),
+        worn=latent.worn + 1 if _made_before(appraisal) else max(0, latent.worn - (not latent.stale)),
+        stale=False,
+        asking=latent.asking + 1 if _only_asks(appraisal) else 0,
         small=latent.small + 1 if appraisal.acts and appraisal.acts <= _SMALL_ACTS else 0,
         heavy=False,
     )
@@ -211,6 +222,18 @@ def _made_before(appraisal: Appraisal) -> bool:
     return appraisal.words >= WORDS and (appraisal.frame >= MADE or echoed or appraisal.repeats > 0)
 
 
+def _only_asks(appraisal: Appraisal) -> bool:
+    """A turn that asks and gives nothing of the patient's back; to ask about a danger is another matter."""
+    asks = bool(appraisal.acts & QUESTIONS) or appraisal.questions > 0
+    return asks and not appraisal.acts & DEALS and (appraisal.echo >= ECHOED or not appraisal.acts & GIVES)
+
+
+def _asked_too_much(latent: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> float:
+    """What is left of a turn's help after a row of turns that only ask, and of its own many questions."""
+    row = settings.fade ** max(0, latent.asking + 1 - ROW) if _only_asks(appraisal) else 1.0
+    return row * min(1.0, AT_ONCE / max(1, appraisal.questions))
+
+
 def _help(latent: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> float:
     """r in [0, 1]."""
     acts = appraisal.acts
@@ -225,6 +248,7 @@ def _help(latent: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> f
         help_ = max(help_, RISK_TAKEN_UP_HELP)
     # Whoever was hurt and got no word about it takes little from what follows.
     taken = _novelty(appraisal) * 0.5 ** max(0, latent.worn - 1 + _made_before(appraisal)) * (1.0 - sqrt(latent.wound))
+    taken *= _asked_too_much(latent, appraisal, settings)
     # A question about danger helps; put again and again to someone who has answered it, it is an interrogation.
     if acts & set(RISK_QUESTIONS) and not latent.danger:
         taken *= 0.5**latent.pressed
@@ -259,7 +283,7 @@ def _harms(persona: Persona, latent: Latent, appraisal: Appraisal, neutralised: 
         found.append("missed_risk")
     if latent.pressed >= ASKED_AGAIN and appraisal.acts & _PRESSING and not latent.danger:
         found.append("pressed")
-    if _made_before(appraisal) and latent.worn + 1 >= WORN_OUT:
+    if (_made_before(appraisal) or latent.stale) and latent.worn + 1 >= WORN_OUT:
         found.append("worn")
     return found
 
@@ -310,9 +334,11 @@ def _ending(persona: Persona, after: Latent, appraisal: Appraisal, settings: Dyn
         return "rupture"
     # At risk 2 or 3 the way out is a hand-over, not a better mood.
     if persona.risk >= 2:
-        hands = bool(appraisal.acts & _HANDS) and not appraisal.acts & AGAINST_DANGER
-        ready = known(after) and (sufficient(after) or imminent(persona, after))
-        return "crisis" if hands and ready else ""
+        if not known(after) or appraisal.acts & AGAINST_DANGER:
+            return ""
+        prepared = bool(appraisal.acts & _HANDS) and sufficient(after)
+        at_once = bool(appraisal.acts & _HANDS - {"signposting"}) and imminent(persona, after)
+        return "crisis" if prepared or at_once else ""
     aim = min(settings.goal_mood, min(persona.mood) + settings.goal_gain)
     well = min(after.mood) > aim and after.alliance > settings.goal_alliance
     return "goal" if well and settled(after) and not after.danger else ""

@@ -31,7 +31,10 @@ class Latent:
         beliefs: c, of each situation's thought in the file's order, how firmly it is held: 1 at the start.
         kept: r, the share that each rests at.
         debt: what harm that pleased will still cost the mood, in [0, 1/2].
-        worn: turns of one make, or of the patient's own words, that the therapist has used up; others win them back.
+        worn: turns of one make, of the patient's own words, or that asked for what was told before, that the therapist
+            has used up; others win them back.
+        stale: the patient's last answer told only what it had told before.
+        asking: turns in a row that asked and gave nothing back.
         small: encouragers and silences in a row.
         heavy: what the patient last told needed trust, or was a danger.
     """
@@ -50,6 +53,8 @@ class Latent:
     kept: tuple[float, ...] = ()
     debt: float = 0.0
     worn: int = 0
+    stale: bool = False
+    asking: int = 0
     small: int = 0
     heavy: bool = False
 

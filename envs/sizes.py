@@ -7,15 +7,18 @@ from dataclasses import dataclass, fields
 
 from therapysim.envs.beliefs import HURTING, PLEASING
 from therapysim.errors import require_number
-from therapysim.rewards.reading.acts import AGAINST_DANGER, COGNITIVE, DANGER_ACTS, RISK_QUESTIONS
+from therapysim.rewards.reading.acts import AGAINST_DANGER, COGNITIVE, DANGER_ACTS, REFLECTIONS, RISK_QUESTIONS
 from therapysim.state import Vector
 
 __all__ = [
     "ASKED_AGAIN",
     "ASKS_BACK",
     "ATTACKS",
+    "AT_ONCE",
+    "DEALS",
     "ECHOED",
     "EXPLORING",
+    "GIVES",
     "HARM",
     "HELP",
     "KIND",
@@ -25,6 +28,7 @@ __all__ = [
     "MOST_WORN",
     "OWNING_UP",
     "RISK_TAKEN_UP_HELP",
+    "ROW",
     "SMALL",
     "SMALL_HELP",
     "TIED",
@@ -65,6 +69,12 @@ SMALL_HELP, SMALL = 0.1, 2
 MADE, ECHOED, WORDS = 0.55, 0.8, 5
 #: After so many the patient says so.
 WORN_OUT = 3
+
+#: Turns in a row that only ask before it is an interrogation, and questions at once that can be answered.
+ROW, AT_ONCE = 2, 2
+#: What gives something back of what was said, or owns up; and what a danger needs.
+GIVES = frozenset({*REFLECTIONS, "validation", "summary", "affirmation", "normalising", "apology"})
+DEALS = frozenset(DANGER_ACTS)
 
 #: The acts that work on something with the patient; a turn with none of them may be kind, and no more.
 WORK = frozenset({"simple_reflection", "complex_reflection", "summary", "open_question", *COGNITIVE, *DANGER_ACTS})

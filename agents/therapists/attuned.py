@@ -6,8 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from therapysim.agents.therapists.echo import second_person
-from therapysim.agents.therapists.protocol import ASK_ALL, PROCESS, SAFETY, go_through_danger
-from therapysim.danger_talk import signals_danger
+from therapysim.agents.therapists.protocol import ask_about_danger, meet_danger
 from therapysim.envs.batch import Session
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 
@@ -25,13 +24,13 @@ REFLECTIONS = (
     "No wonder that {words} leaves you with a feeling so {mood}.",
     "With {words} it goes deeper than you would like, somewhere {mood}.",
     "You live with {words} day by day, and it has grown {mood}.",
-    "Nobody sees what {words} costs you, or how {mood} it can be.",
+    "It takes a lot out of you, {words}, and it stays {mood}.",
 )
 QUESTIONS = (
     "What is that like for you?",
     "Can you tell me more about it?",
     "What goes through your mind when it happens?",
-    "How long have you carried this?",
+    "What helps you to get through the worst of it?",
     "What would you want someone to understand about it?",
     "When is it hardest, and what helps a little?",
     "What matters most to you in this?",
@@ -51,28 +50,19 @@ _NAMED = re.compile(
 
 
 def attuned(session: Session, _: np.random.Generator) -> str:
-    """Reflects the patient's own words and mood, then asks; meets a danger with a question, then step by step.
+    """Reflects what the patient speaks of and its mood, then asks; meets a danger with a question, then step by step.
 
-    It knows a danger by ``rewards.terms.danger.DANGER``, plain words for it. Those miss what is hinted at, so it asks
-    everyone once, on its sixth turn, as a careful therapist would; and they take a fear of dying for a wish to, which
-    costs it two turns.
+    It knows a danger by plain words for it (``protocol.meet_danger``). Those miss what is hinted at, so it asks all
+    once, on its sixth turn, as a careful therapist would.
     """
-    last = session.transcript.last("therapist")
-    danger = signals_danger(session.transcript.last("patient"))
-    said = session.transcript.said_by("therapist")
-    if PROCESS[0] in said and (step := go_through_danger(session)):
-        return step
-    if PROCESS[0] not in said and (last in SAFETY or (danger and last.endswith(ASK_ALL))):
-        return PROCESS[0]
-    if danger:
-        return SAFETY[session.state.turn % len(SAFETY)]
+    if urgent := meet_danger(session):
+        return urgent
     mood = MOODS[int(np.argmin(session.state.affect))]
     order = _order(session.seed)
     pick = order[session.state.turn % len(order)]
     reflection = _reflection(REFLECTIONS[pick % len(REFLECTIONS)], mood, session)
-    asked = any(text in SAFETY or text.endswith(ASK_ALL) for text in said)
-    if session.state.turn == _ASKS_ALL_AT and not asked:
-        return f"{reflection} {ASK_ALL}"
+    if session.state.turn == _ASKS_ALL_AT and (asks := ask_about_danger(session, routine=True)):
+        return f"{reflection} {asks}"
     return f"{reflection} {QUESTIONS[pick // len(REFLECTIONS)]}"
 
 

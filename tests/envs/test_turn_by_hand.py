@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from therapysim.envs.answer import Answer, answered
 from therapysim.envs.beliefs import resting_mood
 from therapysim.envs.danger import handled, stage
 from therapysim.envs.dynamics import DynamicsSettings, Outcome, predict
 from therapysim.envs.latent import Latent, begin
 from therapysim.errors import ConfigError
+from therapysim.personas.items import items_of
 from therapysim.personas.load import personas
 from therapysim.personas.schema import Fact, Persona, Temperament
 from therapysim.state import Appraisal, Move
@@ -371,6 +373,8 @@ AGREED = ("danger.let_tell",)
         (2, (*ASSESSED[:3], *PLANNED, *AGREED), "signposting", ""),
         (2, (*ASSESSED, *PLANNED, *AGREED), "risk_inquiry", ""),
         (3, ("danger.asked", "danger.intent"), "handover", "crisis"),  # imminent
+        (3, ("danger.asked", "danger.intent"), "contact_agreed", "crisis"),
+        (3, ("danger.asked", "danger.intent"), "signposting", ""),  # a number read out takes nobody over
         (3, ("danger.asked",), "handover", ""),
         (3, ("danger.intent",), "handover", ""),  # nobody was told of it
         (2, ("danger.asked", "danger.intent"), "handover", ""),
@@ -382,7 +386,47 @@ def test_at_grave_risk_the_way_out_is_a_hand_over_that_was_prepared(
     risk: int, answered: tuple[str, ...], act: str, ending: str
 ) -> None:
     latent = Latent((0.3, 0.3, 0.3, 0.3), 0.7, answered=answered, **SETTLED)
-    assert turn(act, persona=someone(risk=risk), latent=latent, settings=FROZEN).ending == ending
+    found = turn(act, persona=someone(risk=risk), latent=latent, settings=FROZEN)
+    assert found.ending == ending
+    assert ending != "crisis" or found.latent.answered[-1:] == ("danger.handover",)
+
+
+def test_what_cannot_wait_and_is_handed_over_needs_no_plan() -> None:
+    told = ("danger.asked", "danger.intent")
+    late, grave = someone(risk=2), someone(risk=3)
+    assert handled(grave, Latent(LOW, 0.5, answered=told)) == pytest.approx(0.2 + 0.35 / 5)
+    over = Latent(LOW, 0.5, answered=(*told, "danger.handover"))
+    assert handled(grave, over) == pytest.approx(0.2 + 0.35 / 5 + 0.3 + 0.15)
+    assert handled(late, over) == pytest.approx(0.2 + 0.35 / 5 + 0.15)
+    vague = Latent(LOW, 0.5, answered=("danger.asked", "danger.history", "danger.handover"))
+    assert handled(grave, vague) == pytest.approx(0.2 + 0.35 / 5 + 0.15)  # nothing tells that it cannot wait
+
+
+@pytest.mark.parametrize(("before", "acts", "row"), [
+    (0, ("open_question",), 1), (4, ("closed_question",), 5), (4, ("open_question", "simple_reflection"), 0),
+    (4, ("risk_history", "closed_question"), 0), (4, ("validation",), 0), (4, ("open_question", "apology"), 0),
+])  # fmt: skip
+def test_turns_that_only_ask_are_counted(before: int, acts: tuple[str, ...], row: int) -> None:
+    assert turn(*acts, latent=Latent(LOW, 0.5, asking=before)).latent.asking == row
+
+
+@pytest.mark.parametrize(("before", "questions", "share"), [
+    (1, 1, 1.0), (2, 1, 0.7), (4, 1, 0.7**3), (0, 2, 1.0), (0, 3, 2 / 3), (2, 4, 0.7 / 2),
+])  # fmt: skip
+def test_a_row_of_bare_questions_and_many_at_once_help_less(before: int, questions: int, share: float) -> None:
+    def gained(asking: int, at_once: int) -> float:
+        return helped("open_question", latent=Latent(LOW, 0.5, asking=asking), questions=at_once)
+
+    assert gained(before, questions) == pytest.approx(share * gained(0, 1)) and gained(0, 1) > 0
+
+
+def test_what_was_told_before_wears_the_asking_out() -> None:
+    item = next(i for i in items_of(someone()).values() if i.id.startswith("life."))
+    once = answered(Latent(LOW, 0.5), Answer((item,)))
+    again = answered(once, Answer((item,)))
+    assert (once.stale, once.worn, again.stale, again.worn) == (False, 0, True, 1)
+    assert turn("validation", latent=again).latent.worn == 1 and turn("validation", latent=once).latent.worn == 0
+    assert answered(again, Answer((item,), danger=True)).stale is False
 
 
 def test_a_danger_is_dealt_with_step_by_step_in_any_order() -> None:
