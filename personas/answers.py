@@ -36,7 +36,7 @@ def answer_lines(cue: Cue) -> tuple[str, ...]:
 
 
 #: How often only the first sentence of an answer is said: most turns of people in a session have eight words at most.
-_BEGUN: Mapping[Style, float] = {"terse": 0.72, "plain": 0.48, "talkative": 0.3}
+_BEGUN: Mapping[Style, float] = {"terse": 0.75, "plain": 0.6, "talkative": 0.3}
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 

@@ -1,6 +1,7 @@
 """A therapist that reflects the patient's own words and mood, then asks: what the other baselines are read against."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -58,18 +59,21 @@ def attuned(session: Session, _: np.random.Generator) -> str:
     if urgent := meet_danger(session):
         return urgent
     mood = MOODS[int(np.argmin(session.state.affect))]
-    order = _order(session.seed)
-    pick = order[session.state.turn % len(order)]
-    reflection = _reflection(REFLECTIONS[pick % len(REFLECTIONS)], mood, session)
+    reflection = _reflection(_pick(REFLECTIONS, session), mood, session)
     if session.state.turn == _ASKS_ALL_AT and (asks := ask_about_danger(session, routine=True)):
         return f"{reflection} {asks}"
-    return f"{reflection} {QUESTIONS[pick // len(REFLECTIONS)]}"
+    return f"{reflection} {_pick(QUESTIONS, session)}"
+
+
+def _pick(lines: Sequence[str], session: Session) -> str:
+    """The lines in an order of the session's own, each once before any comes again."""
+    return lines[_order(session.seed, len(lines))[session.state.turn % len(lines)]]
 
 
 @lru_cache(maxsize=1024)  # the same at every turn of a session
-def _order(seed: int) -> tuple[int, ...]:
-    """The numbers of all pairs of a reflection and a question, shuffled."""
-    return tuple(np.random.default_rng(seed).permutation(len(REFLECTIONS) * len(QUESTIONS)).tolist())
+def _order(seed: int, count: int) -> tuple[int, ...]:
+    """So many numbers, shuffled."""
+    return tuple(np.random.default_rng([seed, count]).permutation(count).tolist())
 
 
 def _reflection(pattern: str, mood: str, session: Session) -> str:

@@ -4,7 +4,8 @@
                   pronouns swapped; content words count in full, small ones a quarter. Where that is half or more: the
                   share of one of the patient's turns that is handed back, if greater
     frame     f   share of what is left, once the patient's words are taken out, that an earlier turn held too, as pairs
-                  of words, in the nearest such turn
+                  of words, in the nearest such turn; or, if greater, share of its words in sentences that begin as
+                  sentences of two earlier turns did
     uptake    u = max(0, 2 p - 1) (1 - e)       p: chance that the turn answers these words rather than another's
     addition  a = max(p_complex, p_summary) (1 - e)
 
@@ -18,6 +19,7 @@ Source: uptake as point-wise fit of a reply to what it answers: Demszky, Liu, Ma
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -28,6 +30,9 @@ __all__ = ["addition", "echo", "frame", "swapped", "uptake"]
 
 #: A run of so many words is the patient's.
 _RUN = 3
+#: Statements begin alike with so many words in common, and questions, which have fewer beginnings, with so many; by
+#: formula once so many earlier turns began so.
+_OPENING, _ASKING, _BEFORE = 2, 3, 2
 #: A turn that is theirs by this share is an echo as far as it holds one of the patient's turns.
 _MOSTLY = 0.5
 #: What a small word counts against one of content.
@@ -76,9 +81,10 @@ def frame(turn: str, earlier: Iterable[str], patient: Sequence[str]) -> float:
 
     Example: "Lonely, in February. What is the garden to you?" after "Sad, at work. What is the boss to you?" is near 1.
     """
-    known = frozenset().union(*map(content_words, patient)) if patient else frozenset()
+    said, known = list(earlier), frozenset().union(*map(content_words, patient)) if patient else frozenset()
     own = _own_pairs(turn, known)
-    return max((len(own & _own_pairs(text, known)) / len(own) for text in earlier), default=0.0) if own else 0.0
+    nearest = max((len(own & _own_pairs(text, known)) / len(own) for text in said), default=0.0) if own else 0.0
+    return max(nearest, _formula(turn, said))
 
 
 def uptake(chances: Mapping[str, float], echoed: float) -> float:
@@ -111,6 +117,25 @@ def _covered(text: str, runs: frozenset[tuple[str, ...]]) -> float:
     weights = [1.0 if content_words(word) else _SMALL for word in words]
     total = sum(weights)
     return sum(w for w, there in zip(weights, inside, strict=True) if there) / total if total else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _openings(text: str) -> tuple[tuple[tuple[str, ...], int], ...]:
+    """How each sentence begins, and how many words it has."""
+    found = []
+    for sentence in _SENTENCE.findall(text):
+        words, alike = swapped(sentence), _ASKING if sentence.rstrip().endswith("?") else _OPENING
+        if len(words) >= alike:
+            found.append((tuple(words[:alike]), len(words)))
+    return tuple(found)
+
+
+def _formula(turn: str, earlier: Sequence[str]) -> float:
+    """The share of the turn's words in sentences that begin as before: "You feel a … Can you tell me …"."""
+    own = _openings(turn)
+    begun = Counter(opening for text in earlier for opening in {opening for opening, _ in _openings(text)})
+    total = sum(count for _, count in own)
+    return sum(count for opening, count in own if begun[opening] >= _BEFORE) / total if total else 0.0
 
 
 def _own_pairs(text: str, known: frozenset[str]) -> frozenset[tuple[str, str]]:

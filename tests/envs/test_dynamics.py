@@ -19,6 +19,8 @@ from therapysim.personas.schema import Persona, Temperament
 from therapysim.state import Move
 
 SEEDS = 3
+#: Of what is sensed from words, three sessions with a patient are too few to tell two good therapists apart.
+MORE_SEEDS = 6
 TAKEN_UP, PASSED_BY = "How strong is the wish to die right now?", "What did you have for lunch today?"
 HOSTILE_LINE = "You are being ridiculous. Stop complaining."
 #: Owns up without excuses, and asks.
@@ -41,9 +43,9 @@ def ids(*splits: str, most_risk: int = 3, least_risk: int = 0) -> list[str]:
 
 
 @cache
-def rows(name: str) -> list[list[Course]]:
+def rows(name: str, seeds: int = SEEDS) -> list[list[Course]]:
     """A baseline with every dev patient; the same sessions for each."""
-    return courses(baseline(name), ids("dev"), SEEDS)
+    return courses(baseline(name), ids("dev"), seeds)
 
 
 def over(own: list[list[Course]], value: Callable[[Course], float]) -> Floats:
@@ -85,7 +87,7 @@ def says(*lines: str) -> Baseline:
 @pytest.mark.parametrize("measure", [m for m in MEASURES if m not in ("reward", "turns")])
 @pytest.mark.parametrize(("better", "worse"), PAIRS)
 def test_therapists_are_ordered(better: str, worse: str, measure: str) -> None:
-    assert gap(rows(better), rows(worse), measure).low > 0
+    assert gap(rows(better, MORE_SEEDS), rows(worse, MORE_SEEDS), measure).low > 0
 
 
 @pytest.mark.parametrize("name", sorted(set(BASELINES) - {"attuned", "cbt", "mi"}))

@@ -46,6 +46,19 @@ def test_a_frame_is_what_comes_back_without_the_patients_words() -> None:
     assert frame(again, [], patient) == 0.0 and frame("", [first], patient) == 0.0
 
 
+def test_sentences_that_begin_as_two_turns_before_are_a_frame_by_their_words() -> None:
+    earlier = [
+        "You feel a sense of loss. Can you tell me more about the garden?",
+        "You feel a longing for quiet mornings there. Can you tell me what changed?",
+    ]
+    again = "You feel a pull towards the empty chair by the window. Can you tell me who sat in it?"
+    other = "That chair has become hers. Can you tell me who sat in it?"
+    assert frame(again, earlier, []) == 1.0
+    assert frame(again, earlier[:1], []) < 0.4  # once is no formula
+    assert frame(other, earlier, []) == pytest.approx(8 / 13)  # by words, the second sentence alone
+    assert frame("No.", earlier, []) == 0.0
+
+
 def test_uptake_and_addition_by_hand() -> None:
     assert uptake({"ties": 0.9}, 0.25) == pytest.approx(0.6) and uptake({"ties": 0.4}, 0.0) == 0.0
     assert addition({"complex_reflection": 0.8, "summary": 0.2}, 0.5) == pytest.approx(0.4)
