@@ -43,7 +43,8 @@ def replayed(batch: SessionBatch) -> tuple[dict[str, dict[Key, tuple[float, Sess
             (taken,) = batch.step([turn["said"]])
             assert taken is not None
             total += taken.reward
-            judged.append((float(turn["judgement"]), taken.reward))
+            if turn["judgement"] is not None:
+                judged.append((float(turn["judgement"]), taken.reward))
         found.setdefault(row["role"], {})[row["patient"], row["seed"]] = (total, batch.sessions[0])
     return found, judged
 

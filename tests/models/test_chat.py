@@ -12,6 +12,7 @@ from therapysim.errors import ConfigError, ModelError
 from therapysim.models import checkpoint
 from therapysim.models.chat import ChatMessage, ChatModel, HuggingFaceChat, Sampling
 from therapysim.models.checkpoint import load, resolve
+from therapysim.models.gguf_reading import read_once
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -261,6 +262,23 @@ def _gguf_layout(name: str, weight: Any, config: Any) -> Any:
         return weight
     rows, columns = weight.shape
     return weight.reshape(count, 2, rows // count // 2, columns).swapaxes(1, 2).reshape(rows, columns).copy()
+
+
+def test_a_gguf_file_is_parsed_once_and_its_tensors_are_what_gguf_unpacks(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    write_gguf(make_model(), make_tokenizer(), tmp_path / "tiny.gguf")
+    parse, unpack = gguf.GGUFReader, gguf.dequantize
+    plain = [(t, unpack(t.data, t.tensor_type)) for t in parse(tmp_path / "tiny.gguf").tensors]
+    with pytest.raises(ZeroDivisionError), read_once():
+        reader = gguf.GGUFReader(tmp_path / "tiny.gguf")
+        assert gguf.GGUFReader(str(tmp_path / "tiny.gguf")) is reader
+        for tensor, (_, numbers) in reversed(list(zip(reader.tensors, plain, strict=True))):  # in any order, and again
+            for _ in range(2):
+                assert (gguf.dequantize(tensor.data, tensor.tensor_type) == numbers).all()
+        apart = plain[0][0].data.copy()
+        assert (gguf.dequantize(apart, plain[0][0].tensor_type) == plain[0][1]).all()
+        raise ZeroDivisionError  # whatever fails in between
+    assert (gguf.GGUFReader, gguf.dequantize) == (parse, unpack)
 
 
 def test_a_gguf_file_is_converted_once_and_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

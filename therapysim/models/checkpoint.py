@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from therapysim.errors import ConfigError, ModelError
+from therapysim.models.gguf_reading import read_once
 
 __all__ = ["DTYPES", "HUB_ID", "INSTALL", "SMOLLM2", "adapter_base", "load", "resolve", "set_padding"]
 
@@ -160,14 +161,17 @@ def _dequantise(gguf: Path, out: Path) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         where: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-        unpacked = AutoModelForCausalLM.from_pretrained(**where, **_unpacking(), dtype=torch.bfloat16)
+        with read_once():
+            tokenizer = AutoTokenizer.from_pretrained(**where)
+            unpacked = AutoModelForCausalLM.from_pretrained(**where, **_unpacking(), dtype=torch.bfloat16)
         # transformers marks a model read from GGUF and then refuses to save it; a fresh one has no mark.
         if hasattr(unpacked.config, "quantization_config"):
             del unpacked.config.quantization_config
         fresh: Any = AutoModelForCausalLM.from_config
-        model = fresh(unpacked.config, dtype=torch.bfloat16)
-        model.load_state_dict(unpacked.state_dict())
+        with torch.device("meta"):  # without numbers of its own
+            model = fresh(unpacked.config, dtype=torch.bfloat16)
+        model.load_state_dict(unpacked.state_dict(), assign=True)
+        model.tie_weights()
         _set_end(model, tokenizer)
         set_padding(model, tokenizer)
         model.save_pretrained(out)

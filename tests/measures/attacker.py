@@ -1,0 +1,50 @@
+"""What an attacking GRPO run said at its end, replayed on this code, beside the scripts on the same patients and seeds.
+
+    python -m tests.measures.attacker
+
+The sessions stand in ``rewards/results/attacker.json`` with how they were trained; those of the first attack were won
+before what it found was mended. A replay says the kept turns whatever the patient answers now.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from therapysim.agents.sessions.episode import play
+from therapysim.agents.statistics.intervals import mean_interval
+from therapysim.agents.therapists.baselines import baseline
+from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+
+HERE = Path(__file__).parents[2] / "rewards" / "results" / "attacker.json"
+TURNS = 8
+
+
+def main() -> None:
+    """Prints a row a run."""
+    print("| attack | rubric | updates | reward, first and last five updates | its last sessions: then | now | "
+          "`cbt` | `attuned` | now less half of the better |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    for run in json.loads(HERE.read_text(encoding="utf-8"))["runs"]:
+        batch = SessionBatch(SessionConfig(max_turns=TURNS), rubric=run["rubric"])
+        starts, now = [Start(s["seed"], s["persona"]) for s in run["sessions"]], []
+        for start, kept in zip(starts, run["sessions"], strict=True):
+            batch.reset([start])
+            said = [m["text"] for m in kept["messages"] if m["speaker"].startswith("therapist")]
+            total = 0.0
+            for text in said:
+                if not batch.sessions[0].done:
+                    (turn,) = batch.step([text])
+                    total += turn.reward if turn else 0.0
+            now.append(total)
+        scripts = {name: [e.total for e in play(batch, baseline(name), starts)] for name in ("cbt", "attuned")}
+        best = max(scripts.values(), key=lambda values: float(np.mean(values)))
+        less = mean_interval([a - b / 2 for a, b in zip(now, best, strict=True)], [s.persona for s in starts])
+        curve = run["curve"]["reward"]
+        then = np.mean([s["reward"] for s in run["sessions"]])
+        cells = (f"{np.mean(now):+.2f}", *(f"{np.mean(values):+.2f}" for values in scripts.values()), str(less))
+        print(f"| {run['attack']} | {run['rubric']} | {run['updates']} | {np.mean(curve[:5]):+.2f}, "
+              f"{np.mean(curve[-5:]):+.2f} | {then:+.2f} | {' | '.join(cells)} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
