@@ -160,10 +160,10 @@ def answered(latent: Latent, answer: Answer) -> Latent:
     )
 
 
-def echo_answer(persona: Persona) -> Answer | None:
-    """What is said to a therapist who only hands words back."""
-    item = items_of(persona).get("replies.echo")
-    return Answer((item,)) if item else None
+def echo_answer(persona: Persona, latent: Latent) -> Answer | None:
+    """What is said to a therapist who only hands words back; nothing once all of that is said."""
+    items = items_of(persona)
+    return _reply("echo", latent, items) if "replies.echo" in items else None
 
 
 def trusts(latent: Latent, depth: int, appraisal: Appraisal) -> bool:

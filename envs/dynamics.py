@@ -142,7 +142,7 @@ def predict(
     attacked, advised = bool(ATTACKS & set(harms)), "advice" in harms
     answer = None if neutralised else answer_of(persona, after, appraisal, spoken, chance[2])
     if "worn" in harms and (answer is None or not answer.danger):  # it says that it is handed back its own words
-        answer = echo_answer(persona) or answer
+        answer = echo_answer(persona, after) or answer
     if answer is not None and answer.felt:
         return Outcome(after, Move.EXPRESS, (), "")
     if answer is not None and after.strain and not answer.danger:  # whoever was hurt answers that

@@ -65,9 +65,9 @@ KIND = frozenset({"validation", "affirmation", "normalising"})
 TIED = 0.2
 #: "Mm-hm.", or a silence after something heavy, helps a little; more than so many in a row are absence.
 SMALL_HELP, SMALL = 0.1, 2
-#: A turn of which so much is a make used before, or the patient's own words, wears out. Two of 369 turns of skilled
-#: players are so much of one make, and 15 to 70 % of what trained policies and templates say.
-MADE, ECHOED, WORDS = 0.4, 0.8, 5
+#: A turn of which so much is a make used before, or the patient's own words, wears out. None of 369 turns of skilled
+#: players are so much of one make, and 5 to 60 % of what trained policies and templates say.
+MADE, ECHOED, WORDS = 0.5, 0.8, 5
 #: After so many the patient says so.
 WORN_OUT = 3
 

@@ -122,11 +122,11 @@ def test_a_few_small_turns_help_a_little(acts: list[str], small: int, heavy: boo
     assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("worn", "made", "share"), [(0, 0.39, 1.0), (0, 0.4, 1.0), (1, 0.4, 0.5), (2, 0.0, 0.5)])
+@pytest.mark.parametrize(("worn", "made", "share"), [(0, 0.49, 1.0), (0, 0.5, 1.0), (1, 0.5, 0.5), (2, 0.0, 0.5)])
 def test_turns_of_one_make_wear_out(worn: int, made: float, share: float) -> None:
     after = turn(*ASKS, latent=Latent(LOW, 0.5, worn=worn), frame=made).latent
     assert (after.alliance - 0.5) / 0.07 == pytest.approx(0.125 * share)
-    assert after.worn == (worn + 1 if made >= 0.4 else max(0, worn - 1))
+    assert after.worn == (worn + 1 if made >= 0.5 else max(0, worn - 1))
 
 
 def test_the_third_turn_of_one_make_is_said_to_be_and_costs() -> None:
