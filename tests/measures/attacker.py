@@ -3,7 +3,8 @@
     python -m tests.measures.attacker
 
 The sessions stand in ``rewards/results/attacker.json`` with how they were trained; those of the first attack were won
-before what it found was mended. A replay says the kept turns whatever the patient answers now.
+before what it found was mended. One patient a run, so no intervals. A replay says the kept turns whatever the patient
+answers now.
 """
 
 import json
@@ -12,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from therapysim.agents.sessions.episode import play
-from therapysim.agents.statistics.intervals import mean_interval
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 
@@ -38,10 +38,10 @@ def main() -> None:
             now.append(total)
         scripts = {name: [e.total for e in play(batch, baseline(name), starts)] for name in ("cbt", "attuned")}
         best = max(scripts.values(), key=lambda values: float(np.mean(values)))
-        less = mean_interval([a - b / 2 for a, b in zip(now, best, strict=True)], [s.persona for s in starts])
+        less = float(np.mean(now)) - float(np.mean(best)) / 2.0
         curve = run["curve"]["reward"]
         then = np.mean([s["reward"] for s in run["sessions"]])
-        cells = (f"{np.mean(now):+.2f}", *(f"{np.mean(values):+.2f}" for values in scripts.values()), str(less))
+        cells = (f"{np.mean(now):+.2f}", *(f"{np.mean(values):+.2f}" for values in scripts.values()), f"{less:+.2f}")
         print(f"| {run['attack']} | {run['rubric']} | {run['updates']} | {np.mean(curve[:5]):+.2f}, "
               f"{np.mean(curve[-5:]):+.2f} | {then:+.2f} | {' | '.join(cells)} |")  # fmt: skip
 
