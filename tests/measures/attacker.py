@@ -15,13 +15,23 @@ import numpy as np
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
+from therapysim.personas.load import personas
 
 HERE = Path(__file__).parents[2] / "rewards" / "results" / "attacker.json"
 TURNS = 8
+SCRIPTS = ("cbt", "attuned")
+
+
+def scripts_earn(rubric: str) -> str:
+    """What the scripts earn with the first 24 training patients in as many turns."""
+    batch = SessionBatch(SessionConfig(max_turns=TURNS), rubric=rubric)
+    starts = [Start(1, persona.id) for persona in personas("train")[:24]]
+    earned = (float(np.mean([e.total for e in play(batch, baseline(name), starts)])) for name in SCRIPTS)
+    return ", ".join(f"`{name}` {value:+.2f}" for name, value in zip(SCRIPTS, earned, strict=True))
 
 
 def main() -> None:
-    """Prints a row a run."""
+    """Prints a row a run, and what scripts earn with training patients."""
     print("| attack | rubric | updates | reward, first and last five updates | its last sessions: then | now | "
           "`cbt` | `attuned` | now less half of the better |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for run in json.loads(HERE.read_text(encoding="utf-8"))["runs"]:
@@ -36,7 +46,7 @@ def main() -> None:
                     (turn,) = batch.step([text])
                     total += turn.reward if turn else 0.0
             now.append(total)
-        scripts = {name: [e.total for e in play(batch, baseline(name), starts)] for name in ("cbt", "attuned")}
+        scripts = {name: [e.total for e in play(batch, baseline(name), starts)] for name in SCRIPTS}
         best = max(scripts.values(), key=lambda values: float(np.mean(values)))
         less = float(np.mean(now)) - float(np.mean(best)) / 2.0
         curve = run["curve"]["reward"]
@@ -44,6 +54,8 @@ def main() -> None:
         cells = (f"{np.mean(now):+.2f}", *(f"{np.mean(values):+.2f}" for values in scripts.values()), f"{less:+.2f}")
         print(f"| {run['attack']} | {run['rubric']} | {run['updates']} | {np.mean(curve[:5]):+.2f}, "
               f"{np.mean(curve[-5:]):+.2f} | {then:+.2f} | {' | '.join(cells)} |")  # fmt: skip
+    for rubric in ("grpo", "default"):
+        print(f"24 training patients, {TURNS} turns, {rubric}: {scripts_earn(rubric)}")
 
 
 if __name__ == "__main__":
