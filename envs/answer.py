@@ -6,41 +6,21 @@ more is answered with what lies nearest to what was just said: see ``nearest``.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 
-from therapysim.envs.danger import known as tells
-from therapysim.envs.latent import Danger, Latent
-from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, TRUST_NEEDED, names
+from therapysim.envs.answered import Answer
+from therapysim.envs.danger_answer import danger_answer
+from therapysim.envs.latent import Latent
+from therapysim.envs.moves import TRUST_NEEDED, names
 from therapysim.envs.nearness import leads, nearness, weights_of
-from therapysim.personas.items import COLUMNS, DANGER_KINDS, NUMBERS, Item, items_of
+from therapysim.personas.items import COLUMNS, NUMBERS, Item, items_of
 from therapysim.personas.schema import Persona
-from therapysim.rewards.reading.acts import ASKS, QUESTIONS, REFLECTIONS, RISK_QUESTIONS
-from therapysim.rewards.reading.acts import chance as likelihood
+from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS
 from therapysim.rewards.reading.words import content_words
 from therapysim.state import Appraisal
 
-__all__ = ["Answer", "answer_of", "answered", "echo_answer", "figure_of", "nearest", "trusts"]
+__all__ = ["answer_of", "echo_answer", "figure_of", "nearest", "trusts"]
 
-_ASKS_DANGER = frozenset(RISK_QUESTIONS)
-#: "How long have you carried this?" opens none: it may be about anything.
-_OPENS = _ASKS_DANGER - {"risk_frequency"}
-#: Steps of a safety plan, in the order in which they are made.
-_STEPS = ("signs", "alone", "places", "people", "professionals")
-#: Act -> the rungs that answer it, in the order in which they are told.
-_RUNGS: Mapping[str, tuple[str, ...]] = {
-    "risk_inquiry": ("asked",),
-    "risk_intent": ("intent",),
-    "risk_means": ("plan", "means"),
-    "risk_history": ("history",),
-    "risk_frequency": ("frequency", "strength", "since", "triggers"),
-    "protective_factors": ("protects",),
-    "means_safety": ("safe",),
-    "plan_step": _STEPS,
-    "contact_agreed": ("let_tell", "knows"),
-    "handover": ("handover",),
-    "signposting": ("professionals",),
-}
 #: Act -> what is said to it, the first that holds; after all that was asked.
 _REPLIES: Mapping[str, str] = {
     "silence": "silence", "apology": "apology", "grounding": "grounding", "farewell": "farewell",
@@ -69,44 +49,6 @@ _MISSED, _MET = 0.03, 0.3
 _PARROT, _ENOUGH = 0.6, 5
 
 
-#: A question with this uptake is about what was just told, unless the reader is sure that it asks for something else;
-#: it asks for a rung that is at least likely.
-_ABOUT_IT, _SURE, _LIKELY = 0.5, 0.5, 0.1
-#: What a plain question about a danger that is known needs of the trust that a rung needs: asked for, not offered.
-DIRECTLY = 0.75
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is told; nothing at all where the mood is the answer.
-
-    Attributes:
-        items: in order; of each one line.
-        figure: said first, where a number was asked for.
-        declined: id of what was asked for and is held back.
-        open: nothing was asked: a fact may be told in place of the last item, a ``lead``.
-        lead: what lies nearest to what was said stands last.
-        danger: it answers a question about a danger.
-    """
-
-    items: tuple[Item, ...]
-    figure: int | None = None
-    declined: str = ""
-    open: bool = False
-    lead: bool = False
-    danger: bool = False
-
-    @property
-    def admits(self) -> bool:
-        """A danger is told of for the first time."""
-        return any(item.id == "danger.asked" for item in self.items)
-
-    @property
-    def felt(self) -> bool:
-        """The mood is what was asked for."""
-        return not self.items and self.figure is None
-
-
 def answer_of(
     persona: Persona, latent: Latent, appraisal: Appraisal, spoken: str, chance: float = 1.0
 ) -> Answer | None:
@@ -120,7 +62,7 @@ def answer_of(
         chance: in [0, 1); a low one leaves it at a word where nothing was asked.
     """
     items = items_of(persona)
-    if found := _of_danger(persona, latent, appraisal, items):
+    if found := danger_answer(persona, latent, appraisal, items):
         return found
     kinds = appraisal.asks or _thought_asked(latent, appraisal)
     asked = [one for kind in kinds if (one := _asked(persona, latent, kind, spoken, items))]
@@ -135,29 +77,6 @@ def _thought_asked(latent: Latent, appraisal: Appraisal) -> tuple[str, ...]:
     """The thought in the situation that is spoken of, where a turn elicits one in words that name no kind."""
     told = not latent.about or f"situations.{latent.about}.thinking" in latent.answered
     return () if told or "eliciting_thought" not in appraisal.acts else ("thinking",)
-
-
-def answered(latent: Latent, answer: Answer) -> Latent:
-    """The session once these items are told: a danger admitted is open, and a situation is spoken of."""
-    told = [item.id for item in answer.items]
-    about = next((place.split(".")[1] for place in told if place.startswith("situations.")), latent.about)
-    danger: Danger = "open" if answer.admits else latent.danger
-    pressed = latent.pressed
-    if answer.danger and not answer.declined:  # something new of it ends the pressing, the same again is pressed out
-        news = any(item.id not in latent.answered for item in answer.items)
-        pressed = 0 if news else pressed + 1
-    asked_for = [] if answer.danger else [item.id for item in answer.items if not item.id.startswith("replies.")]
-    stale = bool(asked_for) and all(name in latent.answered for name in asked_for)
-    return replace(
-        latent,
-        stale=stale,
-        worn=latent.worn + stale,
-        answered=(*latent.answered, *told),
-        about=about,
-        danger=danger,
-        pressed=pressed,
-        heavy=any(item.risk or item.depth > 1 for item in answer.items),
-    )
 
 
 def echo_answer(persona: Persona, latent: Latent) -> Answer | None:
@@ -192,53 +111,6 @@ def _ahead(persona: Persona, latent: Latent) -> str:
     """The next column of the situation that is spoken of."""
     columns = (f"situations.{latent.about}.{column}" for column in COLUMNS.values()) if latent.about else ()
     return next((column for column in columns if column not in latent.answered), "")
-
-
-def _of_danger(persona: Persona, latent: Latent, appraisal: Appraisal, items: Mapping[str, Item]) -> Answer | None:
-    """A question about danger overrides all else; the rest of what deals with one, only once it is known."""
-    acts = appraisal.acts
-    closed = "denial" in latent.answered
-    known = closed or tells(latent)
-    rungs = [DANGER_KINDS[kind] for kind in appraisal.asks if kind in DANGER_KINDS] or _goes_on(latent, appraisal)
-    plain = bool(appraisal.asks) and (not rungs if known else appraisal.asks[0] not in DANGER_KINDS)
-    follows = acts & (_ASKS_DANGER if known else _OPENS) or (known and (rungs or acts & _RUNGS.keys()))
-    if "risk_inquiry" not in acts and (plain or not follows):
-        return None
-    if not persona.risk and closed and "risk_inquiry" not in acts:
-        return None  # the matter is closed: a step of some other plan is asked for
-    if not persona.risk or persona.case.danger is None:
-        item = items.get("strengths" if "protective_factors" in acts else "denial")
-        return Answer((item,), danger=True) if item and not persona.risk else None
-    wanted = rungs or [_next(latent, names_) for act, names_ in _RUNGS.items() if act in acts]
-    if not known:  # one thing at a time
-        wanted = ["asked"]
-    told, declined = [], ""
-    for name in dict.fromkeys(wanted[:2]):
-        item = items[f"danger.{name}"]
-        needed = TRUST_FOR_DIRECT_QUESTION if name == "asked" else DIRECTLY * TRUST_NEEDED[item.depth]
-        if latent.alliance >= needed:
-            told.append(item)
-        else:
-            declined = item.id
-    if not told:
-        guarded = items["danger.guarded" if not known else "replies.decline"]
-        return Answer((guarded,), None, declined, danger=True)
-    return Answer(tuple(told), None, declined, danger=True)
-
-
-def _goes_on(latent: Latent, appraisal: Appraisal) -> list[str]:
-    """What a question is likeliest to ask of a danger just told of, where it is tied to that and names nothing else."""
-    just_told = bool(latent.answered) and latent.answered[-1].startswith("danger.")
-    sure = max((likelihood(appraisal, ASKS + kind) for kind in appraisal.asks), default=0.0) >= _SURE
-    if not just_told or sure or appraisal.uptake < _ABOUT_IT or not appraisal.acts & QUESTIONS:
-        return []
-    likeliest = max(DANGER_KINDS, key=lambda kind: likelihood(appraisal, ASKS + kind))
-    return [DANGER_KINDS[likeliest]] if likelihood(appraisal, ASKS + likeliest) >= _LIKELY else []
-
-
-def _next(latent: Latent, rungs: Sequence[str]) -> str:
-    """The first that was not told yet, or the last."""
-    return next((name for name in rungs if f"danger.{name}" not in latent.answered), rungs[-1])
 
 
 def _asked(persona: Persona, latent: Latent, kind: str, spoken: str, items: Mapping[str, Item]) -> Answer | None:

@@ -14,9 +14,9 @@ x a turn:
     λ share of the way to rest, g the mood of someone doing well, l how far talk alone lifts; H·x mood and harm·x
     alliance that the turn's acts cost; ε seeded noise. novelty = 1, 1/2, 0 at a turn's first, second, third use;
     fade = φⁿ after n turns in a row that neither asked nor reflected (8); wear = 1/2ⁿ after n + 1 turns of one make,
-    or of the patient's own words (9); asked = φⁿ after n + 2 turns in a row that ask and give nothing back, times 2 / q
-    for q > 2 questions at once (10). Advice costs a (1 - a) of its harm and wounds nobody; all harm but an attack
-    takes at most 2/5 of a. A danger taken up helps by 3/5 at least.
+    of the patient's own words, or that asked for what was told (9); asked = φⁿ after n + 2 turns in a row that ask and
+    give nothing back, times 2 / q for q > 2 questions at once (10). Advice costs a (1 - a) of its harm and wounds
+    nobody; all harm but an attack takes at most 2/5 of a. A danger taken up helps by 3/5 at least.
 
 So being listened to lifts the mood by about half of l, builds the alliance, and levels off; what the patient gives up
 believing lifts it for good. Kindness is an act towards the patient, never the valence of the words.
@@ -45,7 +45,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.envs.answer import Answer, answer_of, answered, echo_answer
+from therapysim.envs.answer import answer_of, echo_answer
+from therapysim.envs.answered import Answer, answered
 from therapysim.envs.beliefs import PLEASING, UNASKED, examined, pressed_on, resting_mood, settled
 from therapysim.envs.danger import imminent, known, met, sufficient
 from therapysim.envs.latent import Latent, tell
@@ -55,7 +56,6 @@ from therapysim.envs.sizes import (
     ASKS_BACK,
     AT_ONCE,
     ATTACKS,
-    DEALS,
     ECHOED,
     EXPLORING,
     GIVES,
@@ -87,6 +87,7 @@ from therapysim.rewards.reading.acts import (
     QUESTIONS,
     REFLECTIONS,
     RISK_QUESTIONS,
+    TAKES_UP_DANGER,
     meets_danger,
 )
 from therapysim.state import Appraisal, Ending, Move, Vector
@@ -225,7 +226,7 @@ def _made_before(appraisal: Appraisal) -> bool:
 def _only_asks(appraisal: Appraisal) -> bool:
     """A turn that asks and gives nothing of the patient's back; to ask about a danger is another matter."""
     asks = bool(appraisal.acts & QUESTIONS) or appraisal.questions > 0
-    return asks and not appraisal.acts & DEALS and (appraisal.echo >= ECHOED or not appraisal.acts & GIVES)
+    return asks and not appraisal.acts & TAKES_UP_DANGER and (appraisal.echo >= ECHOED or not appraisal.acts & GIVES)
 
 
 def _asked_too_much(latent: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> float:

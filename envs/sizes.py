@@ -15,7 +15,6 @@ __all__ = [
     "ASKS_BACK",
     "ATTACKS",
     "AT_ONCE",
-    "DEALS",
     "ECHOED",
     "EXPLORING",
     "GIVES",
@@ -73,9 +72,8 @@ WORN_OUT = 3
 
 #: Turns in a row that only ask before it is an interrogation, and questions at once that can be answered.
 ROW, AT_ONCE = 2, 2
-#: What gives something back of what was said, or owns up; and what a danger needs.
+#: What gives something back of what was said, or owns up.
 GIVES = frozenset({*REFLECTIONS, "validation", "summary", "affirmation", "normalising", "apology"})
-DEALS = frozenset(DANGER_ACTS)
 
 #: The acts that work on something with the patient; a turn with none of them may be kind, and no more.
 WORK = frozenset({"simple_reflection", "complex_reflection", "summary", "open_question", *COGNITIVE, *DANGER_ACTS})

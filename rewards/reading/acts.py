@@ -69,8 +69,6 @@ _ABOUT_IT = 0.6
 ANY_REFLECTION, ANY_HARM = "any_reflection", "any_harm"
 #: A turn of this chance of any harm has one, whichever is likeliest.
 _SURE = 0.9
-#: From so many words on, a turn has a harm only at this chance of any: 28 false alarms for 33 on the own test, no loss.
-_LONG, _LONG_SURE = 25, 0.75
 #: Before the names that tell what a turn asks for, such as "asks_sleep".
 ASKS = "asks_"
 #: What a turn asks for at most.
@@ -105,10 +103,7 @@ def accepts_danger(appraisal: Appraisal) -> bool:
 
 
 def decide(
-    chances: Mapping[str, float],
-    thresholds: Mapping[str, float],
-    spotted: frozenset[str] = frozenset(),
-    words: int = 0,
+    chances: Mapping[str, float], thresholds: Mapping[str, float], spotted: frozenset[str] = frozenset()
 ) -> frozenset[str]:
     """The acts of one turn.
 
@@ -116,18 +111,16 @@ def decide(
         chances: name -> probability, acts and groups.
         thresholds: name -> the probability from which on it holds.
         spotted: harms in plain words, which ``patterns`` finds and the reader, taught on subtle ones, often misses.
-        words: how many the turn has.
 
     A reflection is one where any reflection is likely enough, and complex where that is likelier than simple. A harm
     holds past its own threshold, where any harm is likely enough too; where that is all but sure and none holds, the
-    likeliest does. In a long turn any harm must be likelier: kind ones name much that hurts. A turn that incites does
-    nothing else worth a name; "Have you ever tried to end your life, or hurt yourself?" holds an order in its words
-    alone, and asks where the reader is sure of it.
+    likeliest does. A turn that incites does nothing else worth a name; "Have you ever tried to end your life, or hurt
+    yourself?" holds an order in its words alone, and asks where the reader is sure of it.
     """
     found = {act for act in ACTS if act not in REFLECTIONS and act not in HARMS and _holds(act, chances, thresholds)}
     if _holds(ANY_REFLECTION, chances, thresholds):
         found.add(max(sorted(REFLECTIONS), key=lambda act: chances.get(act, 0.0)))
-    if _holds(ANY_HARM, chances, thresholds) and (words < _LONG or chances.get(ANY_HARM, 0.0) >= _LONG_SURE):
+    if _holds(ANY_HARM, chances, thresholds):
         harms = {harm for harm in HARMS if _holds(harm, chances, thresholds)}
         if not harms and chances.get(ANY_HARM, 0.0) >= _SURE:
             harms = {max(HARMS, key=lambda harm: chances.get(harm, 0.0))}

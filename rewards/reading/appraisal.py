@@ -93,7 +93,7 @@ class Appraiser:
         echoed, spoken = echo(text, said.patient), in_order(text)
         order = spoken * (1.0 - noise(turn.text))
         return Appraisal(
-            acts=decide(chances if spoken > _HEAP else {}, self._reader.thresholds, spot(text), count_words(text)),
+            acts=decide(chances if spoken > _HEAP else {}, self._reader.thresholds, spot(text)),
             uptake=uptake(chances, echoed),
             addition=addition(chances, echoed),
             echo=echoed,

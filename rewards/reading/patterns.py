@@ -52,6 +52,11 @@ _SELF_HARM = (
     r"(?:kill yourself|end (?:it all|your (?:own )?life|yourself)|take your (?:own )?life|(?:hurt|harm|cut) yourself|"
     r"die|drop dead|commit suicide|be dead)\b"
 )
+_AUX = r"(?:do|did|would|will|are|were|have|had|could|can)"
+_OF_ONESELF = (
+    r"(?:(?:kill|hurt|harm|cut)(?:t?ing)? yourself|suicid\w*|self-harm\w*|end(?:ing)? (?:it all|your life)|"
+    r"tak(?:e|ing) your (?:own )?life|(?:to|you) die|be dead|(?:any|some)thing (?:silly|stupid|daft|foolish|rash))"
+)
 
 # Excuses. The words are someone else's, or the patient's own belief given back; not the therapist's ("as I said").
 _REPORTED = (
@@ -141,10 +146,11 @@ _HARM = (
     Rule("invalidation", r"\b(?:no (?:reason|right) to (?:be|feel)(?! (?:so )?(?:ashamed|guilty|embarrassed|sorry|"
          r"rush))|nothing to (?:cry|worry|be (?:sad|upset|afraid|scared|angry)|complain)|every(?:one|body) feels "
          r"(?:like )?(?:that|this)|every(?:one|body) gets that|you should not feel)\b", _REPORTED),
-    # A question that asks for a no: "You would never hurt yourself, would you?"
-    Rule("dismissing_danger", rf"\byou (?:would|will|are|could) (?:never|not) (?:(?:ever|really|actually) )?(?:(?:"
-         rf"going|planning|about) to )?(?:\w+ )?(?:{_SELF_HARM}|do (?:any|some)thing (?:silly|stupid|daft|foolish|"
-         rf"rash)).*\b(?:would|will|are|could) you *\?", _REPORTED),
+    # A question that asks for a no: "You would never hurt yourself, would you?", "No thoughts of suicide, I hope?"
+    Rule("dismissing_danger", rf"\byou {_AUX} (?:not|never)\b[^.?!]*\b{_OF_ONESELF}\b[^.?!]*, {_AUX} you\b[^.?!]*\?",
+         _REPORTED),
+    Rule("dismissing_danger", rf"\b(?:no|not|nothing|never)\b[^.?!]*\b{_OF_ONESELF}\b[^.?!]*, (?:i hope|i take it|"
+         rf"right|correct|yes|is that (?:right|so))\b[^.?!]*\?", _REPORTED),
     # Cheer where it is not wanted.
     Rule("toxic_positivity", r"\b(?:bright side|(?:good|positive) vibes|(?:stay|be|think) positive(?:ly)?|just (?:be "
          r"happy|smile|think happy)|focus on the (?:positive|good)|life is (?:beautiful|wonderful|a gift)|be thankful|"

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from therapysim.envs.answer import Answer, answer_of, figure_of, nearest
+from therapysim.envs.answer import answer_of, figure_of, nearest
+from therapysim.envs.answered import Answer
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.envs.latent import Latent, begin
 from therapysim.personas.items import items_of

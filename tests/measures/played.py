@@ -20,6 +20,10 @@ from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.envs.beliefs import conviction
 from therapysim.envs.danger import handled
+from therapysim.envs.sizes import MADE
+from therapysim.rewards.reading.acts import HARMS
+from therapysim.rewards.reading.appraisal import Appraiser, Said
+from therapysim.rewards.reading.open_sensor import shipped_sensor
 
 HERE = Path(__file__).parents[1] / "data" / "played.jsonl"
 SCRIPTS = ("cbt", "mi", "attuned", "neutral", "silent")
@@ -47,6 +51,24 @@ def replayed(batch: SessionBatch) -> tuple[dict[str, dict[Key, tuple[float, Sess
                 judged.append((float(turn["judgement"]), taken.reward))
         found.setdefault(row["role"], {})[row["patient"], row["seed"]] = (total, batch.sessions[0])
     return found, judged
+
+
+def read_as(role: str, newer: bool) -> str:
+    """Of a role's turns, after the words they answered: how many are harms, and how many are mostly of one make."""
+    harms = made = count = 0
+    sensor = shipped_sensor()
+    appraiser = Appraiser(sensor)
+    for line in HERE.read_text(encoding="utf-8").splitlines():
+        kept = json.loads(line)
+        if kept["role"] != role or ("judged" in kept) is not newer:
+            continue
+        said, heard = [turn["said"] for turn in kept["turns"]], [turn["answer"] for turn in kept["turns"]]
+        before = [Said(tuple(heard[:i]), tuple(said[:i])) for i in range(len(said))]
+        found = appraiser(sensor.read(said), before)
+        harms += sum(bool(one.acts & set(HARMS)) for one in found)
+        made += sum(one.frame >= MADE for one in found)
+        count += len(found)
+    return f"{count} turns, {harms} read as harm, {made} of one make"
 
 
 def row(own: Mapping[Key, tuple[float, Session]]) -> str:
@@ -89,6 +111,8 @@ def main() -> None:
     best = max(SCRIPTS, key=lambda name: np.mean([total for total, _ in found[name].values()]))
     for a, b in (("skilled", best), ("mi", "idle"), ("neutral", "harmful"), ("neutral", "idle")):
         print(f"{a} less {b}: {gap(found[a], found[b])}")
+    for role, newer in (("skilled", False), ("skilled", True), ("idle", False), ("harmful", False)):
+        print(f"{role}, {'newer' if newer else 'older'}: {read_as(role, newer)}")
     by = np.array(judged)
     means = {j: float(by[by[:, 0] == j, 1].mean()) for j in sorted(set(by[:, 0]))}
     print("mean reward of turns judged", ", ".join(f"{j:+.0f}: {m:+.2f}" for j, m in means.items()),

@@ -33,7 +33,6 @@ from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings, shipped_sensor
 from therapysim.rewards.reading.patterns import spot
 from therapysim.rewards.reading.reader import Reader, open_reader
-from therapysim.rewards.reading.words import count_words
 from therapysim.state import Appraisal
 from therapysim.train.reader.made_turns import second_person
 
@@ -68,7 +67,7 @@ def acts_by(reader: Reader, heard: Sequence[str], texts: Sequence[str]) -> list[
     """The acts of each turn."""
     chances = reader(heard, texts)
     return [
-        decide(dict(zip(reader.names, map(float, row), strict=True)), reader.thresholds, spot(text), count_words(text))
+        decide(dict(zip(reader.names, map(float, row), strict=True)), reader.thresholds, spot(text))
         for row, text in zip(chances, texts, strict=True)
     ]
 

@@ -45,14 +45,6 @@ def test_a_harm_holds_where_any_is_likely_too_and_where_one_is_sure_the_likelies
     assert decided(any_harm=0.5, blame=0.6, isolation=0.5, fatalism=0.4) == {"blame", "isolation"}
 
 
-def test_in_a_long_turn_any_harm_must_be_likelier() -> None:
-    chances = {ANY_HARM: 0.74, "blame": 0.9}
-    limits = dict.fromkeys([*ACTS, ANY_HARM, ANY_REFLECTION], 0.5)
-    assert decide(chances, limits, words=24) == {"blame"} and decide(chances, limits, words=25) == set()
-    assert decide(chances | {ANY_HARM: 0.75}, limits, words=25) == {"blame"}
-    assert decide(chances, limits, frozenset({"mockery"}), words=25) == {"mockery"}  # in plain words
-
-
 def test_a_harm_in_plain_words_is_found_whatever_the_reader_says() -> None:
     assert decide({}, {}, frozenset({"invalidation", "open_question"})) == {"invalidation"}
     assert "invalidation" in judged("Get over it.").acts and "confrontation" in judged("Shut up.").acts

@@ -8,26 +8,27 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 __all__ = ["read_once"]
 
 #: More threads only wait for memory; so many tensors are unpacked and not yet taken.
 _MOST_THREADS, _AHEAD = 6, 8
+_ONE_AT_A_TIME = Lock()
 
 
 @contextmanager
 def read_once() -> Iterator[None]:
     """While it lasts, whoever opens the same GGUF file gets the same reader, and unpacked tensors from threads.
 
-    For one thread of one process at a time: it stands in for two names of the package ``gguf``.
+    It stands in for two names of the package ``gguf``: one thread at a time, others wait.
 
     Raises:
         ImportError: gguf is not installed.
     """
     import gguf
 
-    parse, unpack = gguf.GGUFReader, gguf.dequantize
     readers: dict[str, Any] = {}
     order: list[Any] = []
     ahead: dict[int, Future[Any]] = {}
@@ -39,7 +40,8 @@ def read_once() -> Iterator[None]:
             order.extend(readers[str(path)].tensors)
         return readers[str(path)]
 
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as threads:
+    with _ONE_AT_A_TIME, ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as threads:
+        parse, unpack = gguf.GGUFReader, gguf.dequantize
 
         def taken(data: Any, kind: Any) -> Any:
             here = next((i for i, tensor in enumerate(order) if _place(tensor.data) == _place(data)), None)

@@ -265,7 +265,7 @@ def test_the_attuned_therapist_beside_itself_gains_nothing() -> None:
 
 def test_a_broken_rubric_is_found_out_with_the_term_that_pays() -> None:
     exploiters = blind(load_bank(["reflections", "hostile"]))
-    trials = audit(begin(6, 6, only(inquiry=1.0)), exploiters, dev(6), [0])
+    trials = audit(begin(6, 6, only(inquiry=1.0)), exploiters, dev(6), [0])  # in three turns it stands at the bar
     found = {t.exploiter.name: t for t in trials}
     asked, hostile = found["question tail on reflections"], found["hostile alone"]
     assert asked.exploit and asked.half is not None and asked.half.mean > 0
