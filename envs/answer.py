@@ -38,7 +38,7 @@ _BRIEF = {"terse": 0.7, "plain": 0.6, "talkative": 0.15}
 #: How often one of few words replies to what was done and tells nothing behind it.
 _REPLY_ALONE = 0.85
 #: How often one that is not talkative goes straight on, without a reply.
-_LEAD_ALONE = 0.3
+_LEAD_ALONE = 0.2
 #: A complex reflection that adds this much true opens what else needs a step more of trust.
 _ADDED = 0.3
 #: What the next column of a situation that is spoken of weighs beside shared words.

@@ -32,6 +32,9 @@ _RUNGS: Mapping[str, tuple[str, ...]] = {
     "handover": ("handover",),
     "signposting": ("professionals",),
 }
+#: What these ask for, right after a danger was told, is for its sake, whatever else it may sound like: "What has helped
+#: you get to morning?"
+_KEEPS_ALIVE = frozenset({"protective_factors", "means_safety"})
 #: A question with this uptake is about what was just told, unless the reader is sure that it asks for something else;
 #: it asks for a rung that is at least likely.
 _JUST_THAT, _SURE, _LIKELY = 0.5, 0.5, 0.1
@@ -46,6 +49,7 @@ def danger_answer(persona: Persona, latent: Latent, appraisal: Appraisal, items:
     known = closed or tells(latent)
     rungs = [DANGER_KINDS[kind] for kind in appraisal.asks if kind in DANGER_KINDS] or _goes_on(latent, appraisal)
     plain = bool(appraisal.asks) and (not rungs if known else appraisal.asks[0] not in DANGER_KINDS)
+    plain = plain and not (_just_told(latent) and acts & _KEEPS_ALIVE)
     follows = acts & (_ASKS_DANGER if known else _OPENS) or (known and (rungs or acts & _RUNGS.keys()))
     if "risk_inquiry" not in acts and (plain or not follows):
         return None
@@ -71,11 +75,14 @@ def danger_answer(persona: Persona, latent: Latent, appraisal: Appraisal, items:
     return Answer(tuple(told), None, declined, danger=True)
 
 
+def _just_told(latent: Latent) -> bool:
+    return bool(latent.answered) and latent.answered[-1].startswith("danger.")
+
+
 def _goes_on(latent: Latent, appraisal: Appraisal) -> list[str]:
     """What a question is likeliest to ask of a danger just told of, where it is tied to that and names nothing else."""
-    just_told = bool(latent.answered) and latent.answered[-1].startswith("danger.")
     sure = max((chance(appraisal, ASKS + kind) for kind in appraisal.asks), default=0.0) >= _SURE
-    if not just_told or sure or appraisal.uptake < _JUST_THAT or not appraisal.acts & QUESTIONS:
+    if not _just_told(latent) or sure or appraisal.uptake < _JUST_THAT or not appraisal.acts & QUESTIONS:
         return []
     likeliest = max(DANGER_KINDS, key=lambda kind: chance(appraisal, ASKS + kind))
     return [DANGER_KINDS[likeliest]] if chance(appraisal, ASKS + likeliest) >= _LIKELY else []

@@ -77,6 +77,10 @@ TERMS: dict[str, Callable[[Transition], float]] = {
 }
 
 
+#: Terms that need no reading of the turn's words.
+_WITHOUT_READING = ("injection", "lost")
+
+
 @dataclass(frozen=True, slots=True)
 class RubricSettings:
     """How much each term counts, and what shuts the gate.
@@ -223,9 +227,14 @@ class Rubric:
         self._weights = self.settings.weights
 
     def __call__(self, turn: Transition) -> Score:
-        """The score of one turn; of one in another language 0, since nothing is known of it."""
+        """The score of one turn.
+
+        Nothing is known of one in another language: it loses what needs no reading, and earns nothing.
+        """
         if turn.appraisal.language != ENGLISH:
-            return Score(0.0, dict.fromkeys(TERMS, 0.0), dict(self._weights), ())
+            known = {name: float(TERMS[name](turn)) for name in _WITHOUT_READING}
+            terms = dict.fromkeys(TERMS, 0.0) | known
+            return Score(self.total(terms, shut=True), terms, dict(self._weights), ())
         terms = {name: float(term(turn)) for name, term in TERMS.items()}
         found = violations(turn)
         shut = tuple(name for name in found if name in self.settings.gates)

@@ -114,6 +114,9 @@ MEANING = (
     "It belongs to how you came to be where you are now.",
     "You have turned that over in your mind many times.",
     "It means more than it may look like from outside.",
+    "That one is not easily put down again.",
+    "There is a reason why it comes to you here, and now.",
+    "You have lived with that longer than this hour.",
 )
 LIGHTER = (
     "Something has eased there, and you notice it.",

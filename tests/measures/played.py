@@ -54,8 +54,9 @@ def replayed(batch: SessionBatch) -> tuple[dict[str, dict[Key, tuple[float, Sess
 
 
 def read_as(role: str, newer: bool) -> str:
-    """Of a role's turns, after the words they answered: how many are harms, and how many are mostly of one make."""
+    """Of a role's turns, after the words they answered: how many are harms or mostly of one make; their mean uptake."""
     harms = made = count = 0
+    uptake = 0.0
     sensor = shipped_sensor()
     appraiser = Appraiser(sensor)
     for line in HERE.read_text(encoding="utf-8").splitlines():
@@ -67,8 +68,9 @@ def read_as(role: str, newer: bool) -> str:
         found = appraiser(sensor.read(said), before)
         harms += sum(bool(one.acts & set(HARMS)) for one in found)
         made += sum(one.frame >= MADE for one in found)
+        uptake += sum(one.uptake for one in found)
         count += len(found)
-    return f"{count} turns, {harms} read as harm, {made} of one make"
+    return f"{count} turns, {harms} read as harm, {made} of one make, uptake {uptake / count:.2f}"
 
 
 def row(own: Mapping[Key, tuple[float, Session]]) -> str:

@@ -205,6 +205,34 @@ def uptake_table(reader: Reader, data: Path) -> str:
     return "\n".join(out)
 
 
+def meaning_table(reader: Reader, path: Path = HERE / "meaning.jsonl") -> str:
+    """Turns that take up what was meant beside turns that use the words and miss it, by set and by how they miss.
+
+    Both sets are other writers' than those learnt from; "dev" has their brief, "blind" one of its own. AUC: the chance
+    that a turn of one kind has more uptake than one of the other.
+    """
+    sensor, rows = shipped_sensor(), list(rows_of(path))
+    found = Appraiser(sensor, reader)(sensor.read([r["text"] for r in rows]), [Said((r["patient"],)) for r in rows])
+    out = ["| turns | n | uptake | addition | reflections |", "|---|---|---|---|---|"]
+    aucs = []
+    for name in sorted({row["set"] for row in rows}):
+        own = [(r.get("how", "takes it up"), a) for r, a in zip(rows, found, strict=True) if r["set"] == name]
+        takes = np.array([a.uptake for how, a in own if how == "takes it up"])
+        misses = np.array([a.uptake for how, a in own if how != "takes it up"])
+        aucs.append(f"{name}: AUC {auc(takes, misses):.3f}")
+        for how in sorted({how for how, _ in own}, key=lambda how: (how != "takes it up", how)):
+            some = [a for kind, a in own if kind == how]
+            share = np.mean([bool(a.acts & REFLECTIONS) for a in some])
+            means = [float(np.mean([getattr(a, n) for a in some])) for n in ("uptake", "addition")]
+            out.append(f"| {name}, {how} | {len(some)} | {means[0]:.2f} | {means[1]:.2f} | {share:.2f} |")
+    return "\n".join([*out, "", "; ".join(aucs)])
+
+
+def auc(above: np.ndarray, below: np.ndarray) -> float:
+    """The chance that one of the first is above one of the second, ties half."""
+    return float((above[:, None] > below).mean() + 0.5 * (above[:, None] == below).mean())
+
+
 #: Ways to hand the patient's words back.
 ECHOES: dict[str, Callable[[str], str]] = {
     "heard that": lambda words: f"I heard that {second_person(words)}. How do you feel about this?",
@@ -244,12 +272,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", type=Path, help="file of cases: kind, heard, turn")
     parser.add_argument("--weights", type=Path, help="folder of the reader's files, the shipped ones by default")
     parser.add_argument("--turns", type=Path, default=HERE / "turns_test.jsonl", help="coded turns; the own test")
-    parser.add_argument("--only", nargs="+", choices=("own", "coding", "annomi", "cases", "uptake", "cost"))
+    parser.add_argument("--only", nargs="+", choices=("own", "coding", "meaning", "annomi", "cases", "uptake", "cost"))
     chosen = parser.parse_args(arguments)
     reader = Reader(chosen.weights) if chosen.weights else open_reader()
     tables = {
         "own": lambda: own_table(reader, chosen.turns),
         "coding": coding_table,
+        "meaning": lambda: meaning_table(reader),
         "annomi": lambda: annomi_table(reader, chosen.data),
         "cases": lambda: case_table(reader, chosen.cases),
         "uptake": lambda: uptake_table(reader, chosen.data),
@@ -261,6 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "cases": chosen.cases,
         "own": True,
         "coding": True,
+        "meaning": True,
         "cost": True,
     }
     for name in chosen.only or [name for name in tables if needs[name]]:

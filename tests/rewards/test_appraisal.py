@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.measures.reading import HERE, auc, rows_of
 from tests.rewards.test_rewards import appraiser, judged, reading
 from therapysim.rewards.reading.acts import ACTS, ANY_HARM, ANY_REFLECTION, HARMS, chance, decide, meets_danger
 from therapysim.rewards.reading.appraisal import Said, _same
@@ -92,6 +94,18 @@ def test_a_summary_is_read_beside_what_was_said_long_before() -> None:
     turns = shipped_sensor().read([text])
     whole, last = (appraiser()(turns, [s])[0] for s in (said, Said(said.patient[-1:])))
     assert whole.uptake > last.uptake + 0.2
+
+
+@pytest.mark.parametrize(("which", "floor"), [("dev", 0.87), ("blind", 0.79)])
+def test_turns_that_miss_what_was_meant_take_up_less_than_turns_that_meet_it(which: str, floor: float) -> None:
+    """Same words, same manner, other meaning; of writers whose lines were not learnt from."""
+    rows = [row for row in rows_of(HERE / "meaning.jsonl") if row["set"] == which]
+    turns = shipped_sensor().read([row["text"] for row in rows])
+    found = appraiser()(turns, [Said((row["patient"],), ()) for row in rows])
+    takes, misses = ([a for r, a in zip(rows, found, strict=True) if r["takes"] is kind] for kind in (True, False))
+    assert len(takes) == len(misses) == 120
+    assert auc(np.array([a.uptake for a in takes]), np.array([a.uptake for a in misses])) >= floor
+    assert np.mean([a.addition for a in takes]) > 2 * np.mean([a.addition for a in misses])
 
 
 def test_danger_is_heard_by_plain_words_or_by_the_reader_for_hints() -> None:

@@ -49,24 +49,41 @@ def train(config: ReaderConfig, fitted: str = "") -> dict[str, Any]:
     Args:
         config: the settings.
         fitted: folder that the fitted network and its report are kept in; where it holds them, they are exported, and
-            nothing is fitted: fit on a machine with a GPU, export on the one that will run it.
+            nothing is fitted: fit on a machine with a GPU, export on the one that will run it. Several that are there,
+            with commas between: the mean of their weights is exported.
     """
     vocabulary = open_vocabulary(WEIGHTS / "tokenizer.json")
-    kept = Path(fitted) if fitted else None
-    if kept and (kept / "reader.pt").is_file():
-        model = build(config, vocabulary)
-        load_weights(model, kept / "reader.pt")
-        report = read_report(kept)
+    kept = [Path(folder) for folder in fitted.split(",") if folder]
+    if kept and all((folder / "reader.pt").is_file() for folder in kept):
+        model, report = _mean(config, vocabulary, kept)
+    elif len(kept) > 1:
+        raise ConfigError(f"fitted names {fitted!r}, expected one folder, or several that hold a fitted reader each")
     else:
         model, report = fit_reader(config, vocabulary)
-        if kept:
-            kept.mkdir(parents=True, exist_ok=True)
-            save_weights(model, kept / "reader.pt", config)
-            load_weights(model, kept / "reader.pt")  # rounded, so that a second export gives the same file
-            with whole(kept / "report.json") as part:
+        for folder in kept:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_weights(model, folder / "reader.pt", config)
+            load_weights(model, folder / "reader.pt")  # rounded, so that a second export gives the same file
+            with whole(folder / "report.json") as part:
                 part.write_text(json.dumps(report), encoding="utf-8")
     export_reader(model.cpu(), report, Path(config.out))
     return report
+
+
+def _mean(config: ReaderConfig, vocabulary: Tokenizer, kept: Sequence[Path]) -> tuple[TurnEncoder, dict[str, Any]]:
+    """The network of the kept ones' mean weights, and the first one's report with the others' last fit."""
+    model, report = build(config, vocabulary), read_report(kept[0])
+    weights: list[dict[str, torch.Tensor]] = []
+    for folder in kept:
+        load_weights(model, folder / "reader.pt")
+        weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    if len(weights) == 1:
+        return model, report
+    mean = {name: torch.stack([own[name].float() for own in weights]).mean(0).to(tensor.dtype)
+            for name, tensor in weights[0].items()}  # fmt: skip
+    model.load_state_dict(mean)
+    others = [read_report(folder)["settings"][-1] for folder in kept[1:]]
+    return model, {**report, "mean_with": others}
 
 
 def fit_reader(config: ReaderConfig, vocabulary: Tokenizer) -> tuple[TurnEncoder, dict[str, Any]]:
@@ -75,9 +92,9 @@ def fit_reader(config: ReaderConfig, vocabulary: Tokenizer) -> tuple[TurnEncoder
     if config.start:
         report = read_report(Path(config.start).parent)
         model = build(config, vocabulary)
-        before = load_weights(model, Path(config.start), others=True)
+        load_weights(model, Path(config.start), others=True)
         fit(model, vocabulary, examples, config, seed=config.seed)
-        return model, {**report, "settings": [before, _told(config)]}
+        return model, {**report, "settings": [*report["settings"], _told(config)]}
     apart = _cross_fitted(config, vocabulary, examples)
     thresholds = pick_thresholds(apart, examples, config.false_alarms)
     sources = [e.source.split("/")[0] for e in examples]

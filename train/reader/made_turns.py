@@ -124,7 +124,8 @@ class Made:
         echo: further echoes, and as many sentences with words scattered in them, as a share of the own turns.
         heap: further heaps of words, as a share of the own turns.
         led: times that each question by kind stands behind another turn that asks nothing.
-        people: how often what people labelled is seen: EPITOME, PAIR and DiaSafety are small beside the own turns.
+        people: how often what people labelled is seen, and what misses a meaning: EPITOME, PAIR, DiaSafety and those
+            are few beside the own turns.
         after: share of the questions by kind that stand behind some patient's words.
         before: share of the own turns before which the patient said something that has nothing to do with them.
     """
@@ -150,7 +151,7 @@ class Made:
         self._questions = [e for e in examples if e.source == "own/asks"] * led
         self._again = [e for e in examples if not e.source.startswith("own/")] * (people - 1)
         #: Those that answer someone: an own turn, a reflection of PAIR's, a reply of EPITOME's.
-        self._tied = [e for e in examples if e.text and e.heard and e.source != "diasafety"]
+        self._tied = [e for e in examples if e.text and e.heard and e.source != "diasafety" and e.labels.get(TIE, True)]
         self._own = [e for e in self._tied if e.source.startswith("own/") and "advice" in e.labels]
         self._by_words: dict[str, list[Example]] = defaultdict(list)
         for example in self._own:

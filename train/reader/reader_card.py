@@ -26,7 +26,8 @@ training half |
 | `signals_danger` | lines written for this project (`train/reader/danger.jsonl`); questions to doctors from \
 DiaSafety as harmless |
 | `ignores_risk`, `practises_medicine` | DiaSafety's "Risk Ignorance" and "Unauthorized Expertise" |
-| `ties` | whether a turn answers these words: the turns above, and the same beside another patient's words |
+| `ties` | whether a turn takes up what these words mean, or misses it in the same words: written for this project \
+(`train/reader/meaning.jsonl`); the turns above, and the same beside another patient's words |
 | examples | {examples} |
 | command | `therapysim train reader --base MINILM --diasafety risk_response_dev.jsonl --exclude dev.jsonl --pair \
 pair_train.jsonl --epitome \
@@ -75,11 +76,16 @@ def reader_card(report: Mapping[str, Any], size: int) -> str:
         size=size / 1e6,
         acts=len(acts),
         examples=", ".join(f"{source} {count}" for source, count in report["examples"].items()),
-        settings="; then ".join(map(_listed, report["settings"])),
+        settings="; then ".join(map(_listed, report["settings"]))
+        + "".join(map(_mean_with, report.get("mean_with", []))),
         apart=report["apart"],
         human=_human(report),
         table=table_of(report["folds"]),
     )
+
+
+def _mean_with(settings: Mapping[str, Any]) -> str:
+    return f"; and the mean of its weights with those of a fit whose last settings were: {_listed(settings)}"
 
 
 def _listed(settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@
     neglect         DiaSafety's "Risk Ignorance" and "Unauthorized Expertise", by people
     what is asked   ``asks.jsonl``: questions by what they ask a patient for, and what asks for none of it; an own turn
                     that has no question asks for nothing
-    tie             whether a turn answers these words, or stands beside another patient's
+    tie             whether a turn takes up what these words mean, or misses it while it uses them (``meaning.jsonl``),
+                    or stands beside another patient's
 
 A label that a source does not tell is left out of its loss.
 
@@ -21,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ConfigDict, Field
 
@@ -127,6 +129,15 @@ class _Question(_Row):
     text: str
 
 
+class _Meaning(_Row):
+    patient: str
+    text: str
+    takes: bool
+    reflects: bool = False
+    how: Literal["", "literal", "wrong", "trivia", "salad", "drift", "stock"] = ""
+    writer: str
+
+
 class _Apart(_Row):
     context: str
     worse_context: str | None = None
@@ -146,6 +157,7 @@ def gather(config: ReaderConfig) -> list[Example]:
         *_pair(config.pair),
         *_danger(turns),
         *_questions(HERE / "asks.jsonl"),
+        *meanings(HERE / "meaning.jsonl"),
         *_diasafety(config),
     ]
     for name in NAMES:
@@ -228,6 +240,26 @@ def _questions(path: Path) -> list[Example]:
         if row.kind not in (*KINDS, "none"):
             raise ConfigError(f"{path}, line {number}: kind {row.kind!r} is unknown, expected none, {', '.join(KINDS)}")
         found.append(Example("", row.text, {name: name == f"{ASKS}{row.kind}" for name in ASKED}, "own/asks"))
+    return _some(path, found)
+
+
+def meanings(path: str | Path) -> list[Example]:
+    """Turns that take up what was meant, and turns that use the words and miss it: those reflect nothing.
+
+    One that chases a trifle, or would do for anything, may give a little back before it does.
+
+    Raises:
+        ConfigError: the file cannot be read, or has none of either.
+    """
+    found = []
+    for row in read_rows(path, _Meaning, ConfigError):
+        if row.takes:
+            labels = {TIE: True, ANY_REFLECTION: row.reflects}
+        elif row.how in ("trivia", "stock"):
+            labels = dict.fromkeys((TIE, "complex_reflection", "summary", "interpretations_2"), False)
+        else:
+            labels = dict.fromkeys((TIE, ANY_REFLECTION, *REFLECTIONS, "summary", "interpretations_2"), False)
+        found.append(Example(row.patient, row.text, labels, f"meaning/{row.writer}"))
     return _some(path, found)
 
 

@@ -51,7 +51,7 @@ class ReaderConfig(Settings):
     both: Share = _setting(0.4, "further turns, as a share of the own ones, that say two of them in one breath")
     apart: Share = _setting(0.25, "further examples, as a share, that stand beside another's words")
     led: Count = _setting(1, "times that each question by kind stands behind another turn, in an epoch")
-    people: Positive = _setting(3, "times that what people labelled is seen in an epoch")
+    people: Positive = _setting(3, "times that what people labelled, and what misses a meaning, is seen in an epoch")
     alone: Share = _setting(0.15, "share of the own turns of a batch that are read without the patient's words")
     half: bool = _setting(False, "products in bfloat16 on a CPU too; on a GPU they always are")
     smoothing: float = _setting(0.02, "by which labels are less than sure", ge=0, lt=0.5)

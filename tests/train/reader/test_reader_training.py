@@ -61,6 +61,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReaderConfig:
     lines(here / "danger.jsonl", [{"text": f"line {i}", "danger": i % 2 == 0} for i in range(6)])
     asks = [{"kind": kind, "text": f"What of {kind}?", "writer": "q"} for kind in (*KINDS, "none")]
     lines(here / "asks.jsonl", asks)
+    meant = [{"patient": w, "text": f"{how} {w}", "takes": not how, "how": how, "writer": "m"}
+             for w in PATIENTS for how in ("", "wrong", "trivia")]  # fmt: skip
+    lines(here / "meaning.jsonl", meant)
     kinds = ("complex", "simple", "question", "advice", "other")
     pair = [{"context": w, "responses": [{"kind": k, "text": f"a {k}"} for k in kinds]} for w in PATIENTS]
     harms = [
@@ -93,7 +96,7 @@ def test_every_source_tells_its_own_labels_and_no_others(config: ReaderConfig) -
     for example in gather(config):
         by_source.setdefault(example.source, []).append(example)
     assert set(by_source) == {
-        "own/a", "own/b", "own/levels", "own/danger", "own/asks", "epitome", "diasafety",
+        "own/a", "own/b", "own/levels", "own/danger", "own/asks", "meaning/m", "epitome", "diasafety",
         *(f"pair/{kind}" for kind in ("complex", "simple", "question", "advice", "other")),
     }  # fmt: skip
     own = by_source["own/a"][0]
@@ -103,6 +106,9 @@ def test_every_source_tells_its_own_labels_and_no_others(config: ReaderConfig) -
     }  # fmt: skip
     assert set(by_source["pair/question"][0].labels.values()) == {False}
     assert by_source["epitome"][1].labels["reactions_1"] and not by_source["epitome"][1].labels["reactions_2"]
+    takes, wrong, trivia = by_source["meaning/m"][:3]
+    assert takes.labels == {TIE: True, ANY_REFLECTION: False} and not any(wrong.labels.values())
+    assert ANY_REFLECTION in wrong.labels and ANY_REFLECTION not in trivia.labels and trivia.labels[TIE] is False
     assert by_source["own/danger"][0].text == "" and by_source["own/danger"][0].labels == {"signals_danger": True}
 
 
@@ -293,6 +299,19 @@ def test_the_recipe_writes_a_reader_that_opens_and_can_be_exported_again(config:
     first = (Path(config.out) / "reader.json").read_bytes()
     train(config, str(tmp_path / "kept"))  # exports what is kept
     assert (Path(config.out) / "reader.json").read_bytes() == first
+
+
+def test_the_mean_of_kept_networks_is_exported(config: ReaderConfig, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        train(config.changed(out=str(tmp_path / f"out-{name}"), seed=seed), str(tmp_path / name))
+    both = f"{tmp_path / 'a'},{tmp_path / 'b'}"
+    report = train(config.changed(out=str(tmp_path / "out-mean")), both)
+    assert [settings["seed"] for settings in report["mean_with"]] == [1]
+    alone, other, mean = (Reader(tmp_path / f"out-{name}")(["Hello."], ["Go on."]) for name in ("a", "b", "mean"))
+    assert not np.array_equal(alone, mean) and not np.array_equal(other, mean)
+    assert "the mean of its weights" in (tmp_path / "out-mean" / "READER.md").read_text()
+    with pytest.raises(ConfigError, match="expected one folder, or several that hold a fitted reader each"):
+        train(config, f"{tmp_path / 'a'},{tmp_path / 'none'}")
 
 
 def test_a_fit_goes_on_from_a_kept_network(config: ReaderConfig, tmp_path: Path) -> None:

@@ -11,7 +11,12 @@ __all__ = ["add_options", "run"]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Every setting, and where the network is kept."""
     add_settings(parser, ReaderConfig)
-    parser.add_argument("--fitted", default="", metavar="FOLDER", help="keeps the network; if it is there, exports it")
+    parser.add_argument(
+        "--fitted",
+        default="",
+        metavar="FOLDER",
+        help="keeps the network; if it is there, exports it; FOLDER,FOLDER: the mean of several",
+    )
 
 
 def run(chosen: argparse.Namespace) -> None:
