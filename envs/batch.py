@@ -1,5 +1,6 @@
 """SessionBatch: any number of sessions advanced together. The one implementation of a turn; all else wraps it."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -198,14 +199,29 @@ class SessionBatch:
 
     def _speak(self, cues: list[Cue]) -> list[Line | None]:
         try:
+            return self._lines(cues)
+        except PatientError:
+            fault = None
+        except Exception as error:  # whatever a patient of somebody's own does wrong
+            fault = error
+        # One dead call must not take the whole batch along: each session gets its own try, and fails alone.
+        if len(cues) > 1:
+            return [self._speak([cue])[0] for cue in cues]
+        if fault is not None:
+            warnings.warn(f"a session failed by an error of {type(self.patient).__name__}: {fault!r}", stacklevel=2)
+        return [None]
+
+    def _lines(self, cues: list[Cue]) -> list[Line | None]:
+        """What the patient says, one a cue; None where it told which of them it lost."""
+        lines: Sequence[Line | None]
+        try:
             lines = list(self.patient.speak(cues))
         except PatientError as error:
-            if error.lines is not None and len(error.lines) == len(cues):
-                return [_visible(line) for line in error.lines]
-            # One dead call must not take the whole batch along: each session gets its own try, and fails alone.
-            return [None] if len(cues) == 1 else [self._speak([cue])[0] for cue in cues]
+            if error.lines is None or len(error.lines) != len(cues):
+                raise
+            lines = error.lines
         if len(lines) != len(cues):
-            raise PatientError(f"{type(self.patient).__name__} gave {len(lines)} lines for {len(cues)} cues")
+            raise ValueError(f"it gave {len(lines)} lines for {len(cues)} cues")
         return [_visible(line) for line in lines]
 
     def _advance(
@@ -290,7 +306,7 @@ def _visible(line: Line | None) -> Line | None:
     if line is None:
         return None
     if not isinstance(line.text, str):
-        raise PatientError(f"the patient gave {type(line.text).__name__} as its words, expected str")
+        raise TypeError(f"it gave {type(line.text).__name__} as its words, expected str")
     text, rejected = visible(line.text), tuple(map(visible, line.rejected))
     return line if (text, rejected) == (line.text, line.rejected) else replace(line, text=text, rejected=rejected)
 

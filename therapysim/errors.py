@@ -17,6 +17,7 @@ __all__ = [
     "PersonaError",
     "SensorError",
     "TherapySimError",
+    "TrainingError",
     "require_count",
     "require_number",
 ]
@@ -74,6 +75,10 @@ class PersonaError(TherapySimError, ValueError):
 
 class SensorError(TherapySimError, RuntimeError):
     """The emotion sensor's weights are missing, corrupt, or it was given something other than text."""
+
+
+class TrainingError(TherapySimError, RuntimeError):
+    """A training run cannot go on; what it has learnt until its newest checkpoint stays in its folder."""
 
 
 def require_number(name: str, value: object, low: float, high: float) -> None:

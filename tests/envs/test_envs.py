@@ -406,8 +406,24 @@ class Short:
 
 
 def test_a_patient_that_loses_a_line_is_told_so() -> None:
-    with pytest.raises(PatientError, match="Short gave 1 lines for 2 cues"):
-        SessionBatch(patient=Short()).reset([Start(0), Start(1)])
+    with pytest.warns(UserWarning, match=r"an error of Short: ValueError\('it gave 0 lines for 1 cues'\)"):
+        sessions = SessionBatch(patient=Short()).reset([Start(0), Start(1)])
+    assert all(session.failed for session in sessions)  # each was asked for alone, too
+
+
+class Breaks:
+    """A scripted patient with a fault in its code, which one of the personas meets."""
+
+    def speak(self, cues: Sequence[Cue]) -> list[Line]:
+        return [Line({"marta": "Hm."}[cue.persona.id]) for cue in cues]
+
+
+def test_a_fault_of_a_patient_fails_the_sessions_it_meets_and_no_other() -> None:
+    batch = SessionBatch(patient=Breaks())
+    with pytest.warns(UserWarning, match=r"an error of Breaks: KeyError\('owen'\)"):
+        sessions = batch.reset([Start(1, "marta"), Start(1, "owen"), Start(2, "marta")])
+    assert [session.failed for session in sessions] == [False, True, False]
+    assert batch.step(["Hello.", None, "Hello."])[2] is not None
 
 
 def test_a_danger_at_risk_two_ends_in_a_hand_over_and_never_in_a_goal() -> None:

@@ -6,32 +6,36 @@ counts for nothing in its group, and its advantage is 0. So has a group in which
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
 
-__all__ = ["by_trajectory", "by_turn", "mixed", "rewards_to_go", "spread_over_tokens", "within_groups"]
+__all__ = ["Scale", "by_trajectory", "by_turn", "mixed", "rewards_to_go", "spread_over_tokens", "within_groups"]
 
 Floats = NDArray[np.float64]
 TurnRewards = Sequence[Sequence[float]]
+#: What differences from the group's mean are divided by: the group's spread (Shao et al. 2024), that of all groups
+#: together, so that a group that hardly differs counts little, or nothing (Liu et al. 2025, Dr. GRPO).
+Scale = Literal["group", "batch", "none"]
 
 # As in TRL: keeps a group that fared almost alike from being blown up to unit spread.
 _EPSILON = 1e-4
 
 
-def by_trajectory(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) -> Floats:
+def by_trajectory(turn_rewards: TurnRewards, failed: Sequence[bool], size: int, scale: Scale = "group") -> Floats:
     """Group-normalised returns (sums over the turns), shape (B,).
 
     Source: Shao et al. 2024, DeepSeekMath, section 4.1.2 (outcome supervision).
     """
     returns = np.array([sum(rewards) for rewards in turn_rewards], dtype=np.float64)
     returns[np.asarray(failed, dtype=bool)] = np.nan
-    return _normalise(returns[:, None], size)[:, 0]
+    return _normalise(returns[:, None], size, scale)[:, 0]
 
 
-def by_turn(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) -> Floats:
+def by_turn(turn_rewards: TurnRewards, failed: Sequence[bool], size: int, scale: Scale = "group") -> Floats:
     """Rewards-to-go, normalised turn by turn over the members that reached it; shape (B, turns), 0 beyond the end.
 
     After Shao et al. 2024, DeepSeekMath, section 4.1.3 (process supervision), with turns for steps. There, the rewards
@@ -39,13 +43,15 @@ def by_turn(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) -> Flo
     """
     to_go = rewards_to_go(turn_rewards)
     to_go[np.asarray(failed, dtype=bool)] = np.nan
-    return _normalise(to_go, size)
+    return _normalise(to_go, size, scale)
 
 
-def mixed(turn_rewards: TurnRewards, failed: Sequence[bool], size: int, turn_weight: float) -> Floats:
+def mixed(
+    turn_rewards: TurnRewards, failed: Sequence[bool], size: int, turn_weight: float, scale: Scale = "group"
+) -> Floats:
     """``turn_weight`` of the turn's credit and the rest of the session's, shape (B, turns)."""
-    whole = by_trajectory(turn_rewards, failed, size)[:, None]
-    return (1 - turn_weight) * whole + turn_weight * by_turn(turn_rewards, failed, size)
+    whole = by_trajectory(turn_rewards, failed, size, scale)[:, None]
+    return (1 - turn_weight) * whole + turn_weight * by_turn(turn_rewards, failed, size, scale)
 
 
 def rewards_to_go(turn_rewards: TurnRewards) -> Floats:
@@ -83,8 +89,8 @@ def within_groups(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) 
     return float(np.mean(spreads or [0.0]))
 
 
-def _normalise(values: Floats, size: int) -> Floats:
-    """(x - mean) / (std + eps) down each column of each group, over what is not NaN.
+def _normalise(values: Floats, size: int, scale: Scale = "group") -> Floats:
+    """(x - mean) / (std + eps) down each column of each group, over what is not NaN; std as ``scale`` says.
 
     0 where there is nothing to compare. The deviation is the sample's (n - 1), as in TRL.
     """
@@ -94,5 +100,9 @@ def _normalise(values: Floats, size: int) -> Floats:
     there = ~np.isnan(grouped)
     count = there.sum(axis=1, keepdims=True)
     centred = np.where(there, grouped - np.nansum(grouped, axis=1, keepdims=True) / np.maximum(count, 1), 0.0)
-    deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / np.maximum(count - 1, 1))
+    if scale == "none":
+        return np.asarray(centred.reshape(values.shape))
+    over = (0, 1) if scale == "batch" else 1
+    free = np.maximum((np.maximum(count, 1) - 1).sum(axis=over, keepdims=True), 1)
+    deviation = np.sqrt((centred**2).sum(axis=over, keepdims=True) / free)
     return np.asarray((centred / (deviation + _EPSILON)).reshape(values.shape))

@@ -33,6 +33,8 @@ _VERSION = 1
 # Names of earlier versions, which a search for near ones would take elsewhere.
 _RENAMED = {"use_vllm": "vllm", "vllm_mode": "vllm", "sample_every": "validate_every", "wandb": "track",
             "sample_sessions": "validate_sessions"}  # fmt: skip
+# A therapist's turn and the patient's answer need so many tokens between them.
+_LEAST_TOKENS = 16
 # What does not go with a vLLM server, and why.
 _NOT_SERVED = {"quantize_4bit": "TRL would send packed 4-bit weights to a server that holds whole ones",
                "unsloth": "TRL would have to send the weights of a model that unsloth has changed"}  # fmt: skip
@@ -91,6 +93,7 @@ class GRPOSettings(Settings):
     personas: Names = _session((), "patients by id, in place of the split's")
     vary: bool = _session(False, "meet a new variant of the training patient in each group: none is learned by heart")
     patient: Name = _session("scripted", "who words the patient's lines: scripted, llm, a model, or URL#MODEL")
+    patient_key_env: str = _session("", "environment variable with the key of the patient's server", free=True)
     rubric: Literal["default", "grpo", "user"] = _session(
         "grpo", "reward: grpo leaves out of default what words alone can please; user is two terms"
     )
@@ -125,6 +128,16 @@ class GRPOSettings(Settings):
     clip: float = _learning(
         0.2, "how far new over old probability may move from 1 before a token is left out", gt=0, lt=1
     )
+    clip_high: float = _learning(
+        0.0,
+        "the same upwards, for tokens that become likelier: more than clip keeps rare words alive; 0 is clip",
+        ge=0,
+        lt=1,
+    )
+    scale_rewards: Literal["group", "batch", "none"] = _learning(
+        "group", "what advantages are divided by: the spread within the group, over the whole generation, or nothing"
+    )
+    cut_penalty: Number = _learning(0.0, "taken from a turn's reward where max_turn_tokens cut it off")
     max_grad_norm: Number = _learning(1.0, "a longer gradient is scaled down to this norm; 0 leaves it")
     mask_cut_turns: bool = _learning(True, "do not learn from turns that max_turn_tokens cut off")
 
@@ -164,6 +177,9 @@ class GRPOSettings(Settings):
     patient_processes: Count = _sampling(
         0, "processes for scripted patients beside a colocated vLLM; 0 chooses by cores", free=True
     )
+    patient_timeout_s: float = _sampling(
+        120.0, "seconds after which a process of patients is replaced, and its turn played again", gt=0, free=True
+    )
     importance: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "off"] = _sampling(
         "token_truncate",
         "how vLLM's probabilities are corrected to the trained model's: by "
@@ -174,6 +190,12 @@ class GRPOSettings(Settings):
 
     save_steps: Positive = _keeping(
         50, "updates between two checkpoints; a multiple of updates a generation", free=True
+    )
+    retries: Count = _keeping(
+        3, "times in a row that rows which cannot be learnt from are tried again, before the run stops", free=True
+    )
+    retry_pause_s: Number = _keeping(
+        30.0, "seconds before they are, where patients failed; twice as many each time", free=True
     )
     resume: bool = _keeping(False, "go on from the newest checkpoint in the folder", free=True)
     validate_every: Count = _keeping(100, "updates between two validations on dev patients; 0 makes none", free=True)
@@ -218,6 +240,8 @@ class GRPOSettings(Settings):
     def _check(self) -> Self:
         training_ids(self.split, self.personas)
         server_of(self.patient, "patient")
+        if self.patient_key_env and not self.patient_key_env.isidentifier():  # which may be the key itself: not shown
+            raise ConfigError("patient_key_env is no name of an environment variable, expected such as OPENAI_API_KEY")
         if self.vllm_server_url:
             require_url(self.vllm_server_url, "setting vllm_server_url")
         self._check_together()
@@ -233,6 +257,13 @@ class GRPOSettings(Settings):
         fits = self.max_turn_tokens <= self.max_completion_tokens
         budget = f"at most max_completion_tokens {self.max_completion_tokens}"
         _require("max_turn_tokens", self.max_turn_tokens, fits, budget)
+        room = _LEAST_TOKENS * self.max_turns
+        enough = f"at least {room}, {_LEAST_TOKENS} for each of max_turns {self.max_turns} and its answer"
+        _require("max_completion_tokens", self.max_completion_tokens, room <= self.max_completion_tokens, enough)
+        whole = self.vllm == "off" or self.top_p == 1.0
+        _require(
+            "top_p", self.top_p, whole, "1, since vllm is set: it would tell the probabilities of what was left over"
+        )
         waits = not self.patience or self.validate_every > 0
         _require("patience", self.patience, waits, "0, since validate_every is 0 and nothing is validated")
 

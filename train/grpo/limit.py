@@ -21,7 +21,7 @@ class TimeLimit(TrainerCallback):
         self.began = 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.began = time.perf_counter()
+        self.began = self.began or time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if not self.limit_s or state.global_step % self.every:

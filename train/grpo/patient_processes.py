@@ -10,7 +10,9 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import IO, Any
@@ -23,6 +25,10 @@ from therapysim.rewards.rubric import RubricSettings
 __all__ = ["Office", "Patients"]
 
 _SENSOR_THREADS = 2
+# Processes that may end in one and the same turn before it is given up.
+_TRIES = 3
+# Seconds more that the first turn of a process may take: it imports, and opens the sensor.
+_START_S = 180.0
 # -P: a file of the working folder called as a package is, such as tokenizers.py, is not run in the package's place.
 _COMMAND = (sys.executable, "-P", "-m", "therapysim.train.grpo.patient_processes")
 # How a process that has ended shows; ValueError: its input was closed, UnpicklingError: it ended within an answer.
@@ -45,61 +51,111 @@ class Office:
 class Patients:
     """Several such processes; any thread may take a turn, and waits where all of them are taken.
 
-    What goes wrong here is no patient's silence, which would fail a session alone: it ends the run.
+    One that dies, or is not done in time, is replaced, and its turn played again: what went wrong in it is no patient's
+    silence. The run ends where that does not help.
 
     Args:
         office: how each makes its environment.
         count: how many.
+        timeout_s: seconds that a call of ``step`` may take in one of them, once it has started.
 
     Raises:
         PatientError: a process cannot be started; none is left behind.
     """
 
-    def __init__(self, office: Office, count: int) -> None:
-        self.count = count
+    def __init__(self, office: Office, count: int, timeout_s: float = 120.0) -> None:
+        self.count, self.timeout_s = count, timeout_s
+        self._office = office
         self._all: list[subprocess.Popen[bytes]] = []
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        self._ready: set[int] = set()
+        self._starting, self._closed = threading.Lock(), False
         try:
             for _ in range(count):
-                self._start(office)
+                self._free.put(self._started())
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
                 raise PatientError(f"{count} processes of patients cannot be started: {error}") from error
             raise
 
-    def _start(self, office: Office) -> None:
-        # A session of its own: Ctrl-C goes to the process that trains, which ends this one.
-        process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
-        self._all.append(process)
-        _send(process.stdin, office)
-        self._free.put(process)
+    def _started(self) -> subprocess.Popen[bytes]:
+        with self._starting:
+            if self._closed:
+                raise PatientError("the patients' processes were closed")
+            # A session of its own: Ctrl-C goes to the process that trains, which ends this one.
+            process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+            self._all.append(process)
+        _send(process.stdin, self._office)
+        return process
 
     def step(self, sessions: Sequence[Session], texts: Sequence[str]) -> tuple[tuple[Session, ...], list[Turn | None]]:
         """One turn of each session, as ``SessionBatch.step`` takes it; the sessions after it, and the turns.
 
         Raises:
-            PatientError: the process has ended, or its environment failed.
+            PatientError: its environment failed, or one process after another ended.
         """
-        process = self._free.get()
+        process, answer = self._free.get(), None
         try:
-            _send(process.stdin, (tuple(sessions), list(texts)))
-            answer = _receive(process.stdout)
-        except _BROKEN as error:
-            raise PatientError(
-                f"a process of patients has ended ({error!r}): see what it wrote above, and go on with --resume"
-            ) from error
+            for tried in range(1, _TRIES + 1):
+                try:
+                    answer = self._asked(process, (tuple(sessions), list(texts)))
+                    break
+                except _BROKEN as error:
+                    _end(process)
+                    if tried == _TRIES or self._closed:
+                        raise PatientError(
+                            f"{tried} processes of patients have ended one after another in the same turn ({error!r}): "
+                            "see what they wrote above, and go on with --resume"
+                        ) from error
+                    process = self._replacement()
         finally:
             self._free.put(process)
         if isinstance(answer, str):
             raise PatientError(f"a process of patients failed: {answer}")
-        return answer[0], answer[1]
+        return answer[0], answer[1]  # type: ignore[index]
+
+    def _replacement(self) -> subprocess.Popen[bytes]:
+        try:
+            return self._started()
+        except OSError as error:
+            raise PatientError(f"a process of patients cannot be started: {error}; go on with --resume") from error
+
+    def _asked(self, process: "subprocess.Popen[bytes]", question: Any) -> Any:
+        """What it answers; one that is not done in time is killed, and so has ended within its answer."""
+        if process.pid not in self._ready:  # it says once that it has made its environment
+            with _killed_after(process, self.timeout_s + _START_S):
+                _receive(process.stdout)
+            self._ready.add(process.pid)
+        with _killed_after(process, self.timeout_s):
+            _send(process.stdin, question)
+            return _receive(process.stdout)
 
     def close(self) -> None:
         """Ends the processes; again does no harm."""
+        with self._starting:
+            self._closed = True
         for process in self._all:
-            process.kill()
-            process.communicate()
+            _end(process)
+
+
+@contextmanager
+def _killed_after(process: "subprocess.Popen[bytes]", seconds: float) -> Iterator[None]:
+    late = threading.Timer(seconds, process.kill)
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError, ValueError):  # another thread may be in it
+            if pipe:
+                pipe.close()
 
 
 def main() -> None:
@@ -112,6 +168,7 @@ def main() -> None:
         return
     batch = office.open()
     try:
+        _send(answers, "ready")
         while True:
             _send(answers, _take_turn(batch, *_receive(sys.stdin.buffer)))
     except (EOFError, BrokenPipeError):  # who asked is gone

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage
 from therapysim.models.chat_template import TurnTemplate
+from therapysim.train.grpo.failsafe import Stopped, Terminated, TryAgain
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
@@ -63,12 +65,18 @@ class Rollout:
         self.transcripts = transcripts
         self.engine: Engine | None = None
         self.patients: Patients | None = None
+        #: Given where a play may be broken off for it: where one process trains.
+        self.terminated: Terminated | None = None
+        self._breaks_off = False
         # Waiting for turns, waiting for patients, and what patients took in all, beside the turns of others too.
         self.seconds = {"generation": 0.0, "environment": 0.0, "environment_busy": 0.0}
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """TRL's ``rollout_func``: one session for each row that the trainer kept; the prompts are placeholders."""
+        self._breaks_off = True
         episodes = self.play(trainer, [Start(row["seed"], row["persona"]) for row in trainer.rows])
+        self._breaks_off = False
+        self._require_sound(episodes)
         if self.transcripts:
             self.transcripts.keep(trainer.state.global_step, episodes)
         for name, value in self.seconds.items():
@@ -104,6 +112,30 @@ class Rollout:
                 episode.hear()
         return episodes
 
+    def _require_sound(self, episodes: list[Trajectory]) -> None:
+        """Some group is to have two sessions that were answered, to compare; an update without any changes nothing."""
+        failed, size = gather_object([e.failed for e in episodes]), self.settings.generations
+        if not any(failed[k : k + size].count(False) > 1 for k in range(0, len(failed), size)):
+            raise TryAgain(f"the patient failed in {sum(failed)} of {len(failed)} sessions", pause=True)
+
+    def begin_again(self) -> None:
+        """What was kept word for word of the sessions under way is to be kept again."""
+        if self.transcripts:
+            self.transcripts.kept = -1
+
+    @contextmanager
+    def _patients_let_go(self) -> Iterator[None]:
+        """Where the block is broken off, as by Ctrl-C, no thread waits any longer for a process."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _break_off(self) -> None:
+        if self._breaks_off and self.terminated and self.terminated.asked:
+            raise Stopped
+
     def close(self) -> None:
         """Ends the patients' processes, if there are any."""
         if self.patients:
@@ -114,6 +146,7 @@ class Rollout:
         with torch.random.fork_rng():
             self._seed(starts, trainer.accelerator.process_index)
             while True:
+                self._break_off()
                 live = [e for e in episodes if self._goes_on(e)]
                 if not (most := _most(trainer, len(live))):
                     return
@@ -130,9 +163,10 @@ class Rollout:
         waiting: list[Trajectory] = []
         answering: dict[Future[Answers], list[Trajectory]] = {}
         most = self.patients.count if self.patients else 1  # an environment takes one turn at a time
-        with ThreadPoolExecutor(most) as threads:
+        with ThreadPoolExecutor(most) as threads, self._patients_let_go():
             self._ask(engine, list(enumerate(episodes)), seeds)
             while engine.busy or waiting or answering:
+                self._break_off()
                 if engine.busy:
                     waiting += self._take(engine, episodes)
                 for done in self._answered(answering, wait_for_one=not engine.busy and len(answering) > 0):
@@ -245,7 +279,7 @@ class Rollout:
         for episode, turn, session in zip(live, turns, sessions, strict=True):
             said, episode.session = episode.completion_ids, session
             if turn is not None:
-                episode.note(turn)
+                episode.note(turn, self.settings.cut_penalty)
             if not session.done:
                 heard = user_message(
                     session.state, session.transcript.last("patient"), show_state=self.settings.show_state

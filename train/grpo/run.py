@@ -10,6 +10,7 @@ import math
 import os
 import time
 import warnings
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.personas.load import training_ids
-from therapysim.personas.opening import describe_patient
+from therapysim.personas.opening import describe_patient, open_patient
 from therapysim.personas.vary import MARK
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
+from therapysim.train.grpo.failsafe import Terminated, run_to_end, told
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.limit import TimeLimit
 from therapysim.train.grpo.model import load_policy, lora_config, precision
@@ -39,6 +41,8 @@ from therapysim.train.grpo.trainer import SessionGRPOTrainer, check_shards
 from therapysim.train.grpo.trajectory import session_return
 from therapysim.train.grpo.validate import Validation
 from therapysim.train.runs.alarms import Alarms
+from therapysim.train.runs.checkpoints import checkpoint_step
+from therapysim.train.runs.lock import locked
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts, open_run
@@ -78,12 +82,15 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
         ConfigError: settings do not fit one another, the model, or the run that is resumed.
         ModelError: the model cannot be loaded, or its chat template rewrites earlier turns.
         PersonaError: a persona or split is unknown.
+        TrainingError: the run cannot go on, or SIGTERM ended it; its folder holds what it has learnt.
     """
     began, folder = time.perf_counter(), Path(settings.out)
-    with warnings.catch_warnings():
+    with ExitStack() as held:
+        held.enter_context(warnings.catch_warnings())
         _quieten()
         arguments = trl_arguments(settings)
-        checkpoint = _open_once(settings)
+        _check_devices(arguments.world_size)
+        checkpoint = _open_once(settings, held)
 
         describe_patient(settings.patient)  # a wrong name is told before a model is loaded
         model, tokenizer = load_policy(settings)
@@ -94,7 +101,8 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
         metrics, validation = MetricsFile(folder), Validation(settings, rollout)
         # In this order: what validations and alarms add to a row is then logged everywhere.
         callbacks = [validation, Alarms(settings), metrics, ProgressLog(), TimeLimit(settings), CardWriter(settings)]
-        callbacks += trackers(settings)
+        terminated = held.enter_context(Terminated())
+        callbacks += [terminated, *trackers(settings)]
 
         trainer = SessionGRPOTrainer(
             model=model,
@@ -111,20 +119,35 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
         validation.trainer = trainer
         trainer.remove_callback(PrinterCallback)
 
-        try:
-            if settings.vllm == "colocate":
-                rollout.engine = _open_engine(settings, trainer)
-                rollout.patients = None if batch else open_processes(settings, patients)
-                trainer.attach(rollout.engine)
-            trainer.train(resume_from_checkpoint=checkpoint)
-        finally:
-            rollout.close()
-
-        trainer.save_policy(folder / "policy")
-        if trainer.accelerator.is_main_process:
-            write_card(folder / "policy", settings, read_rows(metrics.path), trainer.state.global_step)
+        steps = checkpoint_step(checkpoint)
+        with told(settings.out, trainer):
+            if checkpoint and (steps >= settings.max_steps or validation.stopped_early):
+                trainer.take_over(checkpoint)  # killed before its policy was written
+            else:
+                _train(trainer, rollout, checkpoint, terminated, own=batch is None)
+            steps = trainer.state.global_step
+            trainer.keep_policy(
+                folder / "policy", lambda place: write_card(place, settings, read_rows(metrics.path), steps)
+            )
     seconds = time.perf_counter() - began
     return TrainResult(folder / "policy", folder, trainer.state.global_step, seconds, metrics.last)
+
+
+def _train(
+    trainer: SessionGRPOTrainer, rollout: Rollout, checkpoint: str | None, terminated: Terminated, *, own: bool
+) -> None:
+    """All updates, with an engine and processes of patients where the settings want them; none of these is left."""
+    settings = trainer.settings
+    try:
+        if settings.vllm == "colocate":
+            rollout.engine = _open_engine(settings, trainer)
+            rollout.patients = open_processes(settings, rollout.batch) if own else None
+            trainer.attach(rollout.engine)
+        if trainer.accelerator.num_processes == 1:
+            rollout.terminated = terminated
+        run_to_end(trainer, checkpoint, terminated)
+    finally:
+        rollout.close()
 
 
 def _open_engine(settings: GRPOSettings, trainer: SessionGRPOTrainer) -> Engine:
@@ -140,7 +163,7 @@ def open_processes(settings: GRPOSettings, patients: SessionBatch) -> Patients |
     if settings.patient != "scripted":
         return None
     count = settings.patient_processes or max(1, min(4, _cores() // 3))
-    return Patients(Office(patients.config, patients.rubric.settings), count)
+    return Patients(Office(patients.config, patients.rubric.settings), count, settings.patient_timeout_s)
 
 
 def _cores() -> int:
@@ -156,8 +179,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
 
 
-def _open_once(settings: GRPOSettings) -> str | None:
-    """The run's folder is opened by one process, and the others are told the checkpoint, or why there is none.
+def _open_once(settings: GRPOSettings, held: ExitStack) -> str | None:
+    """The run's folder is locked and opened by one process; the others are told the checkpoint, or why there is none.
 
     Raises:
         ConfigError: as ``open_run``, in every process: the others would wait for one that has given up.
@@ -165,6 +188,7 @@ def _open_once(settings: GRPOSettings) -> str | None:
     told: list[str | None] = [None, None]
     if PartialState().is_main_process:
         try:
+            held.enter_context(locked(Path(settings.out)))
             told[0] = open_run(settings)
         except ConfigError as error:
             told[1] = str(error)
@@ -186,6 +210,15 @@ def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         raise ConfigError(f"TRL refuses the settings: {error}") from error
     _check_passes(settings, arguments)
     return arguments
+
+
+def _check_devices(processes: int) -> None:
+    """One process would spread each batch over all GPUs it sees, which neither TRL nor vLLM is made for."""
+    if processes == 1 and torch.cuda.device_count() > 1:
+        raise ConfigError(
+            f"{torch.cuda.device_count()} GPUs are visible to one process; for one of them set CUDA_VISIBLE_DEVICES=0, "
+            "for all of them start one process a GPU with `accelerate launch`, see docs/training.md"
+        )
 
 
 def _check_passes(settings: GRPOSettings, arguments: GRPOConfig) -> None:
@@ -218,6 +251,7 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         max_completion_length=settings.max_completion_tokens,
         generation_kwargs={"max_tokens" if served else "max_new_tokens": settings.max_turn_tokens},
         epsilon=settings.clip,
+        epsilon_high=settings.clip_high or None,
         max_grad_norm=settings.max_grad_norm,
         bf16=precision(settings) == "bfloat16",
         use_cpu=not torch.accelerator.is_available(),  # left to itself, transformers refuses bfloat16 on a CPU
@@ -245,10 +279,11 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
 def open_patients(settings: GRPOSettings) -> SessionBatch:
     """The environment to train in: the settings' patient and rubric, and the shipped sensor."""
     threads = settings.sensor_threads or max(2, min(8, _cores()))
+    sensor = EmotionSensor(settings=SensorSettings(threads=threads))
     return SessionBatch(
         SessionConfig(max_turns=settings.max_turns),
-        sensor=EmotionSensor(settings=SensorSettings(threads=threads)),
-        patient=settings.patient,
+        sensor=sensor,
+        patient=open_patient(settings.patient, sensor.affect, api_key_env=settings.patient_key_env or None),
         rubric=settings.rubric,
     )
 

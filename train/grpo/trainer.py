@@ -1,23 +1,34 @@
 """TRL's GRPO trainer with what sessions of many turns need, and nothing else."""
 
+import math
+import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
+from safetensors import SafetensorError
 from trl import GRPOTrainer
 
-from therapysim.errors import ConfigError
+from therapysim.errors import ConfigError, TrainingError
 from therapysim.train.grpo.advantages import by_trajectory, by_turn, mixed, spread_over_tokens, within_groups
+from therapysim.train.grpo.failsafe import TryAgain
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.model import save_policy
 from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.trajectory import Trajectory
+from therapysim.train.runs.best import keep_policy
+from therapysim.train.runs.checkpoints import checkpoint_step, fault_of
 
 __all__ = ["SessionGRPOTrainer", "check_shards"]
+
+
+#: The state of each generator of random numbers.
+Chance = tuple[Any, ...]
 
 
 class SessionGRPOTrainer(GRPOTrainer):
@@ -27,6 +38,14 @@ class SessionGRPOTrainer(GRPOTrainer):
     rows: list[dict[str, Any]]
     _token_logps: torch.Tensor
     _last_loaded_step: int
+    _chance: Chance | None = None
+    _start: Chance | None = None
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        for parameter in self.model.parameters():  # TRL rounds the adapter of a base in 4 bits to bfloat16
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
 
     def attach(self, engine: Engine) -> None:
         """Samples with this engine from now on: TRL brings it up to date, and corrects for its probabilities."""
@@ -38,17 +57,96 @@ class SessionGRPOTrainer(GRPOTrainer):
             self.vllm_generation.sync_weights()
             self._last_loaded_step = self.state.global_step
 
-    def save_policy(self, folder: Path) -> None:
-        """Writes the adapter and the tokenizer once; every process must call it."""
-        if _shares_weights_out(self.accelerator):
-            self.save_model(str(folder))  # puts the weights together from all processes, as in a checkpoint
+    def keep_policy(self, folder: Path, describe: Callable[[Path], object]) -> None:
+        """Writes adapter, tokenizer and card once, whole or not at all; every process must call it."""
+        gathered = folder.with_name(f"{folder.name}.gathered")
+        shared = _shares_weights_out(self.accelerator)
+        if shared:
+            self.save_model(str(gathered))  # puts the weights together from all processes, as in a checkpoint
+        if not self.accelerator.is_main_process:
+            return
+
+        def save(place: Path) -> None:
+            if shared:
+                shutil.copytree(gathered, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("ref"))
+                shutil.rmtree(gathered)
+            else:
+                save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, place)
+            describe(place)
+
+        keep_policy(folder, self.state.global_step, save)
+
+    @property
+    def updates_per_generation(self) -> int:
+        """Updates that one generation serves, over all processes, at least 1."""
+        return max(1, self.args.steps_per_generation // self.args.gradient_accumulation_steps)
+
+    def remember_start(self) -> None:
+        """Keeps the generators as they stand before the first update."""
+        self._start = chance()
+
+    def take_over(self, checkpoint: str) -> None:
+        """A policy that has seen all its updates, and was not written yet."""
+        self._load_from_checkpoint(checkpoint)
+        self.state.global_step = checkpoint_step(checkpoint)
+
+    def save_now(self) -> None:
+        """A checkpoint of the last update, unless there is a sound one, as if no later session had been begun."""
+        place = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        fault = [fault_of(place) if self.accelerator.is_main_process else ""]
+        broadcast_object_list(fault)
+        if fault[0]:
             if self.accelerator.is_main_process:
-                shutil.rmtree(folder / "ref", ignore_errors=True)
-        elif self.accelerator.is_main_process:
-            save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, folder)
+                _remove(place)
+            if self._chance is not None:
+                set_chance(self._chance)
+            self._save_checkpoint(self.model, trial=None)
+
+    def begin_again(self, *, from_start: bool) -> None:
+        """Forgets the sessions and the gradient under way, so that ``train`` plays them anew."""
+        self.model.zero_grad()
+        self._step, self._buffered_inputs, self._last_loaded_step = 0, None, -1
+        self._metrics["train"].clear()
+        if from_start and self._start is not None:  # a checkpoint holds them otherwise
+            set_chance(self._start)
+        self.rollout_func.begin_again()
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As the library's; one that cannot be written, or is not sound, is not left behind.
+
+        Raises:
+            TrainingError: such a one; in all processes.
+        """
+        place, fault = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", ""
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:  # a full disk is each of them
+            fault = f"cannot be written: {error!r}"
+        faults = gather_object([fault])  # once all have written their part
+        if self.accelerator.is_main_process and not any(faults):
+            faults = [fault_of(place)]
+        broadcast_object_list(told := [next((fault for fault in faults if fault), "")])
+        if told[0]:
+            if self.accelerator.is_main_process:
+                _remove(place)
+            raise TrainingError(
+                f"checkpoint {place} {told[0]}; the earlier ones stay: mend the cause, such as a full disk, and go on "
+                "with --resume"
+            )
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """As the library's, just before an update: nothing has changed yet, but by DeepSpeed."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        if norm is not None and not math.isfinite(float(norm)):
+            raise TryAgain(f"the gradient is no finite number ({float(norm)})", pause=False)
+        if norm is not None and float(norm) == 0.0:
+            model.zero_grad(set_to_none=True)  # or the optimizer's momentum would move weights all the same
+        return norm
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.rows = inputs  # rollout_func is given the prompts alone
+        if self._step % self.args.gradient_accumulation_steps == 0:  # where an update begins
+            self._chance = chance()
         batch = super()._generate_and_score_completions(inputs)
         credit = self._credit([row["episode"] for row in inputs], batch["completion_ids"].size(1))
         batch["advantages"] = torch.as_tensor(credit, dtype=torch.float32, device=batch["advantages"].device)
@@ -60,12 +158,13 @@ class SessionGRPOTrainer(GRPOTrainer):
         everyone = gather_object([(e.turn_rewards, e.failed) for e in episodes])
         rewards, failed = [r for r, _ in everyone], [f for _, f in everyone]
         self._metrics["train"]["reward/group_std"].append(within_groups(rewards, failed, self.num_generations))
+        scale = self.settings.scale_rewards
         if self.settings.advantage == "trajectory":
-            return by_trajectory(rewards, failed, self.num_generations)[mine : mine + len(episodes)]
+            return by_trajectory(rewards, failed, self.num_generations, scale)[mine : mine + len(episodes)]
         table = (
-            by_turn(rewards, failed, self.num_generations)
+            by_turn(rewards, failed, self.num_generations, scale)
             if self.settings.advantage == "turn"
-            else mixed(rewards, failed, self.num_generations, self.settings.turn_weight)
+            else mixed(rewards, failed, self.num_generations, self.settings.turn_weight, scale)
         )
         return spread_over_tokens(table[mine : mine + len(episodes)], [e.turn_ids for e in episodes], width)
 
@@ -120,6 +219,25 @@ class SessionGRPOTrainer(GRPOTrainer):
 
     def _send_telemetry(self) -> None:
         """None: a run tells nobody."""
+
+
+def _remove(place: Path) -> None:
+    """A checkpoint, beginning with what marks it as whole."""
+    (place / "trainer_state.json").unlink(missing_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def chance() -> Chance:
+    """All generators' states: Python's, NumPy's, PyTorch's, those of its devices."""
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.cuda.get_rng_state_all()
+
+
+def set_chance(state: Chance) -> None:
+    """Sets the generators back."""
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+    torch.cuda.set_rng_state_all(state[3])
 
 
 def _shares_weights_out(accelerator: Accelerator) -> bool:

@@ -28,6 +28,7 @@ class Trajectory:
         pending: the patient's answer in tokens; joins the completion only if another turn fits after it.
         cut: no further turn fitted into the budget: the session was truncated.
         cut_turns: how many turns reached ``max_turn_tokens`` before their end.
+        was_cut: whether the newest did.
     """
 
     prompt_ids: list[int]
@@ -45,6 +46,7 @@ class Trajectory:
     pending: list[int] = field(default_factory=list)
     cut: bool = False
     cut_turns: int = 0
+    was_cut: bool = False
 
     def __repr__(self) -> str:
         who = f"{self.session.persona.id}, seed {self.session.seed}" if self.session else "not begun"
@@ -77,16 +79,17 @@ class Trajectory:
             learn: whether it is learned from.
         """
         self.cut_turns += cut
+        self.was_cut = cut
         self.said = list(ids)
         self._extend(ids, logprobs, mask=int(learn), turn=len(self.turn_rewards))
 
-    def note(self, turn: Turn) -> None:
-        """Keeps what the environment made of the turn; a failed one masks the whole episode."""
+    def note(self, turn: Turn, cut_penalty: float = 0.0) -> None:
+        """Keeps what the environment made of the turn, less a penalty if it was cut; a failed one masks the episode."""
         if turn.line is None:
             self.env_mask = [0] * len(self.env_mask)
             self.turn_ids = [-1] * len(self.turn_ids)
             return
-        self.turn_rewards.append(turn.reward)
+        self.turn_rewards.append(turn.reward - cut_penalty * self.was_cut)
         self.terms.append(turn.terms)
         self.sources.append(turn.line.source)
         self.flags.update(turn.screen.flags)

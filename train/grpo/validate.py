@@ -37,7 +37,7 @@ from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.model import save_policy
 from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.trajectory import Trajectory, summary
-from therapysim.train.runs.best import Standing, held_return, keep_best, mend
+from therapysim.train.runs.best import Standing, held_return, keep_best, mend, seen_updates
 from therapysim.train.runs.policy_card import practised, write_card
 from therapysim.train.runs.rows import append, read_rows
 from therapysim.train.runs.run_folder import announce, figure_file, session_row
@@ -69,6 +69,7 @@ class Validation(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if not self.settings.validate_every:
             return
+        self.standing = self._read_back()  # a run that went back has forgotten what came after
         if state.is_world_process_zero:
             mend(self.folder / "best")
             self._tell_limits()
@@ -98,7 +99,8 @@ class Validation(TrainerCallback):
             told = [Standing.of(read_rows(self.folder / "validation.jsonl"), len(self.starts))]
         broadcast_object_list(told)
         patience = self.settings.patience
-        if patience and told[0].since >= patience:
+        self.stopped_early = bool(patience) and told[0].since >= patience
+        if self.stopped_early and seen_updates(self.folder / "policy") is not None:  # else killed before it was written
             raise ConfigError(
                 f"run {self.folder} stopped early: {told[0].since} validations in a row without a better return than "
                 f"{told[0].best:.3f} after {told[0].step} updates; to go on, raise patience above {told[0].since}, or "

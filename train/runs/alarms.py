@@ -174,6 +174,7 @@ class Alarms(TrainerCallback):
         self.rung: set[str] = set()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.rows.clear()
         if state.is_world_process_zero and state.global_step:
             self.rows.extend(read_rows(Path(self.settings.out) / "metrics.jsonl"))
 

@@ -1,4 +1,4 @@
-"""The best policy so far: which one it is, and its folder ``best/``.
+"""Policies that a run keeps, each in a folder that is whole or not there; and which one is the best so far.
 
 A policy is judged by its mean return with the same dev patients at each validation. What counts as the best so far is
 what ``validation.jsonl`` says up to now, so that a resumed run judges as a whole one would.
@@ -17,7 +17,7 @@ from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.records import Record, read_record
 
-__all__ = ["Standing", "best_step", "drop", "held_return", "keep_best", "mend"]
+__all__ = ["Standing", "best_step", "drop", "held_return", "keep_best", "keep_policy", "mend", "seen_updates"]
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,28 @@ class Standing:
 
 
 def keep_best(folder: Path, about: Mapping[str, Any], save: Callable[[Path], None]) -> None:
+    """As ``keep_policy``, for ``best/`` of a run, with ``about`` in its ``best.json``."""
+    _put(folder, "best.json", about, save)
+
+
+def keep_policy(folder: Path, step: int, save: Callable[[Path], None]) -> None:
     """Puts a policy into ``folder``, whole or not at all, in the place of the one there.
 
     Args:
-        folder: ``best/`` of a run.
-        about: for ``best.json``.
+        folder: ``policy/`` of a run.
+        step: updates that it has seen, for its ``policy.json``.
         save: writes the policy's files into a folder.
     """
+    _put(folder, "policy.json", {"step": step}, save)
+
+
+def _put(folder: Path, name: str, about: Mapping[str, Any], save: Callable[[Path], None]) -> None:
     mend(folder)
     fresh, old = _beside(folder, "part"), _beside(folder, "old")
     try:
         fresh.mkdir(parents=True)
         save(fresh)
-        write_json(fresh / "best.json", about)
+        write_json(fresh / name, about)
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
@@ -77,7 +86,7 @@ def keep_best(folder: Path, about: Mapping[str, Any], save: Callable[[Path], Non
 
 
 def mend(folder: Path) -> None:
-    """After a crash within ``keep_best``: the older policy takes its place again, and what was half written goes."""
+    """After a crash while a policy was kept: the older policy takes its place again, and what was half written goes."""
     shutil.rmtree(_beside(folder, "part"), ignore_errors=True)
     old = _beside(folder, "old")
     if old.exists() and not folder.exists():
@@ -107,6 +116,14 @@ def best_step(folder: Path) -> int:
         ConfigError: ``best.json`` does not tell.
     """
     return read_record(folder / "best.json", _Seen, ConfigError).step
+
+
+def seen_updates(folder: Path) -> int | None:
+    """Updates that a run's ``policy/`` has seen; None where it is not there, or does not tell."""
+    try:
+        return read_record(folder / "policy.json", _Seen, ConfigError).step
+    except ConfigError:
+        return None
 
 
 class _Seen(Record):

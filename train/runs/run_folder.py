@@ -8,10 +8,10 @@ validation/         the mood profile of each validation, drawn
 completions.jsonl   sessions word for word, in training and in validation, with the patient's mood turn by turn
 checkpoints/        to resume from
 best/               the policy of the best validation so far
-policy/             the trained adapter
+policy/             the trained adapter, and policy.json, which says after how many updates
+run.lock            held while a process trains here
 """
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -26,7 +26,8 @@ from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.train.grpo.grpo_settings import FREE, GRPOSettings, load_settings, save_settings
 from therapysim.train.grpo.trajectory import Trajectory
-from therapysim.train.runs.best import drop
+from therapysim.train.runs.best import drop, seen_updates
+from therapysim.train.runs.checkpoints import checkpoint_step, newest_sound
 from therapysim.train.runs.rows import append, lines, read_rows
 
 __all__ = [
@@ -34,8 +35,8 @@ __all__ = [
     "ProgressLog",
     "Transcripts",
     "announce",
-    "checkpoint_step",
     "figure_file",
+    "forget_after",
     "open_run",
     "session_row",
 ]
@@ -66,43 +67,26 @@ def _open(settings: GRPOSettings, folder: Path) -> str | None:
         _check_same_run(settings, saved)
     elif saved.exists():  # a run that never began leaves settings, and the policy of a validation that broke off
         drop(folder / "best")
-    checkpoint = _newest_checkpoint(folder / "checkpoints")
+    checkpoint, faults = newest_sound(folder / "checkpoints")
+    for fault in faults:
+        announce(f"{fault}; the run goes on from an earlier checkpoint, or from its start")
     step = checkpoint_step(checkpoint)
-    if step >= settings.max_steps:
+    if step >= settings.max_steps and seen_updates(folder / "policy") == step:  # else killed before it was written
         raise ConfigError(
             f"run {folder} has a checkpoint of {step} updates already; raise max_steps {settings.max_steps}"
         )
+    forget_after(folder, step)
+    save_settings(settings, saved)
+    return checkpoint
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Drops what a run's folder tells of the updates after so many; at 0, all of it."""
     for name in ("metrics.jsonl", "completions.jsonl", "validation.jsonl"):
         _keep_until(folder / name, step)
     for figure in figure_file(folder, 0).parent.glob("step-*.svg"):
         if not step or int(figure.stem.rpartition("-")[2]) > step:
             figure.unlink()
-    save_settings(settings, saved)
-    return checkpoint
-
-
-def _newest_checkpoint(folder: Path) -> str | None:
-    """The newest one that was written to its end: a crash may have cut off a newer."""
-    found = (place for place in folder.glob("checkpoint-*") if place.name.rpartition("-")[2].isdigit())
-    for place in sorted(found, key=lambda place: checkpoint_step(str(place)), reverse=True):
-        if _is_whole(place):
-            return str(place)
-        announce(f"{place} was not written to its end; the run goes on from an earlier checkpoint, or from its start")
-    return None
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether its last file, the trainer's state, is there and complete."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
-
-
-def checkpoint_step(checkpoint: str | None) -> int:
-    """How many updates a checkpoint has seen; 0 for none."""
-    return int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0
 
 
 def _check_same_run(settings: GRPOSettings, saved: Path) -> None:
@@ -166,7 +150,7 @@ class ProgressLog(TrainerCallback):
         self.bar: Any = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if state.is_world_process_zero and sys.stderr.isatty():
+        if state.is_world_process_zero and sys.stderr.isatty() and self.bar is None:
             self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="update", dynamic_ncols=True)
 
     def on_log(

@@ -39,6 +39,17 @@ def test_a_group_without_spread_gets_nothing() -> None:
     np.testing.assert_array_equal(by_trajectory(rewards, FINE, 4), np.zeros(4))
 
 
+def test_the_spread_may_be_the_groups_the_generations_or_left_out() -> None:
+    rewards = [[1.0], [3.0], [10.0], [30.0]]
+    np.testing.assert_array_equal(by_trajectory(rewards, FINE, 2, "none"), [-1.0, 1.0, -10.0, 10.0])
+    spread = np.sqrt((1 + 1 + 100 + 100) / 2)  # two groups, one degree of freedom each
+    np.testing.assert_allclose(by_trajectory(rewards, FINE, 2, "batch"), np.array([-1, 1, -10, 10]) / (spread + 1e-4))
+    turns = by_turn([[1.0, 1.0], [3.0, 2.0], [1.0], [2.0]], FINE, 2, "none")
+    np.testing.assert_array_equal(turns, [[-1.5, -0.5], [1.5, 0.5], [-0.5, 0.0], [0.5, 0.0]])
+    table = mixed(rewards, [False, True, False, False], 2, 0.5, "batch")
+    assert table.shape == (4, 1) and table[:2].tolist() == [[0.0], [0.0]] and table[3] > 0
+
+
 def test_a_failed_session_counts_for_nothing() -> None:
     rewards = [[1.0], [3.0], [-99.0], [2.0]]
     failed = [False, False, True, False]

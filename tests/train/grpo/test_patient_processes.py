@@ -1,10 +1,12 @@
 """Patients in processes of their own: as those in this one, and gone whatever way a run ends."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,7 @@ def test_patients_in_processes_answer_as_those_in_this_one(make_batch: MakeBatch
     finally:
         opened.close()
     opened.close()  # again
-    with pytest.raises(PatientError, match="a process of patients has ended"):
+    with pytest.raises(PatientError, match="1 processes of patients have ended"):
         opened.step(begun[:1], texts[:1])
 
 
@@ -109,14 +111,17 @@ def test_no_file_of_the_working_folder_is_run_in_place_of_a_package(
 def test_a_process_that_ends_within_an_answer_is_named(make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     dies = """
         import pickle, sys
-        pickle.load(sys.stdin.buffer), pickle.load(sys.stdin.buffer)
+        pickle.load(sys.stdin.buffer)
+        sys.stdout.buffer.write(pickle.dumps("ready"))
+        sys.stdout.buffer.flush()
+        pickle.load(sys.stdin.buffer)
         sys.stdout.buffer.write(pickle.dumps(list(range(1000)))[:50])
     """
     monkeypatch.setattr(patients, "_COMMAND", (sys.executable, "-c", textwrap.dedent(dies)))
     batch = make_batch()
     opened = Patients(Office(batch.config, batch.rubric.settings), 1)
     try:
-        with pytest.raises(PatientError, match=r"has ended \(UnpicklingError.*go on with --resume"):
+        with pytest.raises(PatientError, match=r"3 processes .* in the same turn \(UnpicklingError.*--resume"):
             opened.step(batch.reset([Start(1, "marta")]), ["Hello."])
     finally:
         opened.close()
@@ -136,15 +141,51 @@ def test_a_run_ends_its_processes(run: Callable[..., None], started: Any, tmp_pa
     assert gone(started) and (tmp_path / "policy").is_dir()
 
 
-def test_a_process_that_dies_ends_the_run_and_masks_no_session(run: Callable[..., None], started: Any) -> None:
+def test_processes_that_die_are_replaced_and_their_turns_played_again(
+    run: Callable[..., None], started: Any, tmp_path: Path
+) -> None:
     class Killing(SlowEngine):
         def take(self) -> Any:
-            started[0].kill()
+            if len(started) == 2:
+                for process in started:
+                    process.kill()
             return super().take()
 
-    with pytest.raises(PatientError, match="a process of patients has ended"):
-        run(Killing)
-    assert gone(started)
+    run(Killing)
+    assert len(started) > 2 and all(process.poll() is not None for process in started)
+    (row,) = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert row["session/turns"] == 2.0 and "ending/failed" not in row  # and no session was masked
+
+
+def test_a_process_that_hangs_is_replaced_and_its_turn_played_again(
+    make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hangs_first = f"""
+        import pathlib, runpy, sys, time
+        seen = pathlib.Path({str(tmp_path / "seen")!r})
+        if not seen.exists():
+            seen.touch()
+            time.sleep({HANGS_S})
+        sys.argv = ["patients"]
+        runpy.run_module("therapysim.train.grpo.patient_processes", run_name="__main__")
+    """
+    monkeypatch.setattr(patients, "_COMMAND", (sys.executable, "-P", "-c", textwrap.dedent(hangs_first)))
+
+    monkeypatch.setattr(patients, "_START_S", 0.0)
+
+    class FirstIsLate(Patients):
+        def _started(self) -> "subprocess.Popen[bytes]":
+            self.timeout_s = HANGS_S if self._all else 0.1  # whoever takes its place has all the time it wants
+            return super()._started()
+
+    batch = make_batch()
+    opened = FirstIsLate(Office(batch.config, batch.rubric.settings), 1)
+    try:
+        while not (tmp_path / "seen").exists():
+            time.sleep(0.01)
+        assert opened.step(batch.reset([Start(1, "marta")]), ["Hello."])[1][0] is not None
+    finally:
+        opened.close()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

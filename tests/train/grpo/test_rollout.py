@@ -116,7 +116,7 @@ def test_a_group_shares_patient_seed_and_first_words(rollout: Rollout, tokenizer
 
 @pytest.mark.parametrize("budget", [40, 100, 150, 200, 512])
 def test_no_session_passes_its_budget(tokenizer: Any, make_batch: MakeBatch, budget: int) -> None:
-    settings = GRPOSettings(max_turns=20, max_turn_tokens=16, max_completion_tokens=budget)
+    settings = GRPOSettings(max_turns=2, max_turn_tokens=16, max_completion_tokens=budget)  # the batch's limit counts
     script = Script(tokenizer)
     episodes = Rollout(settings, make_batch(max_turns=20), tokenizer).play(script, GROUP)
     for episode in episodes:

@@ -23,10 +23,11 @@ from therapysim.models import checkpoint
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.rubric import PRESETS, RubricSettings
+from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo import trainer
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings
 from therapysim.train.grpo.model import load_policy
-from therapysim.train.grpo.run import TrainResult, _cores, group_rows, train
+from therapysim.train.grpo.run import SessionGRPOTrainer, TrainResult, _cores, group_rows, train
 from therapysim.train.grpo.trajectory import Trajectory
 from therapysim.train.runs.run_folder import Transcripts
 
@@ -167,27 +168,54 @@ def test_failed_sessions_are_masked_not_scored(
     assert some[0]["grad_norm"] > 0
 
 
-@pytest.mark.parametrize("advantage", ["trajectory", "turn"])
-def test_a_generation_that_failed_whole_changes_nothing(
-    run: Callable[..., TrainResult], make_batch: MakeBatch, advantage: str
+def test_a_turn_that_was_cut_off_is_charged(run: Callable[..., TrainResult]) -> None:
+    free, charged = rows(run("free", max_steps=1)), rows(run("charged", max_steps=1, cut_penalty=0.5))
+    cut = free[0]["turns/cut"] * free[0]["session/turns"]
+    assert cut > 0 and charged[0]["reward"] == pytest.approx(free[0]["reward"] - 0.5 * cut, abs=1e-4)
+
+
+def test_how_far_a_token_may_rise_and_what_advantages_are_divided_by_reach_the_update(
+    run: Callable[..., TrainResult],
 ) -> None:
-    result = run(patient=Unreachable(make_batch(), every=1), advantage=advantage)
-    first, second = rows(result)
-    assert first["ending/failed"] == second["ending/failed"] == 1.0
-    assert first.get("reward") is None and first["grad_norm"] == 0.0 and first["loss"] == 0.0
+    assert grpo.trl_arguments(GRPOSettings(clip_high=0.28)).epsilon_high == 0.28
+    assert grpo.trl_arguments(GRPOSettings()).epsilon_high in (None, GRPOSettings().clip)
+    by_group, whole = rows(run("group", max_steps=1)), rows(run("none", max_steps=1, scale_rewards="none"))
+    assert by_group[0]["reward"] == whole[0]["reward"] and by_group[0]["grad_norm"] != whole[0]["grad_norm"]
 
 
-class Silent:
-    """A patient who never says a word."""
+def test_one_process_that_sees_several_gpus_is_told_what_to_do(
+    run: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match=r"2 GPUs are visible to one process.*VISIBLE_DEVICES=0.*accelerate launch"):
+        run()
 
-    def speak(self, cues: Sequence[Cue]) -> list[Line]:
-        raise PatientError("nobody is there")
+
+def test_the_adapter_of_a_base_in_4_bits_stays_in_float32(
+    run: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL rounds it to bfloat16, which loses most of a small update; bitsandbytes itself is not needed to see that."""
+    seen: list[torch.dtype] = []
+    plain, keep = grpo.load_policy, SessionGRPOTrainer.keep_policy
+
+    def in_4_bits(settings: GRPOSettings) -> Any:
+        model, tokenizer = plain(settings)
+        model.is_loaded_in_4bit = True
+        return model, tokenizer
+
+    def look(self: Any, folder: Path, describe: Any) -> None:
+        seen.extend(p.dtype for p in self.model.parameters() if p.requires_grad)
+        keep(self, folder, describe)
+
+    monkeypatch.setattr(grpo, "load_policy", in_4_bits)
+    monkeypatch.setattr(SessionGRPOTrainer, "keep_policy", look)
+    run(max_steps=1, save_steps=1)
+    assert seen and set(seen) == {torch.float32}
 
 
-@pytest.mark.parametrize("advantage", ["trajectory", "turn", "mixed"])
-def test_a_generation_without_a_single_turn_changes_nothing(run: Callable[..., TrainResult], advantage: str) -> None:
-    for row in rows(run(patient=Silent(), advantage=advantage)):
-        assert row["ending/failed"] == 1.0 and row["loss"] == row["grad_norm"] == row["tokens/sampled"] == 0.0
+def test_a_patients_server_is_given_the_key_that_a_variable_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY"):
+        grpo.open_patients(GRPOSettings(patient="http://127.0.0.1:9#model", patient_key_env="NO_SUCH_KEY"))
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo", "dr_grpo"])

@@ -249,9 +249,18 @@ def test_failed_sessions_are_left_out_and_counted(run: Run, make_batch: MakeBatc
     assert row["validation/return"] == pytest.approx(sound["reward"])
 
 
+class Away(Silent):
+    """A patient who answers as owen alone."""
+
+    def speak(self, cues: Sequence[Cue]) -> list[Line]:
+        if any(len(cue.transcript) and cue.persona.id != "owen" for cue in cues):
+            raise PatientError("no answer")
+        return list(self.scripted.speak(cues))
+
+
 def test_a_validation_in_which_all_failed_has_no_score(run: Run, make_batch: MakeBatch) -> None:
     with pytest.warns(UserWarning, match="failed in all 2 sessions"):
-        result = run(patient=Silent(make_batch()), patience=1)
+        result = run(patient=Away(make_batch()), patience=1, personas=("owen",), split="train")
     assert result.steps == 2  # nothing was found to be worse
     assert metrics(result)[0] == {"step": 0, "epoch": 0, "validation/failed": 1.0}
     assert not (result.out / "best").exists()
