@@ -58,7 +58,6 @@ from therapysim.envs.sizes import (
     ATTACKS,
     ECHOED,
     EXPLORING,
-    GIVEN_BACK,
     GIVES,
     HARM,
     HELP,
@@ -243,9 +242,8 @@ def _help(latent: Latent, appraisal: Appraisal, settings: DynamicsSettings) -> f
         return SMALL_HELP
     if "silence" in acts:
         return 0.0
-    # A reflection that is not tied to what was said is none; other techniques are worth half without a tie.
-    done = acts if appraisal.uptake >= TIED else acts - GIVEN_BACK
-    total = sum(size for act, size in HELP.items() if act in done)
+    total = sum(size for act, size in HELP.items() if act in acts)
+    # A technique without a tie to what the patient said is worth half.
     help_ = total * (0.5 + 0.5 * appraisal.uptake) + UPTAKE_HELP * appraisal.uptake
     if meets_danger(appraisal.acts) and (latent.danger or (known(latent) and not latent.pressed)):
         help_ = max(help_, RISK_TAKEN_UP_HELP)

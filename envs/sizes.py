@@ -17,7 +17,6 @@ __all__ = [
     "AT_ONCE",
     "ECHOED",
     "EXPLORING",
-    "GIVEN_BACK",
     "GIVES",
     "HARM",
     "HELP",
@@ -51,8 +50,6 @@ HELP = {
     "summary": 0.1,
     **dict.fromkeys(COGNITIVE, 0.2),
 }
-#: Help that is none where the turn is not tied to what was said.
-GIVEN_BACK = frozenset({*REFLECTIONS, "summary"})
 UPTAKE_HELP = 0.5
 #: A danger taken up helps at least this much.
 RISK_TAKEN_UP_HELP = 0.6

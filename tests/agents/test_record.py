@@ -9,6 +9,9 @@ import pytest
 
 pytest.importorskip("trl")
 
+import torch
+from safetensors.torch import save_file
+
 from therapysim.errors import ConfigError
 from therapysim.train.grpo.grpo_settings import GRPOSettings, save_settings
 from therapysim.train.runs.rows import append, read_rows
@@ -29,6 +32,9 @@ def begun(settings: GRPOSettings, *checkpoints: int) -> Path:
     for step in checkpoints:
         state = folder / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json"
         state.parent.mkdir(parents=True)
+        save_file({"weight": torch.zeros(1)}, state.with_name("adapter_model.safetensors"))
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            torch.save({}, state.with_name(name))
         state.write_text(json.dumps({"global_step": step}))
     return folder
 
