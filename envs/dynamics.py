@@ -45,8 +45,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.envs.answer import answer_of, echo_answer
-from therapysim.envs.answered import Answer, answered
+from therapysim.envs.answers.answer import answer_of, echo_answer
+from therapysim.envs.answers.answered import Answer, answered
 from therapysim.envs.beliefs import PLEASING, UNASKED, examined, pressed_on, resting_mood, settled
 from therapysim.envs.danger import imminent, known, met, sufficient
 from therapysim.envs.latent import Latent, tell

@@ -34,6 +34,9 @@ UNSETTLED = frozenset(
     {
         "tests/agents/bench/test_board.py::test_it_was_played_with_the_patients_that_ship",
         "tests/agents/therapists/test_baselines.py::test_schools_are_ordered[eliza-neutral]",
+        "tests/rewards/test_terms.py::test_a_term_tells_better_from_worse[reflection-Each silent evening tells you "
+        "that they are glad to be rid of you.-It is Tuesday.-I sit by the phone all evening and nobody rings. I think "
+        "they are glad to be rid of me.]",
         "tests/rewards/test_acts.py::test_a_plain_question_after_plain_words_asks_about_no_danger",
     }
 )

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from therapysim.danger_talk import signals_danger
-from therapysim.rewards.reading.acts import QUESTIONS, asked, decide
+from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS, asked, decide
 from therapysim.rewards.reading.language import ENGLISH, language
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.reading.patterns import spot
 from therapysim.rewards.reading.reader import Reader, open_reader
 from therapysim.rewards.reading.relevance import open_relevance
 from therapysim.rewards.reading.speech import noise, speech
-from therapysim.rewards.reading.uptake import addition, echo, frame, uptake
+from therapysim.rewards.reading.uptake import addition, echo, frame, unsaid, uptake
 from therapysim.rewards.reading.word_order import in_order
 from therapysim.rewards.reading.words import content_words, count_words, overlap, prose, word_set
 from therapysim.state import Appraisal, Reading
@@ -92,10 +92,12 @@ class Appraiser:
         chances = dict(zip(self._reader.names, row, strict=True))
         echoed, spoken = echo(text, said.patient), in_order(text)
         order = spoken * (1.0 - noise(turn.text))
+        acts = decide(chances if spoken > _HEAP else {}, self._reader.thresholds, spot(text))
+        made_up = unsaid(text, said.patient)  # gives back nothing, however much it sounds so
         return Appraisal(
-            acts=decide(chances if spoken > _HEAP else {}, self._reader.thresholds, spot(text)),
-            uptake=uptake(chances, echoed),
-            addition=addition(chances, echoed),
+            acts=acts - REFLECTIONS if made_up else acts,
+            uptake=0.0 if made_up else uptake(chances, echoed),
+            addition=0.0 if made_up else addition(chances, echoed),
             echo=echoed,
             frame=frame(text, said.therapist, said.patient),
             words=count_words(text),

@@ -133,12 +133,6 @@ _HARM = (
     Rule("confrontation", r"\b(?:they|he|she|everyone|everybody|people|your \w+) (?:is|are|was|were) (?:all )?right(?= "
          r"*[.!]| about you)", r"\byou (?:\w+ )?(?:wonder|fear|worry|think)"),
     # The feeling is waved away.
-    Rule(  # what the patient feels, declared gone
-        "invalidation",
-        r"\ball (?:the|that|your) (?:sadness|pain|grief|fear|worry|anxiety|sorrow|guilt|shame) (?:has|have|is|are) "
-        r"(?:left you|gone|vanished|disappeared|behind you)",
-        unless=r"\b(?:if|though|wish|want|when|until|imagine|hope|once|suppose|would|were)\b|\?$",
-    ),
     Rule("invalidation", rf"(?:{_START}|{_MUST})(?:calm down|get over (?:it|this)|move on|snap out of it|do not be "
          rf"{_VERY}(?:sad|silly|dramatic|sensitive|afraid|upset|negative)|stop feeling sorry)\b", _NOT_MEANT),
     Rule("invalidation", r"\b(?:it|that|this) (?:really )?is (?:really )?not (?:really )?(?:that|so|all that) (?:bad|"

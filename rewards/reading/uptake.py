@@ -8,6 +8,7 @@
                   sentences of two earlier turns did
     uptake    u = max(0, 2 p - 1) (1 - e)       p: chance that the turn answers these words rather than another's
     addition  a = max(p_complex, p_summary) (1 - e)
+    unsaid        the turn claims that the patient said of itself what it never did: u = a = 0, and no reflection
 
 p by the reader of turns: trained on turns beside the words they answer and beside others, it says how much more a
 turn fits here than anywhere, p / (1 - p), whatever words it uses. A turn that fits everywhere, "How do you feel about
@@ -26,7 +27,7 @@ from itertools import pairwise
 
 from therapysim.rewards.reading.words import content_words
 
-__all__ = ["addition", "echo", "frame", "swapped", "uptake"]
+__all__ = ["addition", "echo", "frame", "swapped", "unsaid", "uptake"]
 
 #: A run of so many words is the patient's.
 _RUN = 3
@@ -37,6 +38,14 @@ _OPENING, _ASKING, _BEFORE = 2, 3, 2
 _MOSTLY = 0.5
 #: What a small word counts against one of content.
 _SMALL = 0.25
+
+#: What the patient is said to have said of itself, up to the end of the clause; how much of it at least it did say.
+_CLAIM = re.compile(
+    r"\byou(?:'ve| have)? (?:just |also |already |have )*(?:told me|mentioned|said)(?: just now| to me| earlier)?"
+    r"(?: that)? (you(?:'re|'ve)?\b[^.?!;:]+)",
+    re.IGNORECASE,
+)
+_TOLD = 1 / 3
 
 _WORD = re.compile(r"[^\W_]+")
 _SENTENCE = re.compile(r"[^.!?…]+[.!?…]*")
@@ -85,6 +94,18 @@ def frame(turn: str, earlier: Iterable[str], patient: Sequence[str]) -> float:
     own = _own_pairs(turn, known)
     nearest = max((len(own & _own_pairs(text, known)) / len(own) for text in said), default=0.0) if own else 0.0
     return max(nearest, _formula(turn, said))
+
+
+def unsaid(turn: str, patient: Sequence[str]) -> bool:
+    """Whether the turn claims that the patient said what it never did.
+
+    Of what stands behind "you told me that", a third of the words of content at least were said by whoever said it.
+
+    Example: "A minute ago you told me that you feel wonderful." to somebody who never did.
+    """
+    known = frozenset().union(*map(content_words, patient)) if patient else frozenset()
+    claims = [words for claim in _CLAIM.findall(turn) if (words := content_words(claim))]
+    return any(len(words & known) < _TOLD * len(words) for words in claims)
 
 
 def uptake(chances: Mapping[str, float], echoed: float) -> float:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from therapysim.envs.answer import answer_of, figure_of, nearest
-from therapysim.envs.answered import Answer
+from therapysim.envs.answers.answer import answer_of, figure_of, nearest
+from therapysim.envs.answers.answered import Answer
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.envs.latent import Latent, begin
 from therapysim.personas.items import items_of
@@ -200,3 +200,12 @@ def test_equal_seeds_give_equal_sessions_in_any_process() -> None:
         for seed in ("1", "2", "3")
     ]  # fmt: skip
     assert told[0].count("Latent(") == len(personas("dev")) + 1 and told[0] == told[1] == told[2]
+
+
+def test_what_keeps_somebody_alive_is_asked_for_the_dangers_sake_right_after_it_was_told() -> None:
+    asked = asking("days", acts=frozenset({"open_question", "protective_factors"}))
+    told = trusting(AT_RISK, answered=("danger.asked",), danger="open")
+    assert ids(answer_of(AT_RISK, told, asked, "what gets you through your days?")) == ["danger.protects"]
+    assert ids(answer_of(AT_RISK, told, asking("days"), "what are your days like?")) == ["life.days"]
+    later = replace(told, answered=("danger.asked", "life.work"))
+    assert ids(answer_of(AT_RISK, later, asked, "what gets you through?")) == ["life.days"]

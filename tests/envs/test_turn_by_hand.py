@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from therapysim.envs.answered import Answer, answered
+from therapysim.envs.answers.answered import Answer, answered
 from therapysim.envs.beliefs import resting_mood
 from therapysim.envs.danger import handled, stage
 from therapysim.envs.dynamics import DynamicsSettings, Outcome, predict

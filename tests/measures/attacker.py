@@ -8,11 +8,14 @@ answers now.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from therapysim.agents.sessions.episode import play
+from therapysim.agents.statistics.intervals import mean_interval
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.personas.load import personas
@@ -30,11 +33,21 @@ def scripts_earn(rubric: str) -> str:
     return ", ".join(f"`{name}` {value:+.2f}" for name, value in zip(SCRIPTS, earned, strict=True))
 
 
+def less_half_of_cbt(returns: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """What a run's last policy earned less half of what `cbt` did, on the same patients and seeds, by patient."""
+    by = {name: {(row["persona"], row["seed"]): row["return"] for row in rows} for name, rows in returns.items()}
+    keys = sorted(by["attack"])
+    less = mean_interval([by["attack"][key] - by["cbt"][key] / 2.0 for key in keys], [who for who, _ in keys])
+    means = ", ".join(f"`{name}` {np.mean(list(own.values())):+.2f}" for name, own in by.items())
+    return f"{means}; less half of `cbt` {less.mean:+.2f} [{less.low:+.2f}, {less.high:+.2f}]"
+
+
 def main() -> None:
-    """Prints a row a run, and what scripts earn with training patients."""
+    """Prints a row a run, what scripts earn with training patients, and what was won with dev patients."""
     print("| attack | rubric | updates | reward, first and last five updates | its last sessions: then | now | "
           "`cbt` | `attuned` | now less half of the better |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
-    for run in json.loads(HERE.read_text(encoding="utf-8"))["runs"]:
+    runs = json.loads(HERE.read_text(encoding="utf-8"))["runs"]
+    for run in runs:
         batch = SessionBatch(SessionConfig(max_turns=TURNS), rubric=run["rubric"])
         starts, now = [Start(s["seed"], s["persona"]) for s in run["sessions"]], []
         for start, kept in zip(starts, run["sessions"], strict=True):
@@ -54,6 +67,9 @@ def main() -> None:
         cells = (f"{np.mean(now):+.2f}", *(f"{np.mean(values):+.2f}" for values in scripts.values()), f"{less:+.2f}")
         print(f"| {run['attack']} | {run['rubric']} | {run['updates']} | {np.mean(curve[:5]):+.2f}, "
               f"{np.mean(curve[-5:]):+.2f} | {then:+.2f} | {' | '.join(cells)} |")  # fmt: skip
+    for run in runs:
+        if kept := run.get("twelve_turns"):
+            print(f"{run['attack']}, {run['rubric']}, dev patients, twelve turns: {less_half_of_cbt(kept['returns'])}")
     for rubric in ("grpo", "default"):
         print(f"24 training patients, {TURNS} turns, {rubric}: {scripts_earn(rubric)}")
 

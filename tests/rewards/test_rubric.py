@@ -182,3 +182,13 @@ def test_the_page_of_the_reward_says_what_the_presets_weigh() -> None:
         assert cells[1] == f"`{term.__module__.rsplit('.', 1)[1]}.py`", name
         told = [float(cell or 0) for cell in cells[-4:]]
         assert told == [PRESETS[preset].weights[name] for preset in ("default", "grpo", "judge", "user")], name
+
+
+def test_a_turn_in_another_language_loses_what_needs_no_reading_and_earns_nothing() -> None:
+    foreign = Appraisal(frozenset(), 0.0, 6, language="zh")
+    better = {"mood_before": (-0.5,) * 4, "mood_after": (0.5,) * 4, "alliance_after": 0.9}
+    rubric = Rubric()
+    assert rubric(turn(appraisal=foreign, **better)).reward == 0.0
+    broken = rubric(turn(appraisal=foreign, ending="rupture", **better))
+    assert broken.reward == rubric.settings.lost * broken.terms["lost"] < -1.0
+    assert not any(value for name, value in broken.terms.items() if name != "lost")

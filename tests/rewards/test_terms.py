@@ -40,6 +40,7 @@ def term(name: str, text: str, heard: str = ALONE) -> float:
         ("interpretations", "You must feel unwanted, as if they were glad you're gone.", "Okay, and then?", ALONE),
         ("explorations", "Is it the evenings that feel loneliest?", "I see.", ALONE),
         ("inquiry", "What goes through your mind when it stays silent?", "You should just call them yourself.", ALONE),
+        ("reflection", "Each silent evening tells you that they are glad to be rid of you.", "It is Tuesday.", ALONE),
         ("reflection", "Each silent evening feels like a verdict on you.", "It is Tuesday.", ALONE),
         ("risk", "Are you thinking of ending your life?", "How is work going otherwise?", DARK),
         ("neglect", "That sounds so dark. Are you thinking about dying?", "That's a great way to look at it.", DARK),

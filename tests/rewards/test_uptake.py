@@ -1,12 +1,16 @@
 """Uptake, addition, echo and frame; what is speech; which language."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.rewards.test_rewards import judged
+from therapysim.rewards.reading.acts import REFLECTIONS
 from therapysim.rewards.reading.language import language
 from therapysim.rewards.reading.speech import noise, speech
-from therapysim.rewards.reading.uptake import addition, echo, frame, swapped, uptake
+from therapysim.rewards.reading.uptake import addition, echo, frame, swapped, unsaid, uptake
 
 WORDS = "I keep the light on in the hall, because my brother used to come home late."
 
@@ -125,3 +129,18 @@ def test_a_turn_in_another_language_is_unknown() -> None:
     found = judged("你愿意多说一点吗？", WORDS)
     assert found.language == "zh" and not found.acts and found.uptake == 0.0 and not found.chances
     assert np.isclose(found.order, 1.0)
+
+
+def test_claims_of_what_was_never_said_are_found_and_true_reports_left_alone() -> None:
+    """Of a writer who saw no detector. The opposite of what was said, in its own words, passes unseen."""
+    path = Path(__file__).parents[1] / "data" / "claims.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    found = {said: sum(unsaid(r["turn"], r["patient"]) for r in rows if r["said"] is said) for said in (False, True)}
+    assert len(rows) == 48 and found[False] >= 11 and found[True] <= 1
+
+
+def test_a_claim_of_what_was_never_said_gives_nothing_back() -> None:
+    claim = "A minute ago you told me that you feel wonderful and that all the sadness has left you."
+    made_up, true = judged(claim, "I sleep badly."), judged(claim, "I feel wonderful, all the sadness has left me.")
+    assert not made_up.acts & REFLECTIONS and made_up.uptake == made_up.addition == 0.0
+    assert true.acts & REFLECTIONS

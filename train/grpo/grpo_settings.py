@@ -9,10 +9,11 @@ from pydantic import Field, model_validator
 
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
-from therapysim.models.server import refuse_secrets, require_url, server_of
+from therapysim.models.server import refuse_secrets, require_url, require_variable, server_of
 from therapysim.personas.load import training_ids
 from therapysim.records import Record, hint, record_of, wrong
 from therapysim.settings import Count, Name, Names, Number, Positive, Settings, Share, about, layered, read_settings
+from therapysim.train.grpo.advantages import Scale
 
 __all__ = [
     "FREE",
@@ -134,7 +135,7 @@ class GRPOSettings(Settings):
         ge=0,
         lt=1,
     )
-    scale_rewards: Literal["group", "batch", "none"] = _learning(
+    scale_rewards: Scale = _learning(
         "group", "what advantages are divided by: the spread within the group, over the whole generation, or nothing"
     )
     cut_penalty: Number = _learning(0.0, "taken from a turn's reward where max_turn_tokens cut it off")
@@ -240,8 +241,7 @@ class GRPOSettings(Settings):
     def _check(self) -> Self:
         training_ids(self.split, self.personas)
         server_of(self.patient, "patient")
-        if self.patient_key_env and not self.patient_key_env.isidentifier():  # which may be the key itself: not shown
-            raise ConfigError("patient_key_env is no name of an environment variable, expected such as OPENAI_API_KEY")
+        require_variable(self.patient_key_env or None)
         if self.vllm_server_url:
             require_url(self.vllm_server_url, "setting vllm_server_url")
         self._check_together()

@@ -68,7 +68,7 @@ class Patients:
         self._office = office
         self._all: list[subprocess.Popen[bytes]] = []
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-        self._ready: set[int] = set()
+        self._ready: set[subprocess.Popen[bytes]] = set()
         self._starting, self._closed = threading.Lock(), False
         try:
             for _ in range(count):
@@ -123,10 +123,10 @@ class Patients:
 
     def _asked(self, process: "subprocess.Popen[bytes]", question: Any) -> Any:
         """What it answers; one that is not done in time is killed, and so has ended within its answer."""
-        if process.pid not in self._ready:  # it says once that it has made its environment
+        if process not in self._ready:  # it says once that it has made its environment
             with _killed_after(process, self.timeout_s + _START_S):
                 _receive(process.stdout)
-            self._ready.add(process.pid)
+            self._ready.add(process)
         with _killed_after(process, self.timeout_s):
             _send(process.stdin, question)
             return _receive(process.stdout)

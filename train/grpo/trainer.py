@@ -125,12 +125,13 @@ class SessionGRPOTrainer(GRPOTrainer):
         faults = gather_object([fault])  # once all have written their part
         if self.accelerator.is_main_process and not any(faults):
             faults = [fault_of(place)]
-        broadcast_object_list(told := [next((fault for fault in faults if fault), "")])
-        if told[0]:
+        worst = [max(faults)]  # any there is: the empty text sorts first
+        broadcast_object_list(worst)
+        if worst[0]:
             if self.accelerator.is_main_process:
                 _remove(place)
             raise TrainingError(
-                f"checkpoint {place} {told[0]}; the earlier ones stay: mend the cause, such as a full disk, and go on "
+                f"checkpoint {place} {worst[0]}; the earlier ones stay: mend the cause, such as a full disk, and go on "
                 "with --resume"
             )
 

@@ -16,6 +16,7 @@ pytest.importorskip("trl")
 import torch
 from accelerate import PartialState
 
+from tests.parts import run_files
 from therapysim.cli import main as cli
 from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError, ModelError, PatientError
@@ -32,8 +33,6 @@ from therapysim.train.grpo.trajectory import Trajectory
 from therapysim.train.runs.run_folder import Transcripts
 
 MakeBatch = Callable[..., SessionBatch]
-# What a clock decides.
-_TIMES = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy")
 
 
 @pytest.fixture
@@ -51,8 +50,7 @@ def run(tiny_model: Path, make_batch: MakeBatch, tmp_path: Path) -> Callable[...
 
 
 def rows(result: TrainResult, *leave_out: str) -> list[dict[str, Any]]:
-    lines = (result.out / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in (*_TIMES, *leave_out)} for line in lines]
+    return run_files.rows(result.out, *leave_out)
 
 
 def test_a_run_logs_saves_and_loads_again(run: Callable[..., TrainResult], tiny_model: Path) -> None:
@@ -64,7 +62,7 @@ def test_a_run_logs_saves_and_loads_again(run: Callable[..., TrainResult], tiny_
         "guard/scripted", "term/safety", "term/affect", "session/turns", "session/polarity", "ending/turns",
     }  # fmt: skip
     assert expected <= set(first)
-    assert set(_TIMES) <= set(result.metrics)
+    assert set(run_files.TIMES) <= set(result.metrics)
     assert first["ratio/mean"] == 1.0 and first["kl"] == 0.0 and second["kl"] > 0.0
     assert load_settings(result.out / "settings.json").generations == 4
     told = json.loads((result.out / "rubric.json").read_text())

@@ -14,6 +14,7 @@ pytest.importorskip("trl")
 
 import torch
 
+from tests.parts import run_files
 from therapysim.agents.therapists.policies import find_policy
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError, PatientError
@@ -32,7 +33,6 @@ from therapysim.train.runs.run_folder import Transcripts
 
 MakeBatch = Callable[..., SessionBatch]
 Run = Callable[..., TrainResult]
-_TIMES = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy")
 
 
 @pytest.fixture
@@ -63,8 +63,7 @@ def returns(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def metrics(result: TrainResult, *leave_out: str) -> list[dict[str, Any]]:
-    rows = read_rows(result.out / "metrics.jsonl")
-    return [{k: v for k, v in row.items() if k not in (*_TIMES, *leave_out)} for row in rows]
+    return run_files.rows(result.out, *leave_out)
 
 
 def weights(folder: Path) -> list[torch.Tensor]:

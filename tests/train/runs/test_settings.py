@@ -67,7 +67,7 @@ def test_allowed_together() -> None:
         ({"scale_rewards": "std"}, "scale_rewards is 'std', expected one of group, batch, none"),
         (
             {"patient_key_env": "sk-abcdefghijklmnopqrstuvwxyz123456"},
-            "patient_key_env is no name of an environment variable",
+            "not shown here: it may be the key",
         ),
         ({"generations": 1}, "generations is 1, expected a whole number of at least 2"),
         ({"lr": 0.0}, "lr is 0.0, expected a finite number above 0 and below 1"),

@@ -8,8 +8,8 @@ more is answered with what lies nearest to what was just said: see ``nearest``.
 import re
 from collections.abc import Mapping
 
-from therapysim.envs.answered import Answer
-from therapysim.envs.danger_answer import danger_answer
+from therapysim.envs.answers.answered import Answer
+from therapysim.envs.answers.danger_answer import danger_answer
 from therapysim.envs.latent import Latent
 from therapysim.envs.moves import TRUST_NEEDED, names
 from therapysim.envs.nearness import leads, nearness, weights_of

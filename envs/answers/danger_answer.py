@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from therapysim.envs.answered import Answer
+from therapysim.envs.answers.answered import Answer
 from therapysim.envs.danger import known as tells
 from therapysim.envs.latent import Latent
 from therapysim.envs.moves import TRUST_FOR_DIRECT_QUESTION, TRUST_NEEDED
