@@ -6,7 +6,7 @@ from therapysim.envs.dynamics import DynamicsSettings
 from therapysim.envs.latent import Latent
 from therapysim.envs.screen import Screened, ScreenSettings
 from therapysim.errors import PersonaError, require_count, require_number
-from therapysim.messages import Transcript
+from therapysim.messages import Message, Transcript
 from therapysim.personas.patient import Line
 from therapysim.personas.schema import SPLITS, Persona
 from therapysim.rewards.rubric import Score
@@ -89,6 +89,11 @@ class Session:
     def state(self) -> State:
         """The newest state."""
         return self.states[-1]
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What both said, oldest first."""
+        return self.transcript.messages
 
 
 @dataclass(frozen=True, slots=True)

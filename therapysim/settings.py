@@ -5,7 +5,6 @@ The command line's options, a file of settings and the messages about either com
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -101,9 +100,11 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def grouped(kind: type[Settings]) -> Iterator[tuple[str, list[tuple[str, FieldInfo]]]]:
-    """Each group of settings, in order, with its settings by name; "" where they are in none."""
-    for group, members in groupby(kind.model_fields.items(), lambda item: str(about(item[1]).get("group", ""))):
-        yield group, list(members)
+    """Each group of settings, in order of its first, with its settings by name; "" where they are in none."""
+    groups: dict[str, list[tuple[str, FieldInfo]]] = {}
+    for name, setting in kind.model_fields.items():
+        groups.setdefault(str(about(setting).get("group", "")), []).append((name, setting))
+    yield from groups.items()
 
 
 def about(setting: FieldInfo) -> Mapping[str, Any]:

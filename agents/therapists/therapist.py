@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast, runtime_checkable
 
 from therapysim.envs.batch import Session
 from therapysim.errors import ConfigError
+from therapysim.messages import Message
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling, count_tokens
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.state import State
@@ -58,14 +59,23 @@ def user_message(state: State, utterance: str, *, show_state: bool = True) -> st
     return (state_header(state) if show_state else "") + f"Patient: {utterance}"
 
 
-def conversation(session: Session, *, show_state: bool = True) -> list[ChatMessage]:
+class _Talk(Protocol):
+    """What was said, and the states in which the patient said it: a session, or the record of one."""
+
+    @property
+    def messages(self) -> Sequence[Message]: ...
+    @property
+    def states(self) -> Sequence[State]: ...
+
+
+def conversation(session: _Talk, *, show_state: bool = True) -> list[ChatMessage]:
     """The whole session as chat messages: system, then patient (user) and therapist (assistant) in turn.
 
     Earlier turns keep the header they were shown with, so the list only ever grows at its end.
     """
     messages: list[ChatMessage] = [{"role": "system", "content": SYSTEM_PROMPT}]
     states = iter(session.states)
-    for message in session.transcript:
+    for message in session.messages:
         if message.speaker == "patient":
             content = user_message(next(states), message.text, show_state=show_state)
             messages.append({"role": "user", "content": content})

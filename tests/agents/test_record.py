@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from therapysim.errors import ConfigError
-from therapysim.train.grpo.grpo_settings import GRPOSettings, save_settings
+from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.run_settings import save_settings
 from therapysim.train.runs.rows import append, read_rows
 from therapysim.train.runs.run_folder import open_run
 

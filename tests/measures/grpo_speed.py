@@ -108,10 +108,10 @@ def measure_rollout(chosen: argparse.Namespace) -> dict[str, Any]:
     from therapysim.envs.batch import Start
     from therapysim.personas.load import personas
     from therapysim.train.grpo.grpo_settings import GRPOSettings
-    from therapysim.train.grpo.model import load_policy, lora_config
     from therapysim.train.grpo.rollout import Rollout
     from therapysim.train.grpo.run import open_patients, open_processes
     from therapysim.train.grpo.sampler import Engine
+    from therapysim.train.runs.model import load_policy, lora_config
 
     settings = GRPOSettings(**WORK | {"vllm": "colocate", "model": chosen.model, "vllm_compile": chosen.compile})
     model, tokenizer = load_policy(settings)

@@ -35,6 +35,7 @@ _COMMANDS = {
     "audit": "optimise cheaply against the rubric beside a good therapist; exit code 1 where an exploit is found",
 }
 _TRAININGS = {
+    "sft": "a therapist policy that copies others, by supervised fine-tuning on sessions",
     "grpo": "a therapist policy, by GRPO on whole sessions",
     "emotions": "the emotion sensor, on GoEmotions",
     "emotions-teacher": "a large encoder that labels texts for the sensor, one fold",

@@ -106,18 +106,33 @@ class HuggingFaceChat:
         """
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"HuggingFaceChat: batch_size is {batch_size}, expected at least 1")
-        self.source = str(source)
-        self._turn = threading.Lock()  # a tokenizer is told how to pad, and pads, in two steps
+        model, tokenizer = load(source, dtype=dtype, cache=cache)
+        if hasattr(model, "merge_and_unload"):  # an adapter costs several times the model on a CPU, merged nothing
+            ends = model.generation_config
+            model = model.merge_and_unload()
+            model.generation_config = ends
+        model.to(device or _best_device())
         self._cache, self._dtype = cache, dtype
-        self.model, self.tokenizer = load(source, dtype=dtype, cache=cache)
-        if not self.tokenizer.chat_template:
+        self._hold(model, tokenizer, str(source), batch_size)
+
+    @classmethod
+    def around(cls, model: Any, tokenizer: Any, *, batch_size: int | None = None) -> "HuggingFaceChat":
+        """A model that is loaded already, such as one in training: it speaks as it stands at each call.
+
+        Raises:
+            ModelError: the tokenizer has no chat template.
+        """
+        chat = cls.__new__(cls)
+        chat._cache, chat._dtype = None, str(model.dtype)
+        chat._hold(model, tokenizer, str(getattr(model.config, "name_or_path", "")), batch_size)
+        return chat
+
+    def _hold(self, model: Any, tokenizer: Any, source: str, batch_size: int | None) -> None:
+        self._turn = threading.Lock()  # a tokenizer is told how to pad, and pads, in two steps
+        self.model, self.tokenizer, self.source = model, tokenizer, source
+        if not tokenizer.chat_template:
             raise ModelError(f"model '{source}': its tokenizer has no chat template; choose an instruction-tuned model")
-        if hasattr(self.model, "merge_and_unload"):  # an adapter costs several times the model on a CPU, merged nothing
-            ends = self.model.generation_config
-            self.model = self.model.merge_and_unload()
-            self.model.generation_config = ends
-        self.model.to(device or _best_device())
-        self.batch_size = batch_size or (16 if self.model.device.type == "cpu" else 128)
+        self.batch_size = batch_size or (16 if model.device.type == "cpu" else 128)
 
     @cached_property
     def identity(self) -> str:

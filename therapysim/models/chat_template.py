@@ -49,6 +49,10 @@ class TurnTemplate:
         ended = bool(said) and said[-1] in ends and ids[:1] == [said[-1]]
         return ids[1:] if ended else ids
 
+    def turn(self, text: str) -> list[int]:
+        """Token ids of a whole therapist turn, with the token that the template ends it with."""
+        return self._encode(text) + self.between("", (), ())[:1]
+
     @property
     def _name(self) -> str:
         return f"tokenizer '{self.tokenizer.name_or_path}'"

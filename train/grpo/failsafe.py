@@ -22,22 +22,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from therapysim.errors import TrainingError
 from therapysim.train.runs.checkpoints import checkpoint_step, newest_sound
 from therapysim.train.runs.run_folder import announce, forget_after
+from therapysim.train.runs.safe_trainer import TryAgain
 
-__all__ = ["Stopped", "Terminated", "TryAgain", "run_to_end", "told"]
+__all__ = ["Stopped", "Terminated", "run_to_end", "told"]
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EFBIG}
-
-
-class TryAgain(Exception):
-    """Nothing can be learnt from these sessions, and nothing was; raised in all processes at once.
-
-    Attributes:
-        pause: whether waiting may help.
-    """
-
-    def __init__(self, why: str, *, pause: bool) -> None:
-        super().__init__(why)
-        self.pause = pause
 
 
 class Stopped(Exception):

@@ -3,37 +3,19 @@
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from therapysim.errors import ConfigError
-from therapysim.files import write_json
-from therapysim.models.server import refuse_secrets, require_url, require_variable, server_of
-from therapysim.personas.load import training_ids
-from therapysim.records import Record, hint, record_of, wrong
-from therapysim.settings import Count, Name, Names, Number, Positive, Settings, Share, about, layered, read_settings
+from therapysim.models.server import require_url, require_variable, server_of
+from therapysim.records import Record, hint, record_of
+from therapysim.settings import Count, Name, Number, Positive, Share, read_settings
 from therapysim.train.grpo.advantages import Scale
+from therapysim.train.run_settings import RunSettings, load, policy_setting, require, setting
 
-__all__ = [
-    "FREE",
-    "TRACKERS",
-    "GRPOSettings",
-    "load_settings",
-    "preset_notes",
-    "presets",
-    "save_settings",
-]
+__all__ = ["GRPOSettings", "load_settings", "preset_notes", "presets"]
 
-#: Where a run can be logged beside its own files.
-Tracker = Literal["wandb", "trackio", "tensorboard"]
-TRACKERS: tuple[Tracker, ...] = get_args(Tracker)
-
-# Of a file of settings: raise it when an older file no longer means the same.
-_VERSION = 1
-# Names of earlier versions, which a search for near ones would take elsewhere.
-_RENAMED = {"use_vllm": "vllm", "vllm_mode": "vllm", "sample_every": "validate_every", "wandb": "track",
-            "sample_sessions": "validate_sessions"}  # fmt: skip
 # A therapist's turn and the patient's answer need so many tokens between them.
 _LEAST_TOKENS = 16
 # What does not go with a vLLM server, and why.
@@ -41,19 +23,12 @@ _NOT_SERVED = {"quantize_4bit": "TRL would send packed 4-bit weights to a server
                "unsloth": "TRL would have to send the weights of a model that unsloth has changed"}  # fmt: skip
 
 
-def _setting(group: str, default: Any, help: str, *, free: bool = False, **limits: Any) -> Any:
-    """One setting. ``free``: a run may be resumed with another value, for it changes how the run goes, not what it
-    learns from."""
-    return Field(default, description=help, json_schema_extra={"group": group, "free": free}, **limits)
-
-
-_policy = partial(_setting, "policy")
-_session = partial(_setting, "sessions")
-_learning = partial(_setting, "learning")
-_adapter = partial(_setting, "adapter and memory")
-_sampling = partial(_setting, "sampling")
-_keeping = partial(_setting, "checkpoints and validation")
-_tracking = partial(_setting, "tracking")
+_session = partial(setting, "sessions")
+_learning = partial(setting, "learning")
+_adapter = partial(setting, "adapter and memory")
+_sampling = partial(setting, "sampling")
+_keeping = partial(setting, "checkpoints and validation")
+_tracking = partial(setting, "tracking")
 
 
 class _Preset(Record):
@@ -61,7 +36,7 @@ class _Preset(Record):
     settings: dict[str, Any]
 
 
-class GRPOSettings(Settings):
+class GRPOSettings(RunSettings):
     """Everything that decides a GRPO run; saved as ``settings.json`` in its folder.
 
     One *generation* plays ``groups`` x ``generations`` sessions. One *update* (an optimizer step, what ``max_steps``
@@ -76,23 +51,20 @@ class GRPOSettings(Settings):
         PersonaError: a persona is unknown, or one of the test patients.
     """
 
-    model: Name = _policy("smollm2", "what is trained: model folder, adapter folder, .gguf file, hub id, or smollm2")
-    out: Name = _policy(
+    training: ClassVar[str] = "grpo"
+    budgets: ClassVar[str] = "max_prompt_tokens + max_completion_tokens"
+    renamed: ClassVar[Mapping[str, str]] = {
+        "use_vllm": "vllm",
+        "vllm_mode": "vllm",
+        "sample_every": "validate_every",
+        "wandb": "track",
+        "sample_sessions": "validate_sessions",
+    }
+
+    out: Name = policy_setting(
         "runs/grpo", "folder of this run; one that holds a run already is refused, unless --resume", free=True
     )
-    seed: int = _policy(
-        0,
-        "decides patients, sampling and adapter weights: equal seeds, equal runs (with vLLM up to rounding)",
-        ge=0,
-        le=2**32 - 1,
-    )
-    show_state: bool = _policy(True, "show the policy the [USER STATE] header: diagnosis, mood and its trend")
 
-    split: Literal["train", "dev"] = _session(
-        "train", "patients to practise on; those of test are kept apart for benchmarks"
-    )
-    personas: Names = _session((), "patients by id, in place of the split's")
-    vary: bool = _session(False, "meet a new variant of the training patient in each group: none is learned by heart")
     patient: Name = _session("scripted", "who words the patient's lines: scripted, llm, a model, or URL#MODEL")
     patient_key_env: str = _session("", "environment variable with the key of the patient's server", free=True)
     rubric: Literal["default", "grpo", "user"] = _session(
@@ -102,20 +74,12 @@ class GRPOSettings(Settings):
     generations: int = _session(
         8, "sessions in a group, all with the same patient and seed; compared with one another", ge=2
     )
-    max_turns: Positive = _session(3, "therapist turns in a session at most")
-    max_turn_tokens: Positive = _session(64, "tokens of one therapist turn at most; what goes on longer is cut off")
     max_prompt_tokens: Positive = _session(512, "budget of the system prompt and the patient's first words")
     max_completion_tokens: Positive = _session(512, "budget of all that follows, the patient's words included")
 
-    max_steps: Positive = _learning(200, "number of updates", free=True)
     max_minutes: Number = _learning(
         0.0, "stop, with a checkpoint, after so many minutes of updates; 0 never does", free=True
     )
-    batch_size: Positive = _learning(1, "sessions in one forward pass on each device: memory against speed")
-    accumulation: Positive = _learning(
-        4, "forward passes in an update; an update learns from batch_size x accumulation"
-    )
-    lr: float = _learning(5e-6, "learning rate, constant", gt=0, lt=1)
     beta: Number = _learning(0.04, "weight of the KL divergence from the starting policy; 0 lets it drift")
     advantage: Literal["trajectory", "turn", "mixed"] = _learning(
         "trajectory", "credit of a token: its session's reward, its turn's, or a mix of both"
@@ -139,27 +103,7 @@ class GRPOSettings(Settings):
         "group", "what advantages are divided by: the spread within the group, over the whole generation, or nothing"
     )
     cut_penalty: Number = _learning(0.0, "taken from a turn's reward where max_turn_tokens cut it off")
-    max_grad_norm: Number = _learning(1.0, "a longer gradient is scaled down to this norm; 0 leaves it")
     mask_cut_turns: bool = _learning(True, "do not learn from turns that max_turn_tokens cut off")
-
-    lora_r: Positive = _adapter(16, "rank of the adapter: its capacity")
-    lora_alpha: Positive = _adapter(16, "scale of the adapter, in units of lora_r")
-    lora_dropout: float = _adapter(
-        0.0, "dropout of the adapter; above 0, sampled and trained probabilities differ", ge=0, lt=1
-    )
-    lora_targets: Names = _adapter(("q_proj", "k_proj", "v_proj", "o_proj"), "layers that get an adapter", min_length=1)
-    quantize_4bit: bool = _adapter(False, "load the base model in 4 bits (QLoRA); needs bitsandbytes")
-    gradient_checkpointing: bool = _adapter(False, "keep no activations: less memory, about a fifth slower", free=True)
-    unsloth: bool = _adapter(False, "load the model with unsloth: less memory and time; needs a GPU")
-    dtype: Literal["auto", "float32", "bfloat16"] = _adapter(
-        "auto", "precision; auto is bfloat16 on a GPU that has it, float32 elsewhere"
-    )
-    sensor_threads: Count = _adapter(
-        0, "texts that the sensor reads at once; 0 chooses by the machine's cores", free=True
-    )
-    threads: Count = _adapter(
-        0, "CPU threads; 0 leaves it to PyTorch, 1 is quicker where other work shares the machine", free=True
-    )
 
     temperature: float = _sampling(1.0, "sampling temperature: higher explores more", gt=0)
     top_p: float = _sampling(
@@ -198,9 +142,6 @@ class GRPOSettings(Settings):
     retry_pause_s: Number = _keeping(
         30.0, "seconds before they are, where patients failed; twice as many each time", free=True
     )
-    resume: bool = _keeping(False, "go on from the newest checkpoint in the folder", free=True)
-    validate_every: Count = _keeping(100, "updates between two validations on dev patients; 0 makes none", free=True)
-    validate_sessions: Positive = _keeping(8, "sessions in a validation, the same each time", free=True)
     patience: Count = _keeping(
         0, "stop after so many validations in a row without a better return; 0 never stops", free=True
     )
@@ -220,26 +161,9 @@ class GRPOSettings(Settings):
     transcripts_every: Count = _tracking(
         50, "updates between two training groups kept word for word; 0 keeps none", free=True
     )
-    track: Annotated[tuple[Tracker, ...], Field(strict=False)] = _tracking(
-        (), "log to these as well as to the run's folder", free=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_names(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in values:
-            if name in _RENAMED:
-                raise ConfigError(f"{name} is an unknown field; did you mean '{_RENAMED[name]}'?")
-            if name in ("preset", "config"):
-                raise ConfigError(f"{name} is an unknown field; it stands on the command line alone: --{name}")
-        for name, value in values.items():  # before any error could show the value
-            for text in value if isinstance(value, list | tuple) else (value,):
-                refuse_secrets(str(text), f"setting {name}")
-        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        training_ids(self.split, self.personas)
         server_of(self.patient, "patient")
         require_variable(self.patient_key_env or None)
         if self.vllm_server_url:
@@ -250,36 +174,46 @@ class GRPOSettings(Settings):
 
     def _check_together(self) -> None:
         served = self.vllm != "server" or self.vllm_server_url.startswith(("http://", "https://"))
-        _require("vllm_server_url", self.vllm_server_url, served, "http://HOST:PORT, since vllm is server")
+        require("vllm_server_url", self.vllm_server_url, served, "http://HOST:PORT, since vllm is server")
         for name, why in _NOT_SERVED.items():
             both = self.vllm == "server" and getattr(self, name)
-            _require("vllm", self.vllm, not both, f"off or colocate, since {name} is set: {why}")
+            require("vllm", self.vllm, not both, f"off or colocate, since {name} is set: {why}")
         fits = self.max_turn_tokens <= self.max_completion_tokens
         budget = f"at most max_completion_tokens {self.max_completion_tokens}"
-        _require("max_turn_tokens", self.max_turn_tokens, fits, budget)
+        require("max_turn_tokens", self.max_turn_tokens, fits, budget)
         room = _LEAST_TOKENS * self.max_turns
         enough = f"at least {room}, {_LEAST_TOKENS} for each of max_turns {self.max_turns} and its answer"
-        _require("max_completion_tokens", self.max_completion_tokens, room <= self.max_completion_tokens, enough)
+        require("max_completion_tokens", self.max_completion_tokens, room <= self.max_completion_tokens, enough)
         whole = self.vllm == "off" or self.top_p == 1.0
-        _require(
+        require(
             "top_p", self.top_p, whole, "1, since vllm is set: it would tell the probabilities of what was left over"
         )
         waits = not self.patience or self.validate_every > 0
-        _require("patience", self.patience, waits, "0, since validate_every is 0 and nothing is validated")
+        require("patience", self.patience, waits, "0, since validate_every is 0 and nothing is validated")
 
     def _check_batches(self) -> None:
         """TRL's rules on batches, and ours: no update straddles two generations, and none is cut by a checkpoint."""
         made, size = self.generation_sessions, self.batch_size
-        _require("batch_size", size, made % size == 0, f"a divisor of groups x generations = {made}")
+        require("batch_size", size, made % size == 0, f"a divisor of groups x generations = {made}")
         per_update = size * self.accumulation
         whole = made % per_update == 0 or per_update % made == 0
         rule = f"batch_size x accumulation = {per_update} and groups x generations = {made} to divide one another"
-        _require("accumulation", self.accumulation, whole, rule)
+        require("accumulation", self.accumulation, whole, rule)
         # A checkpoint inside a generation would have to sample the rest anew: another curve after a resume.
         steps, saved = self.updates_per_generation, self.save_steps
         near = max(steps, saved // steps * steps)
         rule = f"a multiple of {steps} updates a generation, such as {near}"
-        _require("save_steps", saved, saved % steps == 0, rule)
+        require("save_steps", saved, saved % steps == 0, rule)
+
+    @property
+    def context(self) -> int:
+        """Tokens that one row may have: the prompt and all that follows."""
+        return self.max_prompt_tokens + self.max_completion_tokens
+
+    @property
+    def samples_with_vllm(self) -> bool:
+        """Whether sampling needs vLLM."""
+        return self.vllm != "off"
 
     @property
     def generation_sessions(self) -> int:
@@ -314,35 +248,10 @@ def load_settings(
     known = presets()
     if preset is not None and preset not in known:
         raise ConfigError(f"preset is {preset!r}, expected one of {', '.join(known)}{hint(preset, list(known))}")
-    begun = known[preset] if preset is not None else {}
-    named = _of_version(read_settings(Path(path)), path) if path else {}
-    return layered(GRPOSettings, [("", begun), (f"settings file {path}", named), ("", overrides or {})])
-
-
-def save_settings(settings: GRPOSettings, path: Path) -> None:
-    """Writes the settings as JSON, in a form that ``load_settings`` reads."""
-    write_json(path, {"version": _VERSION, **settings.model_dump()})
-
-
-def _of_version(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
-    """A file's settings; one without a version is of the first."""
-    version = content.pop("version", _VERSION)
-    if version != _VERSION:
-        step = "update TherapySim to read a newer file"
-        raise ConfigError(f"settings file {path}: version is {version!r}, expected {_VERSION}; {step}")
-    return content
+    return load(GRPOSettings, path, overrides, known[preset] if preset is not None else {})
 
 
 @cache
 def _presets() -> dict[str, _Preset]:
     path = Path(__file__).with_name("presets.yaml")
     return {name: record_of(own, _Preset, ConfigError, f"preset {name}") for name, own in read_settings(path).items()}
-
-
-def _require(name: str, value: object, fine: bool, expected: str) -> None:
-    if not fine:
-        raise wrong(repr(value), expected, name)
-
-
-#: What a run may be resumed with another of, and stay the same run: it changes how it goes, not what it learns from.
-FREE = tuple(name for name, setting in GRPOSettings.model_fields.items() if about(setting)["free"])

@@ -28,12 +28,13 @@ from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage
 from therapysim.models.chat_template import TurnTemplate
-from therapysim.train.grpo.failsafe import Stopped, Terminated, TryAgain
+from therapysim.train.grpo.failsafe import Stopped, Terminated
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.trajectory import Trajectory, session_return, summary
 from therapysim.train.runs.run_folder import Transcripts
+from therapysim.train.runs.safe_trainer import TryAgain
 
 __all__ = ["Rollout", "Trajectory", "session_return", "summary"]
 

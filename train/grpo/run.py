@@ -7,18 +7,16 @@ Source: Shao et al. 2024, DeepSeekMath (GRPO); https://huggingface.co/docs/trl (
 """
 
 import math
-import os
 import time
 import warnings
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, get_int_from_env
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOConfig
@@ -33,7 +31,6 @@ from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
 from therapysim.train.grpo.failsafe import Terminated, run_to_end, told
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.limit import TimeLimit
-from therapysim.train.grpo.model import load_policy, lora_config, precision
 from therapysim.train.grpo.patient_processes import Office, Patients
 from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.sampler import Engine
@@ -42,32 +39,14 @@ from therapysim.train.grpo.trajectory import session_return
 from therapysim.train.grpo.validate import Validation
 from therapysim.train.runs.alarms import Alarms
 from therapysim.train.runs.checkpoints import checkpoint_step
-from therapysim.train.runs.lock import locked
+from therapysim.train.runs.model import load_policy, lora_config, precision
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
-from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts, open_run
+from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts
+from therapysim.train.runs.start_up import TrainResult, check_devices, cores, open_once, quieten
 from therapysim.train.runs.tracking import trackers
 
 __all__ = ["SessionGRPOTrainer", "TrainResult", "group_rows", "train"]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What came of a run.
-
-    Attributes:
-        policy: folder of the trained adapter; ``therapysim.models.checkpoint.load`` reads it.
-        out: folder of the run, with ``metrics.jsonl`` and ``completions.jsonl``.
-        steps: updates made in all, those before a resume included.
-        seconds: how long this call took.
-        metrics: the newest value of every metric.
-    """
-
-    policy: Path
-    out: Path
-    steps: int
-    seconds: float
-    metrics: dict[str, Any]
 
 
 def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainResult:
@@ -87,10 +66,10 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
     began, folder = time.perf_counter(), Path(settings.out)
     with ExitStack() as held:
         held.enter_context(warnings.catch_warnings())
-        _quieten()
+        quieten()
         arguments = trl_arguments(settings)
-        _check_devices(arguments.world_size)
-        checkpoint = _open_once(settings, held)
+        check_devices(arguments.world_size)
+        checkpoint = open_once(settings, held)
 
         describe_patient(settings.patient)  # a wrong name is told before a model is loaded
         model, tokenizer = load_policy(settings)
@@ -162,40 +141,8 @@ def open_processes(settings: GRPOSettings, patients: SessionBatch) -> Patients |
     """Scripted patients go beside the engine into processes; a model as the patient stays in this one."""
     if settings.patient != "scripted":
         return None
-    count = settings.patient_processes or max(1, min(4, _cores() // 3))
+    count = settings.patient_processes or max(1, min(4, cores() // 3))
     return Patients(Office(patients.config, patients.rubric.settings), count, settings.patient_timeout_s)
-
-
-def _cores() -> int:
-    """The cores that fall to this process: those of its host, shared with the others there, not with other hosts'."""
-    return max(1, (os.cpu_count() or 2) // get_int_from_env(["LOCAL_WORLD_SIZE"], 1))
-
-
-def _quieten() -> None:
-    """Drops two warnings that whoever trains can do nothing about."""
-    # rollout.py is the one place to mend if rollout_func changes, and trl is pinned.
-    warnings.filterwarnings("ignore", message=".*rollout_func.*experimental")
-    # TRL uses a name that transformers is replacing.
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
-
-
-def _open_once(settings: GRPOSettings, held: ExitStack) -> str | None:
-    """The run's folder is locked and opened by one process; the others are told the checkpoint, or why there is none.
-
-    Raises:
-        ConfigError: as ``open_run``, in every process: the others would wait for one that has given up.
-    """
-    told: list[str | None] = [None, None]
-    if PartialState().is_main_process:
-        try:
-            held.enter_context(locked(Path(settings.out)))
-            told[0] = open_run(settings)
-        except ConfigError as error:
-            told[1] = str(error)
-    broadcast_object_list(told)
-    if told[1] is not None:
-        raise ConfigError(told[1])
-    return told[0]
 
 
 def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
@@ -210,15 +157,6 @@ def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         raise ConfigError(f"TRL refuses the settings: {error}") from error
     _check_passes(settings, arguments)
     return arguments
-
-
-def _check_devices(processes: int) -> None:
-    """One process would spread each batch over all GPUs it sees, which neither TRL nor vLLM is made for."""
-    if processes == 1 and torch.cuda.device_count() > 1:
-        raise ConfigError(
-            f"{torch.cuda.device_count()} GPUs are visible to one process; for one of them set CUDA_VISIBLE_DEVICES=0, "
-            "for all of them start one process a GPU with `accelerate launch`, see docs/training.md"
-        )
 
 
 def _check_passes(settings: GRPOSettings, arguments: GRPOConfig) -> None:
@@ -278,7 +216,7 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
 
 def open_patients(settings: GRPOSettings) -> SessionBatch:
     """The environment to train in: the settings' patient and rubric, and the shipped sensor."""
-    threads = settings.sensor_threads or max(2, min(8, _cores()))
+    threads = settings.sensor_threads or max(2, min(8, cores()))
     sensor = EmotionSensor(settings=SensorSettings(threads=threads))
     return SessionBatch(
         SessionConfig(max_turns=settings.max_turns),

@@ -1,28 +1,22 @@
 """TRL's GRPO trainer with what sessions of many turns need, and nothing else."""
 
-import math
 import random
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, broadcast_object_list, gather_object
-from safetensors import SafetensorError
+from accelerate.utils import broadcast_object_list, gather_object
 from trl import GRPOTrainer
 
-from therapysim.errors import ConfigError, TrainingError
+from therapysim.errors import ConfigError
 from therapysim.train.grpo.advantages import by_trajectory, by_turn, mixed, spread_over_tokens, within_groups
-from therapysim.train.grpo.failsafe import TryAgain
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.grpo.model import save_policy
 from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.trajectory import Trajectory
-from therapysim.train.runs.best import keep_policy
-from therapysim.train.runs.checkpoints import checkpoint_step, fault_of
+from therapysim.train.runs.checkpoints import fault_of
+from therapysim.train.runs.safe_trainer import SafeTrainer, remove, shares_weights_out
 
 __all__ = ["SessionGRPOTrainer", "check_shards"]
 
@@ -31,7 +25,7 @@ __all__ = ["SessionGRPOTrainer", "check_shards"]
 Chance = tuple[Any, ...]
 
 
-class SessionGRPOTrainer(GRPOTrainer):
+class SessionGRPOTrainer(SafeTrainer, GRPOTrainer):
     """TRL's trainer, with the rows handed to the rollout and the credit of ``advantages.py``."""
 
     settings: GRPOSettings
@@ -40,12 +34,6 @@ class SessionGRPOTrainer(GRPOTrainer):
     _last_loaded_step: int
     _chance: Chance | None = None
     _start: Chance | None = None
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        for parameter in self.model.parameters():  # TRL rounds the adapter of a base in 4 bits to bfloat16
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
 
     def attach(self, engine: Engine) -> None:
         """Samples with this engine from now on: TRL brings it up to date, and corrects for its probabilities."""
@@ -57,25 +45,6 @@ class SessionGRPOTrainer(GRPOTrainer):
             self.vllm_generation.sync_weights()
             self._last_loaded_step = self.state.global_step
 
-    def keep_policy(self, folder: Path, describe: Callable[[Path], object]) -> None:
-        """Writes adapter, tokenizer and card once, whole or not at all; every process must call it."""
-        gathered = folder.with_name(f"{folder.name}.gathered")
-        shared = _shares_weights_out(self.accelerator)
-        if shared:
-            self.save_model(str(gathered))  # puts the weights together from all processes, as in a checkpoint
-        if not self.accelerator.is_main_process:
-            return
-
-        def save(place: Path) -> None:
-            if shared:
-                shutil.copytree(gathered, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("ref"))
-                shutil.rmtree(gathered)
-            else:
-                save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, place)
-            describe(place)
-
-        keep_policy(folder, self.state.global_step, save)
-
     @property
     def updates_per_generation(self) -> int:
         """Updates that one generation serves, over all processes, at least 1."""
@@ -85,11 +54,6 @@ class SessionGRPOTrainer(GRPOTrainer):
         """Keeps the generators as they stand before the first update."""
         self._start = chance()
 
-    def take_over(self, checkpoint: str) -> None:
-        """A policy that has seen all its updates, and was not written yet."""
-        self._load_from_checkpoint(checkpoint)
-        self.state.global_step = checkpoint_step(checkpoint)
-
     def save_now(self) -> None:
         """A checkpoint of the last update, unless there is a sound one, as if no later session had been begun."""
         place = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -97,7 +61,7 @@ class SessionGRPOTrainer(GRPOTrainer):
         broadcast_object_list(fault)
         if fault[0]:
             if self.accelerator.is_main_process:
-                _remove(place)
+                remove(place)
             if self._chance is not None:
                 set_chance(self._chance)
             self._save_checkpoint(self.model, trial=None)
@@ -110,39 +74,6 @@ class SessionGRPOTrainer(GRPOTrainer):
         if from_start and self._start is not None:  # a checkpoint holds them otherwise
             set_chance(self._start)
         self.rollout_func.begin_again()
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """As the library's; one that cannot be written, or is not sound, is not left behind.
-
-        Raises:
-            TrainingError: such a one; in all processes.
-        """
-        place, fault = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", ""
-        try:
-            super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError, SafetensorError) as error:  # a full disk is each of them
-            fault = f"cannot be written: {error!r}"
-        faults = gather_object([fault])  # once all have written their part
-        if self.accelerator.is_main_process and not any(faults):
-            faults = [fault_of(place)]
-        worst = [max(faults)]  # any there is: the empty text sorts first
-        broadcast_object_list(worst)
-        if worst[0]:
-            if self.accelerator.is_main_process:
-                _remove(place)
-            raise TrainingError(
-                f"checkpoint {place} {worst[0]}; the earlier ones stay: mend the cause, such as a full disk, and go on "
-                "with --resume"
-            )
-
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """As the library's, just before an update: nothing has changed yet, but by DeepSpeed."""
-        norm = super()._get_grad_norm(model, grad_norm)
-        if norm is not None and not math.isfinite(float(norm)):
-            raise TryAgain(f"the gradient is no finite number ({float(norm)})", pause=False)
-        if norm is not None and float(norm) == 0.0:
-            model.zero_grad(set_to_none=True)  # or the optimizer's momentum would move weights all the same
-        return norm
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.rows = inputs  # rollout_func is given the prompts alone
@@ -215,18 +146,6 @@ class SessionGRPOTrainer(GRPOTrainer):
             self._metrics["train"]["ratio/mean"].append((total.sum() / count.sum()).item())
             self._metrics["train"]["ratio/max"].append(largest.max().item())
 
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: a card that TRL fills in knows nothing of what this policy is, and is not, for."""
-
-    def _send_telemetry(self) -> None:
-        """None: a run tells nobody."""
-
-
-def _remove(place: Path) -> None:
-    """A checkpoint, beginning with what marks it as whole."""
-    (place / "trainer_state.json").unlink(missing_ok=True)
-    shutil.rmtree(place, ignore_errors=True)
-
 
 def chance() -> Chance:
     """All generators' states: Python's, NumPy's, PyTorch's, those of its devices."""
@@ -241,11 +160,6 @@ def set_chance(state: Chance) -> None:
     torch.cuda.set_rng_state_all(state[3])
 
 
-def _shares_weights_out(accelerator: Accelerator) -> bool:
-    """Whether no process has all of the weights."""
-    return bool(accelerator.distributed_type == DistributedType.FSDP)
-
-
 def check_shards(settings: GRPOSettings, accelerator: Accelerator) -> None:
     """What a process would do with its share of the weights as if it were the whole.
 
@@ -255,7 +169,7 @@ def check_shards(settings: GRPOSettings, accelerator: Accelerator) -> None:
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None and plugin.zero_stage == 3:
         raise ConfigError("DeepSpeed's ZeRO stage is 3, expected at most 2, since stage 3 has not been tried; use FSDP")
-    if not _shares_weights_out(accelerator):
+    if not shares_weights_out(accelerator):
         return
     if settings.validate_every:
         raise ConfigError(

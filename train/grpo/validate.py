@@ -25,24 +25,24 @@ from therapysim.agents.probes.talk_counts import distinct
 from therapysim.agents.sessions.mood_profile import draw_profile
 from therapysim.agents.sessions.session_file import SessionRecord, TurnRecord
 from therapysim.agents.statistics.intervals import mean_interval
-from therapysim.envs.batch import Session, Start
+from therapysim.envs.batch import Session
 from therapysim.envs.latent import begin
 from therapysim.errors import ConfigError
-from therapysim.personas.load import personas
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.reading.words import overlap, word_set
 from therapysim.rewards.risk import RiskThresholds
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.grpo.model import save_policy
 from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.trajectory import Trajectory, summary
 from therapysim.train.runs.best import Standing, held_return, keep_best, mend, seen_updates
 from therapysim.train.runs.policy_card import practised, write_card
 from therapysim.train.runs.rows import append, read_rows
 from therapysim.train.runs.run_folder import announce, figure_file, session_row
+from therapysim.train.runs.safe_trainer import save_adapter
+from therapysim.train.runs.starts import dev_starts
 
-__all__ = ["Validation", "dev_starts", "scores"]
+__all__ = ["Validation", "scores"]
 
 # So much of two turns' words alike (Jaccard) makes the second a repetition; as in the reward.
 _SAME = 0.7
@@ -172,7 +172,7 @@ class Validation(TrainerCallback):
         told = {"step": step, **{f"validation/{name}": value for name, value in found.items()}}
 
         def keep(place: Path) -> None:
-            save_policy(model, self.rollout.tokenizer, place)
+            save_adapter(model, self.rollout.tokenizer, place)
             write_card(place, self.settings, [*read_rows(self.folder / "metrics.jsonl"), told], step)
 
         keep_best(folder, about, keep)
@@ -182,13 +182,6 @@ class Validation(TrainerCallback):
         if self.draws and sound:
             records = [_record(e, e.session, f"the policy after {step} updates") for e in sound if e.session]
             save(draw_profile(records), figure_file(self.folder, step))
-
-
-def dev_starts(settings: GRPOSettings) -> list[Start]:
-    """The sessions of every validation: dev patients in turn, each with a seed that the run's seed decides."""
-    ids = [p.id for p in personas("dev")]
-    seeds = np.random.SeedSequence(settings.seed, spawn_key=(2,)).generate_state(settings.validate_sessions)
-    return [Start(int(seed), ids[i % len(ids)]) for i, seed in enumerate(seeds)]
 
 
 def scores(episodes: Sequence[Trajectory], sensor: Sensor) -> dict[str, float]:

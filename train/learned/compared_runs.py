@@ -15,7 +15,8 @@ from therapysim.agents.statistics.intervals import FEW
 from therapysim.agents.therapists.policies import run_of
 from therapysim.errors import ConfigError
 from therapysim.records import read_record
-from therapysim.train.grpo.grpo_settings import FREE
+from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.run_settings import free
 from therapysim.train.runs.rows import read_rows
 
 __all__ = ["Key", "Run", "Study", "open_study", "rounded"]
@@ -24,7 +25,7 @@ __all__ = ["Key", "Run", "Study", "open_study", "rounded"]
 Key = tuple[str, int]
 
 #: What runs of one mode may differ in: it changes where and how they ran, not what they learned from.
-_OWN = frozenset({*FREE, "seed"})
+_OWN = frozenset({*free(GRPOSettings), "seed"})
 #: What a benchmark must prompt and sample alike for a difference to be the training's.
 _PROMPTED = ("show_state", "max_tokens", "temperature", "top_p")
 
@@ -190,7 +191,8 @@ class _Kept(TypedDict):
 def _settings(folder: Path) -> dict[str, Any]:
     where = f"run {folder}: settings.json is none of a training"
     held = dict(read_record(folder / "settings.json", _Kept, ConfigError, where))
-    held.pop("version", None)
+    for name in ("version", "training"):
+        held.pop(name, None)
     return held
 
 

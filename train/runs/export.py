@@ -16,8 +16,9 @@ from therapysim.errors import ConfigError, ModelError
 from therapysim.files import write_json
 from therapysim.models.chat_template import TurnTemplate
 from therapysim.models.checkpoint import HUB_ID, SMOLLM2, adapter_base, load
-from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings
+from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.best import best_step
+from therapysim.train.runs.kinds import read_settings
 from therapysim.train.runs.policy_card import Merge, write_card
 from therapysim.train.runs.rows import read_rows
 
@@ -47,7 +48,7 @@ class Source:
 
     run: Path
     adapter: Path
-    settings: GRPOSettings
+    settings: RunSettings
     step: int
 
 
@@ -117,7 +118,7 @@ def find_source(place: Path, checkpoint: int | None = None) -> Source:
     if not (run / "settings.json").is_file():
         found = f"it holds {_names(run)}" if run.is_dir() else "there is no such folder"
         raise ConfigError(
-            f"{run} is no run: {found}, expected settings.json of `therapysim train grpo`; check the path"
+            f"{run} is no run: {found}, expected settings.json of `therapysim train grpo` or `sft`; check the path"
         )
     folder = run / "policy" if run == place else place.resolve()
     folder = folder if checkpoint is None else run / "checkpoints" / f"checkpoint-{checkpoint}"
@@ -126,7 +127,7 @@ def find_source(place: Path, checkpoint: int | None = None) -> Source:
         there = f"checkpoints: {', '.join(map(str, steps)) or 'none'}"
         hint = "name one of them by --checkpoint" if steps else "train it first"
         raise ConfigError(f"run {run} has no adapter in {folder.relative_to(run)} ({there}); {hint}")
-    return Source(run, folder, load_settings(run / "settings.json"), _step(run, folder))
+    return Source(run, folder, read_settings(run / "settings.json"), _step(run, folder))
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:

@@ -17,7 +17,7 @@ from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.personas.load import personas, training_ids
-from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.rows import read_rows
 
 __all__ = ["CardWriter", "Merge", "base_of", "card", "practised", "write_card"]
@@ -32,7 +32,7 @@ _CARD = """---
 
 # A therapist policy trained by TherapySim
 
-{what} It was trained by reinforcement learning (GRPO over whole sessions) against **simulated** patients.
+{what} {how}
 
 **Not a clinical device, and not fit to talk with a person in distress.** Its patients are fiction, and so is everything it
 learnt from. No clinical outcome was measured, and nothing here says how a real person would fare.
@@ -48,11 +48,7 @@ learnt from. No clinical outcome was measured, and nothing here says how a real 
 | who words them | {patient} |
 | seed | {seed} |
 {merge}
-## Reward
-
-The preset `{rubric}` of TherapySim: {reward} Rewards of this kind can be pleased: a policy may repeat a
-question about danger, or find words that the readers of a turn take for good ones. `docs/rewards.md` of TherapySim lists the
-terms, the audit of cheap policies and the exploits that are known. Read transcripts before you believe a number.
+{section}
 
 ## Settings
 
@@ -95,14 +91,34 @@ _REWARDS = {
     "default": "every term, those included that words alone can please, behind a gate.",
     "user": "two functions alone, deficit rise and safety, with no gate; of 62 cheap policies 28 please it.",
 }
-_SHOWN = (
-    "lr", "beta", "generations", "groups", "batch_size", "accumulation", "advantage", "turn_weight", "loss_type", "clip", "max_grad_norm",
-    "mask_cut_turns", "temperature", "top_p", "max_turn_tokens", "max_prompt_tokens", "max_completion_tokens", "show_state",
-    "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "dtype", "quantize_4bit", "unsloth", "vllm", "importance",
-    "importance_max",
-)  # fmt: skip
+_ADAPTED = ("lora_r", "lora_alpha", "lora_dropout", "lora_targets", "dtype", "quantize_4bit", "unsloth")
+_SHOWN = {
+    "grpo": (
+        "lr", "beta", "generations", "groups", "batch_size", "accumulation", "advantage", "turn_weight", "loss_type", "clip",
+        "clip_high", "scale_rewards", "max_grad_norm", "mask_cut_turns", "cut_penalty", "temperature", "top_p",
+        "max_turn_tokens", "max_prompt_tokens", "max_completion_tokens", "show_state", *_ADAPTED, "vllm", "importance",
+        "importance_max",
+    ),
+    "sft": (
+        "therapists", "draws", "best", "lr", "batch_size", "accumulation", "max_grad_norm", "max_turn_tokens", "max_tokens",
+        "show_state", *_ADAPTED,
+    ),
+}  # fmt: skip
+_HOW = {
+    "grpo": "It was trained by reinforcement learning (GRPO over whole sessions) against **simulated** patients.",
+    "sft": "It was fine-tuned (SFT) to copy what other therapists, most of them scripts, said to **simulated** patients.",
+}
+_REWARD = """## Reward
+
+The preset `{rubric}` of TherapySim: {reward} Rewards of this kind can be pleased: a policy may repeat a
+question about danger, or find words that the readers of a turn take for good ones. `docs/rewards.md` of TherapySim lists the
+terms, the audit of cheap policies and the exploits that are known. Read transcripts before you believe a number."""
+_COPIED = """## What it copies
+
+Sessions of {therapists}: of those with each patient the share {best} that earned most by the reward preset `grpo`. A copy
+says what they would say, where they would be wrong too. Read transcripts before you believe a number."""
 _COURSE = ("validation/best", "validation/since_best", "validation/stopped")
-_TRAIN = ("reward", "reward_std", "kl", "loss", "session/turns", "session/polarity")
+_TRAIN = ("reward", "reward_std", "kl", "loss", "mean_token_accuracy", "session/turns", "session/polarity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +138,7 @@ class CardWriter(TrainerCallback):
     It reads ``metrics.jsonl``, so it belongs behind the callback that writes it.
     """
 
-    def __init__(self, settings: GRPOSettings) -> None:
+    def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -132,7 +148,7 @@ class CardWriter(TrainerCallback):
 
 
 def write_card(
-    folder: Path, settings: GRPOSettings, rows: Sequence[Mapping[str, Any]], step: int, merge: Merge | None = None
+    folder: Path, settings: RunSettings, rows: Sequence[Mapping[str, Any]], step: int, merge: Merge | None = None
 ) -> Path:
     """Writes ``card`` as the folder's ``README.md``, in place of peft's empty one."""
     target = folder / "README.md"
@@ -141,7 +157,7 @@ def write_card(
     return target
 
 
-def card(settings: GRPOSettings, rows: Sequence[Mapping[str, Any]], step: int, merge: Merge | None = None) -> str:
+def card(settings: RunSettings, rows: Sequence[Mapping[str, Any]], step: int, merge: Merge | None = None) -> str:
     """The card of the policy after ``step`` updates.
 
     Args:
@@ -153,19 +169,19 @@ def card(settings: GRPOSettings, rows: Sequence[Mapping[str, Any]], step: int, m
     base, licence = base_of(settings.model)
     seen = [row for row in rows if row.get("step", 0) <= step]
     return _CARD.format(
-        front=_front(base, licence, merge),
+        front=_front(base, licence, settings, merge),
         what="A LoRA adapter." if merge is None else "A language model with its adapter merged in.",
+        how=_HOW[settings.training],
+        section=_section(settings),
         base=f"`{base}`{_start(settings.model)}",
         licence=f"that of the base, {licence}" if licence else "that of the base: see the base",
         step=step,
         sessions=settings.batch_size * settings.accumulation,
         max_turns=settings.max_turns,
         patients=_patients(settings),
-        patient=f"`{_told(settings.patient.rpartition('#')[2])}`",
+        patient=f"`{_told(getattr(settings, 'patient', 'scripted').rpartition('#')[2])}`",
         seed=settings.seed,
         merge=_merged(settings, merge),
-        rubric=settings.rubric,
-        reward=_REWARDS.get(settings.rubric, "see there."),
         settings="\n".join(f"| `{name}` | {_value(getattr(settings, name))} |" for name in _shown(settings)),
         numbers=_numbers(seen),
         validated=_validated(settings),
@@ -201,40 +217,52 @@ def _start(model: str) -> str:
     return ", an adapter folder that it went on from" if (Path(model) / "adapter_config.json").is_file() else ""
 
 
-def _front(base: str, licence: str, merge: Merge | None) -> str:
+def _front(base: str, licence: str, settings: RunSettings, merge: Merge | None) -> str:
     """What model hubs read; a base of theirs has an id of theirs, so a folder's name is left out."""
     lines = [f"library_name: {'transformers' if merge else 'peft'}"]
     if HUB_ID.fullmatch(base):
         lines += [f"base_model: {base}", f"base_model_relation: {'finetune' if merge else 'adapter'}"]
     lines += [f"license: {licence}"] * bool(licence)
-    tags = ("therapysim", "reinforcement-learning", "grpo", "trl", "lora", "simulation")
+    method = ("reinforcement-learning", "grpo") if settings.training == "grpo" else (settings.training,)
+    tags = ("therapysim", *method, "trl", "lora", "simulation")
     return "\n".join([*lines, "language: en", "pipeline_tag: text-generation", "tags:", *(f"- {tag}" for tag in tags)])
 
 
-def _patients(settings: GRPOSettings) -> str:
+def _patients(settings: RunSettings) -> str:
     ids = ", ".join(f"`{i}`" for i in training_ids(settings.split, settings.personas))
-    variants = "a new variant of one in each group" if settings.vary else "as written, no variants"
+    variants = "a new variant of one each time" if settings.vary else "as written, no variants"
     which = "chosen" if settings.personas else f"all of split `{settings.split}`"
     return f"{which}, {variants}: {ids}"
 
 
-def practised(settings: GRPOSettings) -> list[str]:
+def practised(settings: RunSettings) -> list[str]:
     """The patients of split dev, whom validations meet, that are practised on too, by id."""
     return sorted({p.id for p in personas("dev")} & set(training_ids(settings.split, settings.personas)))
 
 
-def _validated(settings: GRPOSettings) -> str:
+def _validated(settings: RunSettings) -> str:
     known = len(practised(settings))
     if not known:
         return "and none of them was practised on"
     return f"of whom {known} {'was' if known == 1 else 'were'} practised on"
 
 
-def _shown(settings: GRPOSettings) -> list[str]:
-    return [name for name in _SHOWN if name != "turn_weight" or settings.advantage == "mixed"]
+def _shown(settings: RunSettings) -> list[str]:
+    mixed = getattr(settings, "advantage", "") == "mixed"
+    return [name for name in _SHOWN[settings.training] if name != "turn_weight" or mixed]
 
 
-def _merged(settings: GRPOSettings, merge: Merge | None) -> str:
+def _section(settings: RunSettings) -> str:
+    """What it was rewarded for, or what it copies."""
+    if settings.training == "sft":
+        sources = [f"`{_told(name)}`" for name in getattr(settings, "therapists", ())]
+        sources += [f"the files in `{_told(place)}`" for place in getattr(settings, "sessions", ())]
+        return _COPIED.format(therapists=", ".join(sources), best=_value(getattr(settings, "best", 1.0)))
+    rubric = getattr(settings, "rubric", "")
+    return _REWARD.format(rubric=rubric, reward=_REWARDS.get(rubric, "see there."))
+
+
+def _merged(settings: RunSettings, merge: Merge | None) -> str:
     if merge is None:
         return ""
     text = f"\nThe adapter was added to the base in float32, and the sum is kept in {merge.dtype}."
@@ -248,7 +276,8 @@ def _merged(settings: GRPOSettings, merge: Merge | None) -> str:
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
     """The newest numbers of training, and the newest of validation beside the first."""
-    trained = [row for row in rows if row.get("reward") is not None]
+    rewarded = [row for row in rows if row.get("reward") is not None]
+    trained = rewarded or [row for row in rows if row.get("loss") is not None]
     checked = [(row, _validation(row)) for row in rows if _validation(row)]
     parts = []
     if trained:
@@ -285,12 +314,12 @@ def _value(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _prompt(settings: GRPOSettings) -> str:
+def _prompt(settings: RunSettings) -> str:
     header = "with the `[USER STATE]` header" if settings.show_state else "without the `[USER STATE]` header"
     return f"{header}, at most {settings.max_turn_tokens} tokens a turn"
 
 
-def _commands(settings: GRPOSettings, merge: Merge | None) -> str:
+def _commands(settings: RunSettings, merge: Merge | None) -> str:
     """A run knows how it is prompted; to an exported model it must be said."""
     header = "" if settings.show_state else " --header none"
     told = f"{header} --max-tokens {settings.max_turn_tokens}"
@@ -298,7 +327,7 @@ def _commands(settings: GRPOSettings, merge: Merge | None) -> str:
     return "\n".join([*lines, *([] if merge else ["therapysim export RUN --merged --out merged"])])
 
 
-def _python(settings: GRPOSettings, merge: Merge | None) -> str:
+def _python(settings: RunSettings, merge: Merge | None) -> str:
     shown = "" if settings.show_state else ", show_state=False"
     lines = [
         f"from therapysim.agents import ChatTherapist{'' if merge else ', Therapist'}",

@@ -24,8 +24,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from therapysim.errors import ConfigError
 from therapysim.files import whole
-from therapysim.train.grpo.grpo_settings import FREE, GRPOSettings, load_settings, save_settings
+from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.trajectory import Trajectory
+from therapysim.train.run_settings import RunSettings, free, load, save_settings
 from therapysim.train.runs.best import drop, seen_updates
 from therapysim.train.runs.checkpoints import checkpoint_step, newest_sound
 from therapysim.train.runs.rows import append, lines, read_rows
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 
-def open_run(settings: GRPOSettings) -> str | None:
+def open_run(settings: RunSettings) -> str | None:
     """Makes the run's folder, or takes it up again: what was logged after its newest checkpoint is dropped.
 
     Returns:
@@ -60,7 +61,7 @@ def open_run(settings: GRPOSettings) -> str | None:
         ) from error
 
 
-def _open(settings: GRPOSettings, folder: Path) -> str | None:
+def _open(settings: RunSettings, folder: Path) -> str | None:
     folder.mkdir(parents=True, exist_ok=True)
     saved, logged = folder / "settings.json", folder / "metrics.jsonl"
     if saved.exists() and logged.exists():
@@ -89,13 +90,13 @@ def forget_after(folder: Path, step: int) -> None:
             figure.unlink()
 
 
-def _check_same_run(settings: GRPOSettings, saved: Path) -> None:
+def _check_same_run(settings: RunSettings, saved: Path) -> None:
     if not settings.resume:
         raise ConfigError(
             f"out folder {saved.parent} holds a run already; go on with it by --resume, or choose another"
         )
-    old, new = load_settings(saved).model_dump(), settings.model_dump()
-    changed = [f"{name} {old[name]!r} -> {new[name]!r}" for name in new if name not in FREE and old[name] != new[name]]
+    old, new, kept = load(type(settings), saved).model_dump(), settings.model_dump(), set(free(type(settings)))
+    changed = [f"{name} {old[name]!r} -> {new[name]!r}" for name in new if name not in kept and old[name] != new[name]]
     if changed:
         raise ConfigError(f"run {saved.parent} cannot be resumed with other settings: {'; '.join(changed)}; "
                           "set them back, or start a new run in another folder")  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
-from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.run_folder import announce
 
 __all__ = ["PROJECT", "trackers"]
@@ -25,18 +25,18 @@ __all__ = ["PROJECT", "trackers"]
 PROJECT = "therapysim"
 
 
-def trackers(settings: GRPOSettings) -> list[TrainerCallback]:
+def trackers(settings: RunSettings) -> list[TrainerCallback]:
     """A callback for each tracker that the settings name; they must be installed."""
     kinds = {"wandb": _Wandb, "trackio": _Trackio, "tensorboard": _TensorBoard}
     return [kinds[name](settings) for name in dict.fromkeys(settings.track)]
 
 
-def _run_name(settings: GRPOSettings) -> str:
+def _run_name(settings: RunSettings) -> str:
     return Path(settings.out).resolve().name
 
 
 class _Wandb(WandbCallback):
-    def __init__(self, settings: GRPOSettings) -> None:
+    def __init__(self, settings: RunSettings) -> None:
         super().__init__()
         self.settings, self.opened = settings, False
 
@@ -77,7 +77,7 @@ class _Wandb(WandbCallback):
 
 
 class _Trackio(TrackioCallback):
-    def __init__(self, settings: GRPOSettings) -> None:
+    def __init__(self, settings: RunSettings) -> None:
         super().__init__()
         self.settings = settings
 
@@ -96,7 +96,7 @@ class _Trackio(TrackioCallback):
 class _TensorBoard(TensorBoardCallback):
     tb_writer: Any
 
-    def __init__(self, settings: GRPOSettings) -> None:
+    def __init__(self, settings: RunSettings) -> None:
         super().__init__()
         self.logging_dir = str(Path(settings.out) / "tensorboard")
 

@@ -23,9 +23,9 @@ pytestmark = [
 from tests.measures.grpo_recording import Recording, record  # noqa: E402
 from therapysim.models import checkpoint  # noqa: E402
 from therapysim.train.grpo.grpo_settings import GRPOSettings  # noqa: E402
-from therapysim.train.grpo.model import load_policy  # noqa: E402
 from therapysim.train.grpo.run import TrainResult, train  # noqa: E402
 from therapysim.train.grpo.trainer import SessionGRPOTrainer  # noqa: E402
+from therapysim.train.runs.model import load_policy  # noqa: E402
 
 LOADED: dict[str, dict[str, Any]] = {
     "bf16": {},

@@ -48,7 +48,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[b
 @pytest.fixture
 def run(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A run with an engine and two processes of patients."""
-    monkeypatch.setattr("therapysim.train.grpo.model._check_packages", lambda settings: None)
+    monkeypatch.setattr("therapysim.train.runs.model._check_packages", lambda settings: None)
 
     def start(engine: type[SlowEngine] = SlowEngine) -> None:
         def open_engine(settings: GRPOSettings, trainer: Any) -> Any:

@@ -193,7 +193,7 @@ def run(
             return opened[-1]  # type: ignore[return-value]
 
         monkeypatch.setattr(grpo, "_open_engine", open_engine)
-        monkeypatch.setattr("therapysim.train.grpo.model._check_packages", lambda settings: None)
+        monkeypatch.setattr("therapysim.train.runs.model._check_packages", lambda settings: None)
         settings = {
             "model": str(tiny_model), "out": str(tmp_path / out), "vllm": "colocate", "max_steps": 3, "generations": 4,
             "max_turn_tokens": 6, "lr": 1e-2, "save_steps": 1, "validate_every": 0, "mask_cut_turns": False, **changes,

@@ -27,9 +27,9 @@ from therapysim.rewards.rubric import PRESETS, RubricSettings
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo import trainer
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings
-from therapysim.train.grpo.model import load_policy
 from therapysim.train.grpo.run import SessionGRPOTrainer, TrainResult, _cores, group_rows, train
 from therapysim.train.grpo.trajectory import Trajectory
+from therapysim.train.runs.model import load_policy
 from therapysim.train.runs.run_folder import Transcripts
 
 MakeBatch = Callable[..., SessionBatch]

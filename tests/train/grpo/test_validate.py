@@ -26,10 +26,11 @@ from therapysim.train.grpo import validate
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.run import TrainResult, train
-from therapysim.train.grpo.validate import Validation, dev_starts, scores
+from therapysim.train.grpo.validate import Validation, scores
 from therapysim.train.runs.best import Standing
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.run_folder import Transcripts
+from therapysim.train.runs.starts import dev_starts
 
 MakeBatch = Callable[..., SessionBatch]
 Run = Callable[..., TrainResult]

@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("trl")
 
 from therapysim.envs.batch import SessionBatch
-from therapysim.train.grpo.grpo_settings import FREE, GRPOSettings
+from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import TrainResult, train
+from therapysim.train.run_settings import free
 from therapysim.train.runs import alarms
 from therapysim.train.runs.alarms import HOLD, Alarm, standing
 from therapysim.train.runs.rows import read_rows
@@ -87,7 +88,7 @@ def test_what_is_advised_can_be_done(name: str) -> None:
     """A resumed run keeps what decides its curve: whoever is to change that is told of a new run."""
     options = {option.replace("-", "_") for option in re.findall(r"--([a-z][a-z-]*)", advice(name))}
     assert options and options <= set(GRPOSettings.model_fields)
-    assert bool(options - set(FREE)) == ("new run" in advice(name))
+    assert bool(options - set(free(GRPOSettings))) == ("new run" in advice(name))
 
 
 def test_variants_give_a_group_no_spread() -> None:

@@ -18,8 +18,9 @@ from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models import checkpoint
 from therapysim.models.chat import HuggingFaceChat, Sampling
-from therapysim.train.grpo.grpo_settings import GRPOSettings, save_settings
+from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import train
+from therapysim.train.run_settings import save_settings
 from therapysim.train.runs.export import end_tokens, export, find_source
 
 TEXT = "Patient: I am afraid, and I hardly sleep. It is my heart."

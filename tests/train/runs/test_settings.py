@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from therapysim.errors import ConfigError
-from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, preset_notes, presets, save_settings
+from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, preset_notes, presets
+from therapysim.train.run_settings import save_settings
 
 
 def test_the_defaults_are_those_asked_for() -> None:

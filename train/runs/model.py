@@ -11,12 +11,12 @@ from peft import LoraConfig
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.checkpoint import load, resolve, set_padding
-from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.run_settings import RunSettings
 
-__all__ = ["load_policy", "lora_config", "precision", "save_policy"]
+__all__ = ["load_policy", "lora_config", "precision"]
 
 
-def load_policy(settings: GRPOSettings) -> tuple[Any, Any]:
+def load_policy(settings: RunSettings) -> tuple[Any, Any]:
     """The model to train and its tokenizer.
 
     An adapter folder goes on learning from where it stands; anything else gets a fresh adapter from ``lora_config``.
@@ -36,7 +36,7 @@ def load_policy(settings: GRPOSettings) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def lora_config(model: Any, settings: GRPOSettings) -> LoraConfig | None:
+def lora_config(model: Any, settings: RunSettings) -> LoraConfig | None:
     """The adapter to put on a model; None where it already has one.
 
     Raises:
@@ -59,25 +59,16 @@ def lora_config(model: Any, settings: GRPOSettings) -> LoraConfig | None:
     )
 
 
-def precision(settings: GRPOSettings) -> str:
+def precision(settings: RunSettings) -> str:
     """The name of the precision that ``dtype`` comes to on this machine."""
     if settings.dtype != "auto":
         return settings.dtype
     return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
 
 
-def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Writes the adapter and the tokenizer; ``therapysim.models.checkpoint.load`` reads the folder.
-
-    The copy of a starting adapter that TRL keeps as the reference is left out.
-    """
-    model.save_pretrained(folder, selected_adapters=["default"])
-    tokenizer.save_pretrained(folder)
-
-
-def _check_packages(settings: GRPOSettings) -> None:
+def _check_packages(settings: RunSettings) -> None:
     """Names setting and remedy at once; the libraries' own messages come late and name neither."""
-    served = settings.vllm != "off"
+    served = settings.samples_with_vllm
     for setting, on, off in (("vllm", served, "--vllm off"), ("unsloth", settings.unsloth, "--no-unsloth")):
         if on and not torch.cuda.is_available():
             raise ModelError(f"{setting} needs a GPU, and PyTorch finds none; go where there is one, or give {off}")
@@ -98,17 +89,17 @@ def _findable(place: str) -> str:
     return str(Path(place).resolve()) if Path(place).is_dir() else place
 
 
-def _loader(settings: GRPOSettings) -> Callable[[str, GRPOSettings], tuple[Any, Any]]:
+def _loader(settings: RunSettings) -> Callable[[str, RunSettings], tuple[Any, Any]]:
     if settings.unsloth:
         return _load_unsloth
     return _load_4bit if settings.quantize_4bit else _load_plain
 
 
-def _load_plain(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
+def _load_plain(source: str, settings: RunSettings) -> tuple[Any, Any]:
     return load(source, dtype=precision(settings))
 
 
-def _load_unsloth(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
+def _load_unsloth(source: str, settings: RunSettings) -> tuple[Any, Any]:
     """unsloth's form of the model with a fresh adapter, in 4 bits if asked for.
 
     It is trained by TRL's own trainer, imported before unsloth puts one of its own in its place: that one takes no
@@ -120,7 +111,7 @@ def _load_unsloth(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
 
         model, _ = FastLanguageModel.from_pretrained(
             source,
-            max_seq_length=settings.max_prompt_tokens + settings.max_completion_tokens,
+            max_seq_length=settings.context,
             dtype=getattr(torch, precision(settings)),
             load_in_4bit=settings.quantize_4bit,
             use_exact_model_name=True,  # and not a copy of unsloth's own
@@ -154,7 +145,7 @@ def _refuse_adapter(source: str, setting: str) -> None:
         raise ConfigError(f"model '{source}' is an adapter, and {setting} wants a base model; drop one of the two")
 
 
-def _load_4bit(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
+def _load_4bit(source: str, settings: RunSettings) -> tuple[Any, Any]:
     _refuse_adapter(source, "quantize_4bit")
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -167,11 +158,10 @@ def _load_4bit(source: str, settings: GRPOSettings) -> tuple[Any, Any]:
         raise ModelError(f"model '{source}': it cannot be loaded in 4 bits: {error}") from error
 
 
-def _check_context(model: Any, settings: GRPOSettings) -> None:
+def _check_context(model: Any, settings: RunSettings) -> None:
     limit = getattr(model.config, "max_position_embeddings", None)
-    wanted = settings.max_prompt_tokens + settings.max_completion_tokens
-    if limit is not None and wanted > limit:
+    if limit is not None and settings.context > limit:
         raise ConfigError(
-            f"max_prompt_tokens + max_completion_tokens is {wanted}, but the context of model '{settings.model}' is "
-            f"{limit}; lower one of them"
+            f"{settings.budgets} is {settings.context}, but the context of model '{settings.model}' is "
+            f"{limit}; lower it"
         )

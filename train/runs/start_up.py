@@ -1,0 +1,79 @@
+"""What every training does before it has a trainer, and what it gives back in the end."""
+
+import os
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, get_int_from_env
+
+from therapysim.errors import ConfigError
+from therapysim.train.run_settings import RunSettings
+from therapysim.train.runs.lock import locked
+from therapysim.train.runs.run_folder import open_run
+
+__all__ = ["TrainResult", "check_devices", "cores", "open_once", "quieten"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of a run.
+
+    Attributes:
+        policy: folder of the trained adapter; ``therapysim.models.checkpoint.load`` reads it.
+        out: folder of the run, with ``metrics.jsonl`` and ``completions.jsonl``.
+        steps: updates made in all, those before a resume included.
+        seconds: how long this call took.
+        metrics: the newest value of every metric.
+    """
+
+    policy: Path
+    out: Path
+    steps: int
+    seconds: float
+    metrics: dict[str, Any]
+
+
+def open_once(settings: RunSettings, held: ExitStack) -> str | None:
+    """The run's folder is locked and opened by one process; the others are told the checkpoint, or why there is none.
+
+    Raises:
+        ConfigError: as ``open_run``, in every process: the others would wait for one that has given up.
+    """
+    told: list[str | None] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            held.enter_context(locked(Path(settings.out)))
+            told[0] = open_run(settings)
+        except ConfigError as error:
+            told[1] = str(error)
+    broadcast_object_list(told)
+    if told[1] is not None:
+        raise ConfigError(told[1])
+    return told[0]
+
+
+def check_devices(processes: int) -> None:
+    """One process would spread each batch over all GPUs it sees, which neither TRL nor vLLM is made for."""
+    if processes == 1 and torch.cuda.device_count() > 1:
+        raise ConfigError(
+            f"{torch.cuda.device_count()} GPUs are visible to one process; for one of them set CUDA_VISIBLE_DEVICES=0, "
+            "for all of them start one process a GPU with `accelerate launch`, see docs/training.md"
+        )
+
+
+def quieten() -> None:
+    """Drops two warnings that whoever trains can do nothing about."""
+    # rollout.py is the one place to mend if rollout_func changes, and trl is pinned.
+    warnings.filterwarnings("ignore", message=".*rollout_func.*experimental")
+    # TRL uses a name that transformers is replacing.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
+
+
+def cores() -> int:
+    """The cores that fall to this process: those of its host, shared with the others there, not with other hosts'."""
+    return max(1, (os.cpu_count() or 2) // get_int_from_env(["LOCAL_WORLD_SIZE"], 1))

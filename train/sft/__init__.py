@@ -1,0 +1,1 @@
+"""A therapist that copies others first: supervised fine-tuning on sessions, before reinforcement learning."""

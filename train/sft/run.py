@@ -1,0 +1,186 @@
+"""Supervised fine-tuning of a therapist on sessions of others, through TRL.
+
+Read ``train`` from top to bottom: that is the whole run. What is copied stands in ``examples.py``, how a session
+becomes tokens in ``tokens.py``.
+
+Source: Ouyang et al. 2022, "Training language models to follow instructions with human feedback" (SFT before
+reinforcement learning); https://huggingface.co/docs/trl (SFTTrainer).
+"""
+
+import time
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from therapysim.envs.batch import SessionBatch, SessionConfig
+from therapysim.errors import ConfigError, TrainingError
+from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
+from therapysim.train.grpo.failsafe import Terminated, told
+from therapysim.train.runs.checkpoints import checkpoint_step
+from therapysim.train.runs.model import load_policy, lora_config, precision
+from therapysim.train.runs.policy_card import CardWriter, write_card
+from therapysim.train.runs.rows import read_rows
+from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, announce
+from therapysim.train.runs.safe_trainer import SafeTrainer, TryAgain, shares_weights_out
+from therapysim.train.runs.start_up import TrainResult, check_devices, cores, open_once, quieten
+from therapysim.train.runs.starts import dev_starts
+from therapysim.train.runs.tracking import trackers
+from therapysim.train.sft.examples import Example, collect, draw, read_examples, write_examples
+from therapysim.train.sft.sft_settings import SFTSettings
+from therapysim.train.sft.tokens import rows_of
+from therapysim.train.sft.validate import Check
+
+__all__ = ["SessionSFTTrainer", "train"]
+
+#: The sessions that are copied, and those that the loss of a validation is of, in a run's folder.
+EXAMPLES, DEV_EXAMPLES = "examples.jsonl", "dev_examples.jsonl"
+
+
+class SessionSFTTrainer(SafeTrainer, SFTTrainer):
+    """TRL's trainer, fail-safe, with the loss on dev sessions."""
+
+    def dev_loss(self) -> float:
+        """Mean loss a token, over batches; nothing of it is logged here."""
+        output = self.evaluation_loop(
+            self.get_eval_dataloader(), "dev", prediction_loss_only=True, metric_key_prefix="dev"
+        )
+        self._metrics["eval"].clear()
+        return float(output.metrics["dev_loss"])
+
+
+def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResult:
+    """Trains a policy to say what other therapists said.
+
+    Args:
+        settings: of the run.
+        batch: the patients that the others play with, and the policy in validations; by default scripted ones, with
+            the shipped sensor and the rubric ``grpo``.
+
+    Raises:
+        ConfigError: settings do not fit one another, the model, or the run that is resumed.
+        ModelError: the model cannot be loaded, or its chat template does not suit sessions of many turns.
+        PersonaError: a persona or split is unknown.
+        TrainingError: the run cannot go on, or SIGTERM ended it; its folder holds what it has learnt.
+    """
+    began, folder = time.perf_counter(), Path(settings.out)
+    with ExitStack() as held:
+        held.enter_context(warnings.catch_warnings())
+        quieten()
+        arguments = trl_arguments(settings)
+        check_devices(arguments.world_size)
+        checkpoint = open_once(settings, held)
+
+        patients = batch or open_patients(settings)
+        _collect_once(settings, patients, folder)
+        model, tokenizer = load_policy(settings)
+        metrics, check = MetricsFile(folder), Check(settings, patients, tokenizer)
+        callbacks = [check, metrics, ProgressLog(), CardWriter(settings)]
+        terminated = held.enter_context(Terminated())
+        callbacks += [terminated, *trackers(settings)]
+
+        trainer = SessionSFTTrainer(
+            model=model,
+            args=arguments,
+            processing_class=tokenizer,
+            peft_config=lora_config(model, settings),
+            train_dataset=_dataset(folder / EXAMPLES, settings, tokenizer),
+            eval_dataset=_dataset(folder / DEV_EXAMPLES, settings, tokenizer) if settings.validate_every else None,
+            callbacks=callbacks,
+        )
+        if shares_weights_out(trainer.accelerator):
+            raise ConfigError("SFT has not been tried with FSDP; start it with one process a GPU and no sharding")
+        check.trainer = trainer
+        trainer.remove_callback(PrinterCallback)
+
+        with told(settings.out, trainer):
+            if checkpoint and checkpoint_step(checkpoint) >= settings.max_steps:
+                trainer.take_over(checkpoint)  # killed before its policy was written
+            else:
+                _train(trainer, checkpoint, settings, terminated)
+            steps = trainer.state.global_step
+            trainer.keep_policy(
+                folder / "policy", lambda place: write_card(place, settings, read_rows(metrics.path), steps)
+            )
+    return TrainResult(folder / "policy", folder, steps, time.perf_counter() - began, metrics.last)
+
+
+def _train(trainer: SessionSFTTrainer, checkpoint: str | None, settings: SFTSettings, terminated: Terminated) -> None:
+    steps = trainer.state.global_step
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except TryAgain as error:  # the same rows would give the same gradient
+        raise TrainingError(
+            f"run {settings.out} stopped after {trainer.state.global_step} updates: {error}; begin again with a "
+            "smaller lr, or go on from the newest checkpoint with --resume"
+        ) from error
+    steps = trainer.state.global_step
+    if terminated.stopped:
+        raise TrainingError(f"run {settings.out} was stopped by SIGTERM after {steps} updates; go on with --resume")
+
+
+def open_patients(settings: SFTSettings) -> SessionBatch:
+    """Scripted patients, with the shipped sensor and the rubric that GRPO learns from."""
+    threads = settings.sensor_threads or max(2, min(8, cores()))
+    sensor = EmotionSensor(settings=SensorSettings(threads=threads))
+    return SessionBatch(SessionConfig(max_turns=settings.max_turns), sensor=sensor, rubric="grpo")
+
+
+def _collect_once(settings: SFTSettings, batch: SessionBatch, folder: Path) -> None:
+    """The sessions are played by one process, and at the run's begin alone: a resumed run copies the same.
+
+    Raises:
+        ConfigError: as ``collect``, in every process.
+    """
+    with PartialState().main_process_first():
+        if not (folder / EXAMPLES).exists():
+            examples = collect(settings, batch)
+            announce(_counted(examples))
+            if settings.validate_every:
+                write_examples(draw(settings, batch, dev_starts(settings)), folder / DEV_EXAMPLES)
+            write_examples(examples, folder / EXAMPLES)  # last: its presence says that both are whole
+
+
+def _counted(examples: list[Example]) -> str:
+    names = sorted({example.therapist for example in examples})
+    by_name = ", ".join(f"{sum(e.therapist == name for e in examples)} of {name or 'nobody'}" for name in names)
+    mean = sum(example.total for example in examples) / len(examples)
+    return f"sessions to learn from: {len(examples)} ({by_name}), mean return {mean:.2f}"
+
+
+def _dataset(path: Path, settings: SFTSettings, tokenizer: object) -> Dataset:
+    limits = {"max_tokens": settings.max_tokens, "max_turn_tokens": settings.max_turn_tokens}
+    return Dataset.from_list(rows_of(read_examples(path), tokenizer, **limits))
+
+
+def trl_arguments(settings: SFTSettings) -> SFTConfig:
+    """The settings in TRL's words."""
+    return SFTConfig(
+        output_dir=str(Path(settings.out) / "checkpoints"),
+        seed=settings.seed,
+        max_steps=settings.max_steps,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.lr,
+        lr_scheduler_type="constant",  # a run can be prolonged without becoming another run
+        max_grad_norm=settings.max_grad_norm,
+        max_length=None,  # rows are cut by whole turns
+        dataset_kwargs={"skip_prepare_dataset": True},  # they are tokens already
+        bf16=precision(settings) == "bfloat16",
+        use_cpu=not torch.accelerator.is_available(),  # left to itself, transformers refuses bfloat16 on a CPU
+        gradient_checkpointing=settings.gradient_checkpointing,
+        ddp_find_unused_parameters=False,  # every weight of the adapter is used in every pass
+        dataloader_pin_memory=torch.cuda.is_available(),
+        logging_steps=1,
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen
+        report_to=[],  # tracking.py has the trackers
+        disable_tqdm=True,  # ProgressLog shows one
+    )
