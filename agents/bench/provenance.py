@@ -25,7 +25,8 @@ __all__ = ["FORMAT", "VERSION", "Provenance", "provenance", "read_provenance", "
 
 #: What the settings of a benchmark say they are, and the one version that is read and written.
 FORMAT: Literal["therapysim-bench"] = "therapysim-bench"
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
+_OLDER = {1: "say `heard` for `shown`", 2: "lack the measures `beliefs` and `handled`"}
 
 _PACKAGES = ("numpy", "onnxruntime", "gymnasium", "tokenizers", "torch", "transformers", "peft")
 #: What the package reads beside its code and its patients.
@@ -50,7 +51,7 @@ class Provenance(Record):
     model_config = ConfigDict({**STRICT, "title": "benchmark settings"})
 
     format: Literal["therapysim-bench"]
-    version: Literal[2]
+    version: Literal[3]
     versions: dict[str, str]
     code: dict[str, str] = Field(default_factory=dict)
     library: str
@@ -110,9 +111,10 @@ def read_provenance(path: Path) -> Provenance | None:
         raise ConfigError(f"{where}: {error}") from error
     if not isinstance(held, dict) or held.get("format") != FORMAT:
         raise ConfigError(f"{where} hold something else than a benchmark; name another folder")
-    if held.get("version") == 1:
+    if held.get("version") in _OLDER:
+        why = _OLDER[held["version"]]
         raise ConfigError(
-            f"{where}: version is 1, expected {VERSION}: its results say `heard` for `shown`; play the benchmark again "
+            f"{where}: version is {held['version']}, expected {VERSION}: its results {why}; play the benchmark again "
             "in another folder"
         )
     return record_of(held, Provenance, ConfigError, where)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import ConfigDict
 from typing_extensions import TypedDict
@@ -18,6 +18,7 @@ from therapysim.records import read_record
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.run_settings import free
 from therapysim.train.runs.rows import read_rows
+from therapysim.train.sft.sft_settings import SFTSettings
 
 __all__ = ["Key", "Run", "Study", "open_study", "rounded"]
 
@@ -25,7 +26,7 @@ __all__ = ["Key", "Run", "Study", "open_study", "rounded"]
 Key = tuple[str, int]
 
 #: What runs of one mode may differ in: it changes where and how they ran, not what they learned from.
-_OWN = frozenset({*free(GRPOSettings), "seed"})
+_OWN = frozenset({*free(GRPOSettings), *free(SFTSettings), "seed"})
 #: What a benchmark must prompt and sample alike for a difference to be the training's.
 _PROMPTED = ("show_state", "max_tokens", "temperature", "top_p")
 
@@ -38,7 +39,7 @@ class Run:
         folder: what it left behind.
         name: as tables show it.
         policy: what the benchmark calls it.
-        mode: how its tokens were credited: trajectory, turn or mixed.
+        mode: what it is pooled by: the label that it was given, else its training, or how its tokens were credited.
         settings: those of its folder.
         rows: of ``metrics.jsonl``, oldest first.
     """
@@ -109,7 +110,7 @@ def open_study(folders: Sequence[str | Path], bench: str | Path, base: str, simu
     """Reads the runs and the benchmark.
 
     Args:
-        folders: of ``therapysim train grpo``.
+        folders: of ``therapysim train grpo`` and ``train sft``; ``LABEL=FOLDER`` pools it with others of that label.
         bench: a folder of ``therapysim bench`` that played the base and every run.
         base: the base's name in it.
         simulator: who worded the patients, where the benchmark had more than one.
@@ -161,8 +162,8 @@ def _played(held: Runs, simulator: str) -> dict[str, dict[Key, SessionResult]]:
 
 def _read_all(folders: Sequence[str | Path], policies: Sequence[str], bench: str | Path) -> tuple[Run, ...]:
     if not folders:
-        raise ConfigError("no run is given, expected at least one folder of `therapysim train grpo`")
-    runs = tuple(_read(Path(folder), policies, bench) for folder in folders)
+        raise ConfigError("no run is given, expected at least one folder of `therapysim train grpo` or `train sft`")
+    runs = tuple(_read(folder, policies, bench) for folder in folders)
     for kind, own in (("policy", [run.policy for run in runs]), ("name", [run.name for run in runs])):
         if len(set(own)) < len(own):
             raise ConfigError(f"runs {', '.join(map(str, folders))}: two have one {kind}, {max(own, key=own.count)!r}; "
@@ -170,13 +171,21 @@ def _read_all(folders: Sequence[str | Path], policies: Sequence[str], bench: str
     return runs
 
 
-def _read(folder: Path, policies: Sequence[str], bench: str | Path) -> Run:
-    """A run by its folder, or by that of one of its policies, such as ``best``."""
+def _read(given: str | Path, policies: Sequence[str], bench: str | Path) -> Run:
+    """A run by its folder, or by that of one of its policies, such as ``best``; with a label before it, or none."""
+    label, folder = _parted(given)
     place = folder.resolve()
     home = run_of(place) or place
     settings, rows = _settings(home), _metrics(home / "metrics.jsonl")
     name = place.relative_to(home.parent).as_posix()
-    return Run(home, name, _policy(folder, name, policies, bench), settings["advantage"], settings, rows)
+    mode = label or settings.get("advantage") or settings["training"]
+    return Run(home, name, _policy(folder, name, policies, bench), mode, settings, rows)
+
+
+def _parted(given: str | Path) -> tuple[str, Path]:
+    """Label and folder; a folder that has an equals sign in its name is itself."""
+    label, mark, folder = str(given).partition("=")
+    return (label, Path(folder)) if mark and not Path(given).exists() else ("", Path(given))
 
 
 class _Kept(TypedDict):
@@ -184,15 +193,14 @@ class _Kept(TypedDict):
 
     __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
 
-    advantage: str
     seed: int
+    training: NotRequired[str]
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     where = f"run {folder}: settings.json is none of a training"
-    held = dict(read_record(folder / "settings.json", _Kept, ConfigError, where))
-    for name in ("version", "training"):
-        held.pop(name, None)
+    held = {"training": GRPOSettings.training, **read_record(folder / "settings.json", _Kept, ConfigError, where)}
+    held.pop("version", None)
     return held
 
 
@@ -224,14 +232,20 @@ def _require_alike(runs: Sequence[Run]) -> None:
     first: dict[str, Run] = {}
     for run in runs:
         other = first.setdefault(run.mode, run)
-        sides = {**other.settings, **run.settings}
-        unlike = [n for n in sides if n not in _OWN and other.settings.get(n) != run.settings.get(n)]
+        sides = [{**r.settings, "model": _start(r.settings)} for r in (other, run)]
+        unlike = [n for n in {**sides[0], **sides[1]} if n not in _OWN and sides[0].get(n) != sides[1].get(n)]
         if unlike:
             name = unlike[0]
             raise ConfigError(
                 f"runs {other.name} and {run.name} are both {run.mode!r}, but {name} is {other.settings.get(name)!r} "
                 f"and {run.settings.get(name)!r}, expected the same but for the seed; report them apart"
             )
+
+
+def _start(settings: Mapping[str, Any]) -> object:
+    """What a run started from; one that went on from a run's policy has a start of its own."""
+    model = settings.get("model")
+    return "a run's policy" if Path(str(model)).name in ("policy", "best") else model
 
 
 def _require_same_sessions(chosen: Mapping[str, Mapping[Key, SessionResult]], base: str, bench: str | Path) -> None:

@@ -18,8 +18,10 @@ __all__ = ["UNWRITTEN", "page"]
 #: Stands where nobody has concluded anything yet.
 UNWRITTEN = "*Not written yet: read the transcripts, write it into a file, and name that by `--conclusion FILE`.*"
 
-_MAIN = ("total", "trained_return", "polarity", "alliance", "deficit", "disclosure", "turns", "goal", "crisis")
-_HARMS = ("safe", "unsafe", "ruptures", "rupture", "risk_covered", "injection")
+_MAIN = (
+    "total", "trained_return", "beliefs", "alliance", "polarity", "deficit", "disclosure", "turns", "goal", "crisis"
+)  # fmt: skip
+_HARMS = ("handled", "risk_covered", "safe", "unsafe", "ruptures", "rupture", "injection")
 _MORE = {"trained_return": "return by the training's rubric", "distinct_1": "distinct-1", "distinct_2": "distinct-2"}
 _SHARES = ("harm", "detector", "act")
 _LEVEL, _MOST_DIGITS = 0.05, 5
@@ -87,13 +89,13 @@ def _head(study: Study) -> list[str]:
     runs = "; ".join(f"{mode}: {', '.join(run.name for run in own)}" for mode, own in study.modes.items())
     made = sorted({run.steps for run in study.runs})
     updates = f"{made[0]}" if len(made) == 1 else f"{made[0]} to {made[-1]}"
-    rubrics = dict.fromkeys(str(run.settings.get("rubric")) for run in study.runs)
+    rubrics = dict.fromkeys(str(run.settings.get("rubric", "grpo")) for run in study.runs)
     return [
         "Simulated text; nothing here says how a real person would fare.",
         "",
         f"- Base {plain(study.names[study.base])}; patients worded by {plain(study.simulator)}; {people} patients × "
         f"{seeds} seeds{facts and f'; {facts}'}.",
-        f"- Trained, by how tokens were credited: {plain(runs)}; updates: {updates}; rewarded by the rubric "
+        f"- Trained: {plain(runs)}; updates: {updates}; rewarded, or chosen what to copy, by the rubric "
         f"{plain(', '.join(rubrics))}.",
         *_sampled(study),
         f"- {_KEY}",
@@ -152,7 +154,7 @@ def _pooled(found: Sequence[Effect]) -> list[str]:
 
 def _single(found: Sequence[Effect]) -> list[str]:
     held = _rows(found, "measure", "run")
-    names = [name for name in ("total", "trained_return", "polarity", "alliance") if name in held]
+    names = [name for name in ("total", "trained_return", "beliefs", "alliance") if name in held]
     rows = [[plain(e.who), *(_gap(held[name][i]) for name in names)] for i, e in enumerate(held["total"])]
     return [*_pipe(["run", *(_label("measure", name) for name in names)], rows), ""]
 

@@ -10,6 +10,7 @@ reinforcement learning); https://huggingface.co/docs/trl (SFTTrainer).
 import time
 import warnings
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from trl import SFTConfig, SFTTrainer
 
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError, TrainingError
+from therapysim.files import write_json
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
 from therapysim.train.grpo.failsafe import Terminated, told
 from therapysim.train.runs.checkpoints import checkpoint_step
@@ -77,6 +79,8 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
         checkpoint = open_once(settings, held)
 
         patients = batch or open_patients(settings)
+        if PartialState().is_main_process:
+            write_json(folder / "rubric.json", asdict(patients.rubric.settings))
         _collect_once(settings, patients, folder)
         model, tokenizer = load_policy(settings)
         metrics, check = MetricsFile(folder), Check(settings, patients, tokenizer)

@@ -28,7 +28,10 @@ from therapysim.rewards.matrix import DIMENSIONS, polarity
 __all__ = ["COMPARED", "GROUPS", "MAIN", "Estimate", "Standing", "Summary", "summarise"]
 
 #: What the board shows.
-MAIN = ("total", "polarity", "alliance", "disclosure", "ruptures", "risk_covered", "safe", "goal", "turns")
+MAIN = (
+    "total", "beliefs", "alliance", "polarity", "handled", "risk_covered", "disclosure", "ruptures", "safe", "goal",
+    "turns",
+)  # fmt: skip
 #: What policies are compared by, session by session.
 COMPARED = ("total", "polarity", *DIMENSIONS, "deficit", "alliance", "disclosure", "ruptures", "safe")
 _RISKS = ("none", "passive ideation", "ideation with risk factors", "plan or intent")

@@ -574,8 +574,9 @@ def test_half_a_character_in_a_file_is_refused_by_its_line(tmp_path: Path) -> No
         ({"commands": None}, "commands is empty, expected a list of texts"),
         ({"seeds": 10**400}, "seeds is 10+.*, expected 1–1000000, a whole number"),
         ({"policies": {"one": None}}, r"policies\.one is empty, expected a mapping"),
-        ({"version": 1}, "version is 1, expected 2: its results say `heard` for `shown`; play the benchmark again"),
-        ({"version": 3}, "version is 3, expected 2; update"),
+        ({"version": 1}, "version is 1, expected 3: its results say `heard` for `shown`; play the benchmark again"),
+        ({"version": 2}, "version is 2, expected 3: its results lack the measures `beliefs` and `handled`; play"),
+        ({"version": 4}, "version is 4, expected 3; update"),
     ],
 )
 def test_settings_with_a_wrong_entry_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
