@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
@@ -27,7 +27,7 @@ from therapysim.models.server import Server, refuse_secrets, require_variable, s
 from therapysim.personas.load import personas
 from therapysim.records import Record, read_record
 
-__all__ = ["KINDS", "ObservationPolicy", "Policy", "find_policy", "kind_of", "run_of"]
+__all__ = ["KINDS", "Engine", "ObservationPolicy", "Policy", "find_policy", "kind_of", "run_of"]
 
 #: What a policy's name may be.
 KINDS = (
@@ -35,6 +35,31 @@ KINDS = (
     "URL#MODEL of an OpenAI-compatible server, or package.module:function"
 )
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs a language model in this process.
+
+    Attributes:
+        name: transformers, or vllm, which needs a GPU and answers many chats several times as fast.
+        gpu_memory: the share of the GPU's memory that vLLM takes, in (0, 1].
+    """
+
+    name: Literal["transformers", "vllm"] = "transformers"
+    gpu_memory: float = 0.5
+
+    def open(self, model: str | Path) -> ChatModel:
+        """The model, loaded.
+
+        Raises:
+            ModelError: it cannot be, or vLLM is not installed.
+        """
+        if self.name == "transformers":
+            return HuggingFaceChat(model)
+        from therapysim.models.vllm import VLLMChat
+
+        return VLLMChat(model, gpu_memory=self.gpu_memory)
 
 
 @dataclass(frozen=True)
@@ -106,7 +131,12 @@ def kind_of(name: str) -> str:
 
 
 def find_policy(
-    name: str, sampling: Sampling | None = None, *, show_state: bool = True, api_key_env: str | None = None
+    name: str,
+    sampling: Sampling | None = None,
+    *,
+    show_state: bool = True,
+    api_key_env: str | None = None,
+    engine: Engine | None = None,
 ) -> Policy:
     """The policy of that name. No model is loaded before it is opened.
 
@@ -116,11 +146,12 @@ def find_policy(
         sampling: how a language model's turns are drawn; 64 tokens at temperature 0.8 by default.
         show_state: a language model reads the ``[USER STATE]`` header; a run knows for itself whether it does.
         api_key_env: of a server, the environment variable that holds its key.
+        engine: what runs a model in this process, transformers by default.
 
     Raises:
         ConfigError: there is no such policy.
     """
-    kind, drawn = kind_of(name), sampling or Sampling()
+    kind, drawn, run = kind_of(name), sampling or Sampling(), engine or Engine()
     require_variable(api_key_env)
     if kind == "baseline":
         return Policy(name, lambda: baseline(name), {"kind": kind})
@@ -128,11 +159,11 @@ def find_policy(
         found, source = _import(name)
         return Policy(name, partial(_open_function, name, found), {"kind": kind, "source": source})
     if kind == "run":
-        return _find_run(name, drawn)
+        return _find_run(name, drawn, run)
     shown = name if show_state else f"{name} (no header)"
     if server := server_of(name, "policy"):
         return _chat_policy(shown, kind, name, partial(_open_server, server, api_key_env), drawn, show_state)
-    return _chat_policy(shown, kind, _identity(name), partial(HuggingFaceChat, name), drawn, show_state)
+    return _chat_policy(shown, kind, _identity(name), partial(run.open, name), drawn, show_state, run.name)
 
 
 def _chat_policy(
@@ -142,6 +173,7 @@ def _chat_policy(
     load: Callable[[], ChatModel],
     sampling: Sampling,
     show_state: bool,
+    engine: str = "",
     trained_on: frozenset[str] = frozenset(),
 ) -> Policy:
     about = {
@@ -152,6 +184,7 @@ def _chat_policy(
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "tokens": "estimated" if kind == "server" else "counted",
+        **({"engine": engine} if engine == "vllm" else {}),  # results from before there was a choice stay what they are
     }
     return Policy(name, lambda: ChatTherapist(load(), sampling, show_state=show_state), about, trained_on)
 
@@ -188,14 +221,15 @@ def run_of(name: str | Path) -> Path | None:
     return None
 
 
-def _find_run(name: str, sampling: Sampling) -> Policy:
+def _find_run(name: str, sampling: Sampling, engine: Engine) -> Policy:
     """A trained policy, prompted as it was trained."""
     folder = run_of(name) or Path(name)
     show_state, max_tokens, trained_on = read_run(folder)
     model = folder / "policy" if folder.samefile(name) else Path(name)
     drawn = Sampling(max_tokens=max_tokens, temperature=sampling.temperature, top_p=sampling.top_p)
     identity = _identity(str(model))
-    return _chat_policy(name, "run", identity, partial(HuggingFaceChat, model), drawn, show_state, trained_on)
+    load = partial(engine.open, model)
+    return _chat_policy(name, "run", identity, load, drawn, show_state, engine.name, trained_on)
 
 
 class _Run(Record):

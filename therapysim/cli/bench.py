@@ -10,7 +10,7 @@ from therapysim.agents.bench.benchmark import results_table
 from therapysim.agents.bench.forecast import forecast
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.bench.runner import run as play
-from therapysim.agents.therapists.policies import Policy, find_policy, kind_of
+from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
 from therapysim.cli.options import PATIENT
 from therapysim.errors import ConfigError
 from therapysim.models.chat import Sampling
@@ -37,6 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, default=4, help="sessions with each patient, default 4")
     add("--patient", action="append", metavar="NAME",
         help=f"who words the patients: {PATIENT}; default scripted; more than one shows what a swap does")  # fmt: skip
+    add("--engine", choices=("transformers", "vllm"), default="transformers",
+        help="what runs a policy's model here; vllm needs a GPU and is several times as fast")  # fmt: skip
+    add("--gpu-memory", type=float, default=0.5, help="share of the GPU's memory that vllm takes, default 0.5")
     add("--turns", type=int, default=20, help="therapist turns in a session at most, default 20")
     add("--rubric", default="default", metavar="PRESET", help="of the reward, default default")
     add("--header", choices=("state", "none", "both"), default="state",
@@ -102,9 +105,10 @@ def policies_of(chosen: argparse.Namespace) -> list[Policy]:
     names = [*chosen.policies, *chosen.policy]
     if not names:
         raise ConfigError(f"no policy is given, expected at least one: {_POLICY}")
+    engine = Engine(chosen.engine, chosen.gpu_memory)
     sampling, ways = Sampling(max_tokens=chosen.max_tokens, temperature=chosen.temperature), _WAYS[chosen.header]
     return [
-        find_policy(name, sampling, show_state=state, api_key_env=chosen.api_key_env)
+        find_policy(name, sampling, show_state=state, api_key_env=chosen.api_key_env, engine=engine)
         for name in names
         for state in (ways if kind_of(name) in ("model", "server") else (True,))
     ]

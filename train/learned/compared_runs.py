@@ -28,7 +28,7 @@ Key = tuple[str, int]
 #: What runs of one mode may differ in: it changes where and how they ran, not what they learned from.
 _OWN = frozenset({*free(GRPOSettings), *free(SFTSettings), "seed"})
 #: What a benchmark must prompt and sample alike for a difference to be the training's.
-_PROMPTED = ("show_state", "max_tokens", "temperature", "top_p")
+_PROMPTED = ("show_state", "max_tokens", "temperature", "top_p", "engine")
 
 
 @dataclass(frozen=True)
