@@ -1,4 +1,4 @@
-# make demo   sets up, plays a session, trains a small therapist, compares before and after
+# make demo   sets up, plays a session, trains a small therapist (SFT, then GRPO), compares before and after
 # make test   sets up and runs the tests
 # make check  ruff, mypy, import-linter
 # make docs   the site, into docs/_build/html; a warning or a link that leads nowhere is an error

@@ -10,6 +10,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", default="smollm2", help="model folder, .gguf file, hub id, or smollm2 (default)")
     add("--out", default="runs/demo", metavar="FOLDER", help="default runs/demo; a new one each time")
+    add("--copies", type=int, default=20, help="SFT updates, default 20")
     add("--steps", type=int, default=3, help="GRPO updates, default 3")
     add("--seed", type=int, default=0, help="default 0")
 
@@ -19,4 +20,6 @@ def run(chosen: argparse.Namespace) -> None:
     from therapysim.train.demo import DemoSettings
     from therapysim.train.demo import run as demonstrate
 
-    demonstrate(DemoSettings(model=chosen.model, out=chosen.out, steps=chosen.steps, seed=chosen.seed))
+    demonstrate(
+        DemoSettings(model=chosen.model, out=chosen.out, copies=chosen.copies, steps=chosen.steps, seed=chosen.seed)
+    )
