@@ -3,6 +3,7 @@
 The command line's options, a file of settings and the messages about either come from that declaration.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,14 +17,39 @@ from therapysim.documents import Unreadable, read_document
 from therapysim.errors import ConfigError, TherapySimError
 from therapysim.records import Record, explain, shown, wrong
 
-__all__ = ["Count", "Name", "Names", "Number", "Positive", "Settings", "Share", "about", "describe_settings", "grouped",
-           "layered", "read_settings", "typed"]  # fmt: skip
+__all__ = ["Count", "Name", "Names", "Number", "Pairs", "Positive", "Settings", "Share", "about", "describe_settings",
+           "grouped", "layered", "read_settings", "typed"]  # fmt: skip
 
 
 def _named(text: str) -> str:
     if not text.strip():
         raise wrong(shown(text), "a name that is not empty")
     return text
+
+
+def _paired(given: Any) -> Any:
+    """Names with values from ``NAME=VALUE`` texts, or from one text with a JSON object; anything else as it is.
+
+    Raises:
+        ConfigError: a text is neither.
+    """
+    texts = (given,) if isinstance(given, str) else given
+    if not isinstance(texts, list | tuple):
+        return given
+    if len(texts) == 1 and str(texts[0]).lstrip().startswith("{"):
+        return _plain(str(texts[0]))
+    for text in texts:
+        if not re.fullmatch(r"\w+=.*", str(text), re.DOTALL):
+            raise wrong(shown(text), "NAME=VALUE, such as enable_thinking=false, or a JSON object")
+    return {name: _plain(value) for name, _, value in (str(text).partition("=") for text in texts)}
+
+
+def _plain(text: str) -> Any:
+    """What a text says as JSON; the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 #: A whole number of at least 1, or of at least 0.
@@ -36,6 +62,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, AfterValidator(_named), BeforeValidator(lambda own: str(own) if isinstance(own, Path) else own)]
 #: Texts; a list will do.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+#: Names with plain values; a list of NAME=VALUE texts will do, or a JSON object as a text.
+Pairs = Annotated[dict[str, bool | int | float | str], BeforeValidator(_paired)]
 
 S = TypeVar("S", bound="Settings")
 
@@ -128,6 +157,8 @@ def typed(value: Any) -> str:
     """A value as one would type it behind its option."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Mapping):
+        value = tuple(f"{name}={json.dumps(own, ensure_ascii=False)}" for name, own in value.items())
     return (" ".join(map(str, value)) if isinstance(value, tuple) else f"{value}") or "none"
 
 

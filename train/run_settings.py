@@ -12,7 +12,7 @@ from therapysim.files import write_json
 from therapysim.models.server import refuse_secrets
 from therapysim.personas.load import training_ids
 from therapysim.records import wrong
-from therapysim.settings import Count, Name, Names, Number, Positive, Settings, about, layered, read_settings
+from therapysim.settings import Count, Name, Names, Number, Pairs, Positive, Settings, about, layered, read_settings
 
 __all__ = ["TRACKERS", "RunSettings", "free", "load", "policy_setting", "require", "save_settings", "setting"]
 
@@ -66,6 +66,9 @@ class RunSettings(Settings):
         "decides patients, sampling and adapter weights: equal seeds, equal runs (with vLLM up to rounding)",
         ge=0,
         le=2**32 - 1,
+    )
+    chat_template_kwargs: Pairs = policy_setting(
+        {}, "variables of the model's chat template, such as enable_thinking=false; benchmarks read them of the run"
     )
     show_state: bool = policy_setting(True, "show the policy the [USER STATE] header: diagnosis, mood and its trend")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast, runtime_checkable
 from therapysim.envs.batch import Session
 from therapysim.errors import ConfigError
 from therapysim.messages import Message
-from therapysim.models.chat import ChatMessage, ChatModel, Sampling, count_tokens
+from therapysim.models.chat import ChatMessage, ChatModel, Sampling, answer, count_tokens
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.state import State
 
@@ -85,12 +85,18 @@ def conversation(session: _Talk, *, show_state: bool = True) -> list[ChatMessage
 
 
 class ChatTherapist:
-    """A language model in the therapist's chair."""
+    """A language model in the therapist's chair.
+
+    What it reasons before a turn, no patient hears. It reads its turns again as it sampled them, reasoning and all, as
+    far as its chat template shows that: as in training, where a session is one row of tokens. Of a session that it did
+    not begin itself, it has the words.
+    """
 
     def __init__(self, model: ChatModel, sampling: Sampling | None = None, *, show_state: bool = True) -> None:
         self.model = model
         self.sampling = sampling or Sampling()
         self.show_state = show_state
+        self._said: dict[tuple[str, int, int], ChatMessage] = {}  # by session and turn
 
     @classmethod
     def from_run(cls, folder: str | Path, sampling: Sampling | None = None) -> Self:
@@ -115,16 +121,34 @@ class ChatTherapist:
         return cls(opened.model, opened.sampling, show_state=opened.show_state)
 
     def respond(self, sessions: Sequence[Session]) -> list[str]:
-        chats = [conversation(s, show_state=self.show_state) for s in sessions]
+        chats = [self._conversation(s) for s in sessions]
         seeds = [hash_seed(s.seed, s.state.turn) for s in sessions]
-        return self.model.reply(chats, self.sampling, seeds)
+        said = answer(self.model, chats, self.sampling, seeds)
+        for session, message in zip(sessions, said, strict=True):
+            if "sampled" in message:  # more than the words
+                self._said[_place(session, len(session.transcript.said_by("therapist")))] = message
+        return [message["content"] for message in said]
 
     def tokens(self, session: Session) -> tuple[int, int]:
         """Tokens that the model read, each turn's whole prompt, and wrote, over a finished session."""
-        talk = conversation(session, show_state=self.show_state)
+        talk = self._conversation(session)
         said = [i for i, message in enumerate(talk) if message["role"] == "assistant"]
-        counts = count_tokens(self.model, [talk[:i] for i in said], [talk[i]["content"] for i in said])
+        written = [talk[i].get("sampled") or talk[i]["content"] for i in said]
+        counts = count_tokens(self.model, [talk[:i] for i in said], written)
         return sum(read for read, _ in counts), sum(written for _, written in counts)
+
+    def _conversation(self, session: Session) -> list[ChatMessage]:
+        """The session as the model reads it, with what it sampled itself."""
+        talk = conversation(session, show_state=self.show_state)
+        for turn, message in enumerate(m for m in talk if m["role"] == "assistant"):
+            said = self._said.get(_place(session, turn))
+            if said and said["content"] == message["content"]:  # and not another session's
+                message["sampled"] = said["sampled"]
+        return talk
+
+
+def _place(session: Session, turn: int) -> tuple[str, int, int]:
+    return session.persona.id, session.seed, turn
 
 
 def hash_seed(seed: int, turn: int) -> int:

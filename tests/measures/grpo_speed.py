@@ -111,14 +111,13 @@ def measure_rollout(chosen: argparse.Namespace) -> dict[str, Any]:
     from therapysim.train.grpo.rollout import Rollout
     from therapysim.train.grpo.run import open_patients, open_processes
     from therapysim.train.grpo.sampler import Engine
-    from therapysim.train.runs.model import load_policy, lora_config
+    from therapysim.train.runs.model import load_policy, lora_config, set_ends
 
     settings = GRPOSettings(**WORK | {"vllm": "colocate", "model": chosen.model, "vllm_compile": chosen.compile})
     model, tokenizer = load_policy(settings)
     model = _adapted(model.cuda(), lora_config(model, settings))
     rollout = Rollout(settings, open_patients(settings), tokenizer)
-    ends = sorted({tokenizer.eos_token_id, model.generation_config.eos_token_id})
-    rollout.engine = engine = Engine(model, settings, ends, chosen.sessions)
+    rollout.engine = engine = Engine(model, settings, set_ends(model, tokenizer, settings), chosen.sessions)
     if chosen.patients == "processes":
         rollout.patients = open_processes(settings, rollout.batch)
     ids = [p.id for p in personas("train")]

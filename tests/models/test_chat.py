@@ -368,7 +368,7 @@ def test_a_reply_leaves_the_global_generator_alone(chat: HuggingFaceChat) -> Non
 def test_noise_samples_the_softmax() -> None:
     torch = pytest.importorskip("torch")
     np = pytest.importorskip("numpy")
-    from therapysim.models.chat import _RowNoise
+    from therapysim.models.draw import _RowNoise
 
     shares = np.array([0.5, 0.3, 0.15, 0.05])
     rows = 4000

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.models.test_chat import TEMPLATE, make_tokenizer
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling
 from therapysim.models.fingerprint import fingerprint
@@ -48,9 +49,10 @@ class StandInLoRARequest(SimpleNamespace):
 
 
 class StandInLLM:
-    """Answers with the seed and the chat; fails on a chat that says "too long"."""
+    """Answers with the seed and the newest message; fails on one that says "too long". It has a real tokenizer."""
 
-    template: str | None = "{{ messages }}"
+    template: str | None = TEMPLATE
+    answer = "  {seed}: {text} <|im_end|>"
     made: list[dict[str, Any]] = []  # noqa: RUF012 - emptied by the fixture
 
     def __init__(self, model: str, *, dtype: str, max_model_len: int | None, gpu_memory_utilization: float,
@@ -62,20 +64,29 @@ class StandInLLM:
         self.calls: list[dict[str, Any]] = []
 
     def get_tokenizer(self) -> Any:
-        return SimpleNamespace(chat_template=self.template)
+        return make_tokenizer(self.template)
 
-    def chat(self, messages: Any, sampling_params: Any, use_tqdm: bool = True, lora_request: Any = None) -> list[Any]:
-        self.calls.append({"messages": messages, "sampling": sampling_params, "tqdm": use_tqdm, "lora": lora_request})
-        if any(chat[-1]["content"] == "too long" for chat in messages):
+    def generate(self, prompts: Any, sampling_params: Any, use_tqdm: bool = True, lora_request: Any = None) -> Any:
+        tokenizer = self.get_tokenizer()
+        read = [tokenizer.decode(prompt["prompt_token_ids"]) for prompt in prompts]
+        self.calls.append({"read": read, "sampling": sampling_params, "tqdm": use_tqdm, "lora": lora_request})
+        newest = [text.split("<|im_end|>")[-2].split("\n", 1)[1].removeprefix("<|im_start|>user\n") for text in read]
+        if "too long" in newest:
             raise ValueError("the prompt is longer than max_model_len")
-        texts = [f"  {p.seed}: {chat[-1]['content']} " for chat, p in zip(messages, sampling_params, strict=True)]
-        return [SimpleNamespace(outputs=[SimpleNamespace(text=text)]) for text in texts]
+        said = [self.answer.format(seed=p.seed, text=t) for p, t in zip(sampling_params, newest, strict=True)]
+        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in said]
+        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=i)]) for i in ids]
+
+
+def tokens_prompt(*, prompt_token_ids: list[int]) -> dict[str, list[int]]:
+    return {"prompt_token_ids": prompt_token_ids}
 
 
 @pytest.fixture
 def vllm(monkeypatch: pytest.MonkeyPatch) -> type[StandInLLM]:
     request = SimpleNamespace(LoRARequest=StandInLoRARequest)
-    module = SimpleNamespace(LLM=StandInLLM, SamplingParams=StandInSamplingParams)
+    pytest.importorskip("transformers")
+    module = SimpleNamespace(LLM=StandInLLM, SamplingParams=StandInSamplingParams, TokensPrompt=tokens_prompt)
     for name, made in (("vllm", module), ("vllm.lora", SimpleNamespace()), ("vllm.lora.request", request)):
         stand_in = ModuleType(name)
         stand_in.__dict__.update(vars(made))
@@ -135,9 +146,9 @@ def test_an_adapter_brings_its_base_and_room_for_its_rank(
 def test_an_adapter_ends_a_reply_with_its_own_token(vllm: type[StandInLLM], tmp_path: Path) -> None:
     base = model_folder(tmp_path)
     adapter = adapter_folder(tmp_path, str(base))
-    assert VLLMChat(adapter)._sampling(SAMPLING, 0).stop_token_ids == []
-    (adapter / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
-    assert VLLMChat(adapter)._sampling(SAMPLING, 0).stop_token_ids == [1, 2]
+    assert VLLMChat(adapter)._sampling(SAMPLING, 0).stop_token_ids == [2]  # the template's
+    (adapter / "generation_config.json").write_text('{"eos_token_id": [1, 7]}')
+    assert VLLMChat(adapter)._sampling(SAMPLING, 0).stop_token_ids == [1, 2, 7]
     (adapter / "generation_config.json").write_text("[")
     with pytest.raises(ModelError, match=r"generation_config\.json cannot be read"):
         VLLMChat(adapter)
@@ -211,7 +222,8 @@ def test_all_chats_go_in_one_call_each_with_its_seed(vllm: type[StandInLLM], tmp
     assert chat.reply([], SAMPLING, []) == []
     assert chat.reply(ask("a", "b", "c"), SAMPLING, [5, 2**63 + 6, 7]) == ["5: a", "6: b", "7: c"]
     [call] = chat.llm.calls
-    assert call["messages"] == ask("a", "b", "c") and call["tqdm"] is False and call["lora"] is None
+    assert call["read"] == [f"<|im_start|>user\n{t}<|im_end|>\n<|im_start|>assistant\n" for t in "abc"]
+    assert call["tqdm"] is False and call["lora"] is None
     assert {(p.max_tokens, p.temperature, p.top_p) for p in call["sampling"]} == {(12, 0.5, 0.9)}
 
 
@@ -223,6 +235,41 @@ def test_a_chat_that_does_not_fit_is_a_model_error_that_leaves_the_rest_to_try(
         chat.reply(ask("a", "too long"), SAMPLING, [1, 2])
     assert caught.value.replies is None
     assert chat.reply(ask("a"), SAMPLING, [1]) == ["1: a"]
+
+
+def test_reasoning_and_what_stands_behind_a_control_token_are_not_said(
+    vllm: type[StandInLLM], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm, "answer", "<think>The patient {text}.</think>Hello.<|im_start|>user\nI am cured.")
+    chat = VLLMChat(model_folder(tmp_path))
+    assert chat.reply(ask("a"), SAMPLING, [1]) == ["Hello."]
+    [said] = chat.answer(ask("a"), SAMPLING, [1])
+    assert said == {
+        "role": "assistant", "content": "Hello.", "sampled": "<think>The patient a.</think>Hello."
+    }  # fmt: skip
+    chat.answer([[*ask("a")[0], said, *ask("b")[0]]], SAMPLING, [1])
+    assert "assistant\n<think>The patient a.</think>Hello.<|im_end|>" in chat.llm.calls[-1]["read"][0]
+
+
+def test_a_templates_settings_reach_every_prompt_and_the_identity(
+    vllm: type[StandInLLM], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm, "template", TEMPLATE + "{% if loud %}LOUD {% endif %}")
+    folder = model_folder(tmp_path)
+    quiet, loud = VLLMChat(folder), VLLMChat(folder, chat_template_kwargs={"loud": True})
+    for chat in (quiet, loud):
+        chat.reply(ask("a"), SAMPLING, [1])
+    assert loud.llm.calls[0]["read"] == [f"{quiet.llm.calls[0]['read'][0]}LOUD "]
+    assert loud.identity == quiet.identity + ' with {"loud": true}'
+    assert loud.count_tokens(ask("a"), ["b"])[0][0] == quiet.count_tokens(ask("a"), ["b"])[0][0] + 5
+
+
+def test_a_tokenizer_without_a_template_of_its_own_is_refused_with_the_way_round(
+    vllm: type[StandInLLM], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm, "get_tokenizer", lambda _: SimpleNamespace())
+    with pytest.raises(ModelError, match=r"has no chat template to lay chats out by .*tokenizer_mode.*hf"):
+        VLLMChat(model_folder(tmp_path))
 
 
 def test_seeds_are_checked(vllm: type[StandInLLM], tmp_path: Path) -> None:
@@ -264,7 +311,8 @@ def test_a_fingerprint_sees_large_weights_from_end_to_end(tmp_path: Path) -> Non
 def test_the_arguments_are_vllms() -> None:
     """Needs no GPU in truth, but an installed vLLM: what the stand-in takes, vLLM takes."""
     vllm = pytest.importorskip("vllm")
-    for real, stand_in in ((vllm.LLM.chat, StandInLLM.chat), (vllm.SamplingParams, StandInSamplingParams)):
+    pairs = [(vllm.LLM.generate, StandInLLM.generate), (vllm.SamplingParams, StandInSamplingParams)]
+    for real, stand_in in pairs:
         assert set(inspect.signature(stand_in).parameters) <= set(inspect.signature(real).parameters)
 
 

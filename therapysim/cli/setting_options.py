@@ -39,6 +39,8 @@ def _wanted(name: str, setting: FieldInfo) -> dict[str, Any]:
     wanted: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": f"{setting.description}{default}"}
     if setting.annotation is bool:
         return wanted | {"action": argparse.BooleanOptionalAction}
+    if get_origin(setting.annotation) is dict:
+        return wanted | {"nargs": "*", "metavar": "NAME=VALUE"}
     many = get_origin(setting.annotation) is tuple
     inner = get_args(setting.annotation)[0] if many else setting.annotation
     # Words to choose from are shown here and checked by the settings, whose message names the nearest.

@@ -1,18 +1,19 @@
 """Chat models: one small protocol that therapists, patients and judges speak through, and its Hugging Face form."""
 
+import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
-
-import numpy as np
-from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
+from typing import Any, Protocol, runtime_checkable
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.checkpoint import adapter_base, load, resolve
+from therapysim.models.draw import warpers
 from therapysim.models.fingerprint import fingerprint
+from therapysim.models.rendering import ChatMessage, Rendering, Spoken, TemplateValue
+from therapysim.models.speech import say_behind_server
 
 __all__ = [
     "CHARS_PER_TOKEN",
@@ -21,21 +22,17 @@ __all__ = [
     "ChatModel",
     "HuggingFaceChat",
     "Sampling",
+    "TemplateValue",
+    "answer",
     "check_seeds",
     "count_tokens",
     "estimate_tokens",
     "identity_of",
+    "told_kwargs",
 ]
 
 #: For an estimate of tokens where no tokenizer is at hand.
 CHARS_PER_TOKEN, TEMPLATE_TOKENS = 4, 4
-
-
-class ChatMessage(TypedDict):
-    """One message of a chat, as chat templates and chat servers take it."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +87,7 @@ class HuggingFaceChat:
         batch_size: int | None = None,
         device: str | None = None,
         cache: Path | None = None,
+        chat_template_kwargs: Mapping[str, TemplateValue] | None = None,
     ) -> None:
         """Load the model.
 
@@ -99,9 +97,10 @@ class HuggingFaceChat:
             batch_size: how many chats are answered at once; more need more memory. None takes 16, or 128 on a GPU.
             device: a PyTorch device name; None takes CUDA where there is one.
             cache: where a GGUF file is kept once converted.
+            chat_template_kwargs: variables of its chat template, such as ``{"enable_thinking": False}``.
 
         Raises:
-            ConfigError: a setting is out of range.
+            ConfigError: a setting is out of range, or the template has no such variable.
             ModelError: the model cannot be loaded, or has no chat template.
         """
         if batch_size is not None and batch_size < 1:
@@ -113,35 +112,63 @@ class HuggingFaceChat:
             model.generation_config = ends
         model.to(device or _best_device())
         self._cache, self._dtype = cache, dtype
-        self._hold(model, tokenizer, str(source), batch_size)
+        self._hold(model, tokenizer, str(source), batch_size, chat_template_kwargs)
 
     @classmethod
-    def around(cls, model: Any, tokenizer: Any, *, batch_size: int | None = None) -> "HuggingFaceChat":
+    def around(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        *,
+        batch_size: int | None = None,
+        chat_template_kwargs: Mapping[str, TemplateValue] | None = None,
+    ) -> "HuggingFaceChat":
         """A model that is loaded already, such as one in training: it speaks as it stands at each call.
 
         Raises:
+            ConfigError: the chat template has no variable of a name.
             ModelError: the tokenizer has no chat template.
         """
         chat = cls.__new__(cls)
         chat._cache, chat._dtype = None, str(model.dtype)
-        chat._hold(model, tokenizer, str(getattr(model.config, "name_or_path", "")), batch_size)
+        place = str(getattr(model.config, "name_or_path", ""))
+        chat._hold(model, tokenizer, place, batch_size, chat_template_kwargs)
         return chat
 
-    def _hold(self, model: Any, tokenizer: Any, source: str, batch_size: int | None) -> None:
+    def _hold(
+        self,
+        model: Any,
+        tokenizer: Any,
+        source: str,
+        batch_size: int | None,
+        kwargs: Mapping[str, TemplateValue] | None,
+    ) -> None:
         self._turn = threading.Lock()  # a tokenizer is told how to pad, and pads, in two steps
         self.model, self.tokenizer, self.source = model, tokenizer, source
-        if not tokenizer.chat_template:
-            raise ModelError(f"model '{source}': its tokenizer has no chat template; choose an instruction-tuned model")
+        self.rendering = Rendering(tokenizer, kwargs)
+        self.ends = self.rendering.ends(model.generation_config.eos_token_id)
         self.batch_size = batch_size or (16 if model.device.type == "cpu" else 128)
 
     @cached_property
     def identity(self) -> str:
         """What the model is, for ``therapysim.models.replay``; its files are read for it, so it is made when asked
         for."""
-        return f"transformers {identity_of(self.source, cache=self._cache)} in {self._dtype}"
+        told = told_kwargs(self.rendering.kwargs)
+        return f"transformers {identity_of(self.source, cache=self._cache)} in {self._dtype}{told}"
 
     def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
-        """One reply a chat, in order, stripped; it may be empty.
+        """One reply a chat, in order, stripped, without its reasoning; it may be empty.
+
+        Raises:
+            ConfigError: the numbers of chats and seeds differ, or a seed is negative.
+            ModelError: a chat does not fit the model's context, or PyTorch failed.
+        """
+        return [message["content"] for message in self.answer(chats, sampling, seeds)]
+
+    def answer(
+        self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[ChatMessage]:
+        """The same as messages that a chat goes on from, its reasoning kept beside the words.
 
         Raises:
             ConfigError: the numbers of chats and seeds differ, or a seed is negative.
@@ -149,39 +176,36 @@ class HuggingFaceChat:
         """
         check_seeds(chats, seeds)
         size = self.batch_size
-        replies: list[str] = []
+        spoken: list[Spoken] = []
         with self._turn:
             for start in range(0, len(chats), size):
-                replies += self._reply_batch(chats[start : start + size], sampling, seeds[start : start + size])
-        return replies
+                spoken += self._answer_batch(chats[start : start + size], sampling, seeds[start : start + size])
+        return [turn.message for turn in spoken]
 
     def count_tokens(self, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]) -> list[tuple[int, int]]:
         """How many tokens each chat and its reply have: read, with all that the chat template adds, and written."""
-        lists = [[dict(message) for message in chat] for chat in chats]
         with self._turn:
-            read = self.tokenizer.apply_chat_template(lists, add_generation_prompt=True, return_dict=False)
+            read = [self.rendering.prompt(chat) for chat in chats]
             written = self.tokenizer(list(replies), add_special_tokens=False)["input_ids"] if replies else []
-        return [(len(a), len(b)) for a, b in zip(read if lists else [], written, strict=True)]
+        return [(len(a), len(b)) for a, b in zip(read, written, strict=True)]
 
-    def _reply_batch(
+    def _answer_batch(
         self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
-    ) -> list[str]:
+    ) -> list[Spoken]:
         try:
             prompt = self._encode(chats)
             width = prompt["input_ids"].shape[1]
             self._check_context(width, sampling.max_tokens)
             tokens = self._generate(prompt, sampling, seeds)[:, width:]
-            return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+            return [self.rendering.read(ids, self.ends) for ids in tokens.tolist()]
         except ModelError:
             raise
         except Exception as error:  # PyTorch, jinja2 and the tokenizer each raise errors of their own
             raise ModelError(f"model '{self.source}': answering {len(chats)} chats failed: {error!r}") from error
 
     def _encode(self, chats: Sequence[Sequence[ChatMessage]]) -> Any:
-        lists = [[dict(message) for message in chat] for chat in chats]
-        batch = self.tokenizer.apply_chat_template(
-            lists, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
-        )
+        texts = [self.rendering.text(chat) for chat in chats]
+        batch = self.tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
         return batch.to(self.model.device)
 
     def _check_context(self, width: int, max_tokens: int) -> None:
@@ -202,45 +226,35 @@ class HuggingFaceChat:
             max_new_tokens=sampling.max_tokens,
             do_sample=False,
             pad_token_id=self.tokenizer.pad_token_id,
-            eos_token_id=self.model.generation_config.eos_token_id or self.tokenizer.eos_token_id,
+            eos_token_id=self.ends or None,
         )
-        draw = transformers.LogitsProcessorList(_warpers(sampling, seeds))
+        draw = transformers.LogitsProcessorList(warpers(sampling.temperature, sampling.top_p, seeds))
         with torch.inference_mode():
             return self.model.generate(**prompt, generation_config=settings, logits_processor=draw)
-
-
-class _RowNoise:
-    """Adds Gumbel noise to each row of the logits from that row's own generator, so that the maximum is a sample.
-
-    Source: Maddison, Tarlow and Minka (2014), A* Sampling, section 2: argmax(logits + Gumbel) ~ softmax(logits).
-    """
-
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self.rows = [np.random.default_rng(seed) for seed in seeds]
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        import torch
-
-        drawn = np.stack([row.standard_exponential(scores.shape[1], dtype=np.float32) for row in self.rows])
-        # -log of an exponential draw is Gumbel; the floor keeps a draw of exactly 0 from making an infinity.
-        gumbel = -np.log(np.maximum(drawn, np.finfo(np.float32).tiny))
-        return scores.float() + torch.from_numpy(gumbel).to(scores.device)
-
-
-def _warpers(sampling: Sampling, seeds: Sequence[int]) -> list[Any]:
-    """What is done to the logits before the maximum is taken; nothing at temperature 0."""
-    from transformers import TemperatureLogitsWarper, TopPLogitsWarper
-
-    if sampling.temperature == 0:
-        return []
-    nucleus = [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
-    return [TemperatureLogitsWarper(float(sampling.temperature)), *nucleus, _RowNoise(seeds)]
 
 
 def _best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def told_kwargs(kwargs: Mapping[str, TemplateValue]) -> str:
+    """The chat template's settings, as the end of a model's identity; "" where there are none."""
+    return f" with {json.dumps(dict(kwargs), sort_keys=True)}" if kwargs else ""
+
+
+def answer(
+    model: ChatModel, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
+) -> list[ChatMessage]:
+    """Replies as messages that a chat goes on from: by the model's own ``answer`` where it has one.
+
+    Elsewhere, as behind a server, reasoning and control tokens are taken out of the reply's text.
+    """
+    if own := getattr(model, "answer", None):
+        return list(own(chats, sampling, seeds))
+    replies = model.reply(chats, sampling, seeds)
+    return [{"role": "assistant", "content": say_behind_server(reply)} for reply in replies]
 
 
 def check_seeds(chats: Sequence[Sequence[ChatMessage]], seeds: Sequence[int]) -> None:

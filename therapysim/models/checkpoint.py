@@ -12,6 +12,7 @@ from typing import Any
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.gguf_reading import read_once
+from therapysim.models.rendering import Rendering
 
 __all__ = ["DTYPES", "HUB_ID", "INSTALL", "SMOLLM2", "adapter_base", "load", "resolve", "set_padding"]
 
@@ -272,7 +273,8 @@ def set_padding(model: Any, tokenizer: Any) -> None:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:
-    """Every token that ends a reply: the tokenizer's, and those that the generation settings add."""
-    more = getattr(model.generation_config, "eos_token_id", None)
-    ids = more if isinstance(more, list) else [more]
-    return {i for i in (tokenizer.eos_token_id, *ids) if i is not None}
+    """Every token that ends a reply: the chat template's, the generation settings', the tokenizer's."""
+    known = getattr(model.generation_config, "eos_token_id", None)
+    if tokenizer.chat_template:
+        return set(Rendering(tokenizer).ends(known))
+    return {i for i in (tokenizer.eos_token_id, *(known if isinstance(known, list) else [known])) if i is not None}

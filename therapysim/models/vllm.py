@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from therapysim.errors import ConfigError, ModelError
-from therapysim.models.chat import ChatMessage, Sampling, check_seeds
+from therapysim.models.chat import ChatMessage, Sampling, TemplateValue, check_seeds, told_kwargs
 from therapysim.models.checkpoint import DTYPES, adapter_base, resolve
 from therapysim.models.fingerprint import fingerprint
+from therapysim.models.rendering import Rendering
 
 __all__ = ["VLLMChat"]
 
@@ -37,6 +38,7 @@ class VLLMChat:
         adapter: str | Path | None = None,
         cache: Path | None = None,
         engine: Mapping[str, Any] | None = None,
+        chat_template_kwargs: Mapping[str, TemplateValue] | None = None,
     ) -> None:
         """Load the model.
 
@@ -50,9 +52,10 @@ class VLLMChat:
             adapter: the folder of a LoRA adapter on ``source``.
             cache: where a GGUF file is kept once converted.
             engine: more arguments of ``vllm.LLM``, such as ``{"tensor_parallel_size": 2}``.
+            chat_template_kwargs: variables of its chat template, such as ``{"enable_thinking": False}``.
 
         Raises:
-            ConfigError: a setting is out of range.
+            ConfigError: a setting is out of range, or the template has no such variable.
             ModelError: the model cannot be loaded, or has no chat template, or vLLM is not installed.
         """
         _check(dtype, max_model_len, gpu_memory)
@@ -66,17 +69,27 @@ class VLLMChat:
             self._lora = self._lora_request()
         except Exception as error:  # vLLM raises ValueError, RuntimeError, OSError and errors of CUDA
             raise ModelError(f"model '{self.source}': vLLM cannot load it: {error!r}") from error
-        # Some tokenizers lay out chats without a template, and have no such attribute.
-        if not getattr(self.llm.get_tokenizer(), "chat_template", "none needed"):
-            raise ModelError(f"model '{source}': its tokenizer has no chat template; choose an instruction-tuned model")
+        #: Lays chats out as a training does, and reads what is sampled; vLLM is given tokens, and gives tokens.
+        self.rendering = Rendering(self._tokenizer(), chat_template_kwargs)
         # vLLM knows the base model's end tokens; an adapter may have learnt one of its own.
-        self._ends = _end_tokens(self.adapter)
+        self.ends = self.rendering.ends(_end_tokens(self.adapter))
         added = f" with adapter {fingerprint(self.adapter)}" if self.adapter else ""
         #: What a recorded reply hangs on besides chat, sampling and seed: the files and the precision, not the place.
-        self.identity = f"vllm {fingerprint(self.base)}{added} in {dtype}"
+        self.identity = f"vllm {fingerprint(self.base)}{added} in {dtype}{told_kwargs(self.rendering.kwargs)}"
 
     def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
-        """One reply a chat, in order, stripped; it may be empty.
+        """One reply a chat, in order, stripped, without its reasoning; it may be empty.
+
+        Raises:
+            ConfigError: the numbers of chats and seeds differ, or a seed is negative.
+            ModelError: a chat does not fit the model's context, or vLLM failed.
+        """
+        return [message["content"] for message in self.answer(chats, sampling, seeds)]
+
+    def answer(
+        self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[ChatMessage]:
+        """The same as messages that a chat goes on from, its reasoning kept beside the words.
 
         Raises:
             ConfigError: the numbers of chats and seeds differ, or a seed is negative.
@@ -86,25 +99,38 @@ class VLLMChat:
         if not chats:
             return []
         try:
-            outputs = self.llm.chat(
-                [[dict(message) for message in chat] for chat in chats],
-                [self._sampling(sampling, seed) for seed in seeds],
-                use_tqdm=False,
-                lora_request=self._lora,
-            )
-            replies = [str(output.outputs[0].text).strip() for output in outputs]
+            sampled = self._sample(chats, sampling, seeds)
         except Exception as error:  # ValueError where a chat is too long; the engine's errors are many
             raise ModelError(f"model '{self.source}': answering {len(chats)} chats failed: {error!r}") from error
-        if len(replies) != len(chats):
-            raise ModelError(f"model '{self.source}': vLLM gave {len(replies)} replies to {len(chats)} chats")
-        return replies
+        if len(sampled) != len(chats):
+            raise ModelError(f"model '{self.source}': vLLM gave {len(sampled)} replies to {len(chats)} chats")
+        return [self.rendering.read(ids, self.ends).message for ids in sampled]
 
     def count_tokens(self, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]) -> list[tuple[int, int]]:
         """How many tokens each chat and its reply have: read, with all that the chat template adds, and written."""
+        read, encode = self.rendering.prompt, self.rendering.tokenizer.encode
+        return [(len(read(chat)), len(encode(reply))) for chat, reply in zip(chats, replies, strict=True)]
+
+    def _tokenizer(self) -> Any:
         tokenizer = self.llm.get_tokenizer()
-        lists = [[dict(message) for message in chat] for chat in chats]
-        read = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False) for chat in lists]
-        return [(len(a), len(tokenizer.encode(b))) for a, b in zip(read, replies, strict=True)]
+        if not hasattr(tokenizer, "chat_template"):  # Mistral's own
+            raise ModelError(
+                f"model '{self.source}': vLLM took {type(tokenizer).__name__}, which has no chat template to lay chats "
+                'out by as a training does; give engine={"tokenizer_mode": "hf"}'
+            )
+        return tokenizer
+
+    def _sample(
+        self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[list[int]]:
+        """The sampled tokens of each chat."""
+        outputs = self.llm.generate(
+            [self._vllm.TokensPrompt(prompt_token_ids=self.rendering.prompt(chat)) for chat in chats],
+            [self._sampling(sampling, seed) for seed in seeds],
+            use_tqdm=False,
+            lora_request=self._lora,
+        )
+        return [[int(i) for i in output.outputs[0].token_ids] for output in outputs]
 
     def _sampling(self, sampling: Sampling, seed: int) -> Any:
         return self._vllm.SamplingParams(
@@ -112,7 +138,7 @@ class VLLMChat:
             temperature=float(sampling.temperature),
             top_p=float(sampling.top_p),
             seed=int(seed) % _SEEDS,
-            stop_token_ids=self._ends,
+            stop_token_ids=self.ends,
         )
 
     def _lora_request(self) -> Any:

@@ -103,6 +103,9 @@ class GRPOSettings(RunSettings):
         "group", "what advantages are divided by: the spread within the group, over the whole generation, or nothing"
     )
     cut_penalty: Number = _learning(0.0, "taken from a turn's reward where max_turn_tokens cut it off")
+    learn_reasoning: bool = _learning(
+        True, "learn from what the policy reasons before its words too; no patient hears it"
+    )
     mask_cut_turns: bool = _learning(True, "do not learn from turns that max_turn_tokens cut off")
 
     temperature: float = _sampling(1.0, "sampling temperature: higher explores more", gt=0)

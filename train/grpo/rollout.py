@@ -53,6 +53,7 @@ class Rollout:
         transcripts: keeps some of the sessions word for word.
 
     Raises:
+        ConfigError: the chat template has no variable that the settings name.
         ModelError: the tokenizer's chat template does not suit sessions of many turns.
     """
 
@@ -62,7 +63,7 @@ class Rollout:
         self.settings = settings
         self.batch = batch
         self.tokenizer = tokenizer
-        self.template = TurnTemplate(tokenizer)
+        self.template = TurnTemplate(tokenizer, settings.chat_template_kwargs)
         self.transcripts = transcripts
         self.engine: Engine | None = None
         self.patients: Patients | None = None
@@ -108,8 +109,8 @@ class Rollout:
         else:
             self._play_in_step(trainer, starts, episodes)
         for episode in episodes:
-            if episode.session is None:  # TRL takes no empty completion
-                episode.pending = [self.tokenizer.eos_token_id]
+            if not episode.completion_ids:  # TRL takes no empty one: not begun, or its only turn came to nothing
+                episode.pending = [self.template.closing or 0]
                 episode.hear()
         return episodes
 
@@ -152,7 +153,7 @@ class Rollout:
                 if not (most := _most(trainer, len(live))):
                     return
                 self._speak(trainer, live, idle=episodes[0], most=most)
-                self._heed(live, self._step(*self._spoken(live)), trainer.eos_token_ids)
+                self._heed(live, self._step(*self._spoken(live)))
                 self.seconds["environment"] = self.seconds["environment_busy"]
 
     def _stream(self, engine: Engine, episodes: list[Trajectory], seeds: list[int]) -> None:
@@ -172,7 +173,7 @@ class Rollout:
                     waiting += self._take(engine, episodes)
                 for done in self._answered(answering, wait_for_one=not engine.busy and len(answering) > 0):
                     share = answering.pop(done)
-                    self._heed(share, done.result(), engine.ends)
+                    self._heed(share, done.result())
                     self._ask(engine, [(number[id(e)], e) for e in share], seeds)
                 free = most - len(answering)
                 for share in _shares(waiting, free):
@@ -210,9 +211,15 @@ class Rollout:
         return [episodes[turn.number] for turn in said]
 
     def _say(self, episode: Trajectory, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
-        """A turn that the limit cut off is closed by what comes between two turns, and not learned from."""
-        cut = not ids or ids[-1] not in ends
-        episode.say(ids, logprobs, cut=cut, learn=not (cut and self.settings.mask_cut_turns))
+        """A turn that the limit or a control token cut off is closed by what comes between two, and not learned from.
+
+        What the row keeps of a turn is what a benchmark shows of it later.
+        """
+        turn, settings = self.template.read(ids, ends), self.settings
+        masked = 0 if settings.learn_reasoning else self.template.thought(turn.ids)
+        if settings.mask_cut_turns and not turn.ended:
+            masked = len(turn.ids)
+        episode.say(turn.ids, logprobs[: len(turn.ids)], words=turn.words, cut=not turn.ended, masked=masked)
 
     def _begin(self, starts: Sequence[Start]) -> list[Trajectory]:
         """Each different start is opened once: members of a group begin from the very same session."""
@@ -262,7 +269,7 @@ class Rollout:
 
     def _spoken(self, live: list[Trajectory]) -> tuple[list[Session], list[str]]:
         """Sessions, and what the therapist has just said in each."""
-        return [e.session for e in live if e.session], [self._last_words(e) for e in live]
+        return [e.session for e in live if e.session], [e.words for e in live]
 
     def _step(self, sessions: list[Session], texts: list[str]) -> Answers:
         """The patients' answers, and how many seconds they took."""
@@ -273,26 +280,22 @@ class Rollout:
         turns = self.batch.step(texts) if texts else []
         return self.batch.sessions, turns, time.perf_counter() - began
 
-    def _heed(self, live: list[Trajectory], answers: Answers, ends: Sequence[int]) -> None:
+    def _heed(self, live: list[Trajectory], answers: Answers) -> None:
         """Takes the answers in, and makes the tokens that the next turn reads of them."""
         sessions, turns, seconds = answers
         self.seconds["environment_busy"] += seconds
         for episode, turn, session in zip(live, turns, sessions, strict=True):
-            said, episode.session = episode.completion_ids, session
+            episode.session = session
             if turn is not None:
                 episode.note(turn, self.settings.cut_penalty)
             if not session.done:
                 heard = user_message(
                     session.state, session.transcript.last("patient"), show_state=self.settings.show_state
                 )
-                episode.pending = self.template.between(heard, said, ends)
+                episode.pending = self.template.between(heard, episode.said)
 
     def _spent(self, what: str, began: float) -> None:
         self.seconds[what] += time.perf_counter() - began
-
-    def _last_words(self, episode: Trajectory) -> str:
-        """The newest therapist turn as text."""
-        return str(self.tokenizer.decode(episode.said, skip_special_tokens=True)).strip()
 
     def _turn_seeds(self, starts: Sequence[Start], process: int) -> list[int]:
         """What each session's turns are drawn from: members of a group share their start, and not this."""

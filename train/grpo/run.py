@@ -39,7 +39,7 @@ from therapysim.train.grpo.trajectory import session_return
 from therapysim.train.grpo.validate import Validation
 from therapysim.train.runs.alarms import Alarms
 from therapysim.train.runs.checkpoints import checkpoint_step
-from therapysim.train.runs.model import load_policy, lora_config, precision
+from therapysim.train.runs.model import load_policy, lora_config, precision, set_ends
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts
@@ -59,7 +59,7 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
 
     Raises:
         ConfigError: settings do not fit one another, the model, or the run that is resumed.
-        ModelError: the model cannot be loaded, or its chat template rewrites earlier turns.
+        ModelError: the model cannot be loaded, or its chat template does not suit sessions of many turns.
         PersonaError: a persona or split is unknown.
         TrainingError: the run cannot go on, or SIGTERM ended it; its folder holds what it has learnt.
     """
@@ -73,6 +73,8 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
 
         describe_patient(settings.patient)  # a wrong name is told before a model is loaded
         model, tokenizer = load_policy(settings)
+        ends = set_ends(model, tokenizer, settings)
+        stop_at(ends, arguments)
         patients = batch or open_patients(settings)
         if PartialState().is_main_process:
             write_json(folder / "rubric.json", asdict(patients.rubric.settings))
@@ -93,7 +95,7 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
             train_dataset=Dataset.from_list(group_rows(settings, arguments.world_size)),
             callbacks=callbacks,
         )
-        trainer.settings = settings
+        trainer.settings, trainer.eos_token_ids = settings, ends
         check_shards(settings, trainer.accelerator)
         validation.trainer = trainer
         trainer.remove_callback(PrinterCallback)
@@ -157,6 +159,12 @@ def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         raise ConfigError(f"TRL refuses the settings: {error}") from error
     _check_passes(settings, arguments)
     return arguments
+
+
+def stop_at(ends: list[int], arguments: GRPOConfig) -> None:
+    """Lets Hugging Face's ``generate``, or a vLLM server, end a turn at these tokens, whatever else ends one there."""
+    name = "stop_token_ids" if arguments.use_vllm else "eos_token_id"
+    arguments.generation_kwargs = {**(arguments.generation_kwargs or {}), name: ends}
 
 
 def _check_passes(settings: GRPOSettings, arguments: GRPOConfig) -> None:

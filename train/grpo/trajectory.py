@@ -24,10 +24,10 @@ class Trajectory:
         completion_ids, env_mask, turn_ids, logprobs: one entry a token; ``turn_ids`` is -1 where the patient speaks.
         turn_rewards, terms, sources: one entry a turn; ``sources`` says how the patient's line came about.
         flags, violations: what screen and safety gate found, over all turns.
-        said: the therapist's newest turn in tokens.
+        said, words: the therapist's newest turn in tokens, and what the patient hears of it.
         pending: the patient's answer in tokens; joins the completion only if another turn fits after it.
         cut: no further turn fitted into the budget: the session was truncated.
-        cut_turns: how many turns reached ``max_turn_tokens`` before their end.
+        cut_turns: how many turns were cut off before their end: by ``max_turn_tokens``, or by a control token.
         was_cut: whether the newest did.
     """
 
@@ -43,6 +43,7 @@ class Trajectory:
     flags: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
     said: list[int] = field(default_factory=list)
+    words: str = ""
     pending: list[int] = field(default_factory=list)
     cut: bool = False
     cut_turns: int = 0
@@ -69,19 +70,23 @@ class Trajectory:
         self._extend(self.pending, [0.0] * len(self.pending), mask=0, turn=-1)
         self.pending = []
 
-    def say(self, ids: list[int], logprobs: Sequence[float | None], *, cut: bool = False, learn: bool = True) -> None:
+    def say(
+        self, ids: list[int], logprobs: Sequence[float | None], *, words: str = "", cut: bool = False, masked: int = 0
+    ) -> None:
         """Takes in a therapist turn as it was sampled.
 
         Args:
             ids: its tokens.
             logprobs: what each was drawn with.
+            words: what is said aloud.
             cut: it was cut off before its end.
-            learn: whether it is learned from.
+            masked: how many tokens at its begin are not learned from.
         """
         self.cut_turns += cut
         self.was_cut = cut
-        self.said = list(ids)
-        self._extend(ids, logprobs, mask=int(learn), turn=len(self.turn_rewards))
+        self.said, self.words = list(ids), words
+        self._extend(ids[:masked], logprobs[:masked], mask=0, turn=len(self.turn_rewards))
+        self._extend(ids[masked:], logprobs[masked:], mask=1, turn=len(self.turn_rewards))
 
     def note(self, turn: Turn, cut_penalty: float = 0.0) -> None:
         """Keeps what the environment made of the turn, less a penalty if it was cut; a failed one masks the episode."""

@@ -14,15 +14,16 @@ import torch
 from therapysim.agents.therapists.policies import run_of
 from therapysim.errors import ConfigError, ModelError
 from therapysim.files import write_json
-from therapysim.models.chat_template import TurnTemplate
 from therapysim.models.checkpoint import HUB_ID, SMOLLM2, adapter_base, load
+from therapysim.models.rendering import TemplateValue
 from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.best import best_step
 from therapysim.train.runs.kinds import read_settings
+from therapysim.train.runs.model import set_ends
 from therapysim.train.runs.policy_card import Merge, write_card
 from therapysim.train.runs.rows import read_rows
 
-__all__ = ["Exported", "Source", "end_tokens", "export", "find_source"]
+__all__ = ["Exported", "Source", "export", "find_source"]
 
 #: In every exported folder: what it was made from. Only a folder that has one is ever replaced.
 MADE = "export.json"
@@ -63,6 +64,7 @@ class Exported:
     show_state: bool
     max_turn_tokens: int
     quantize_4bit: bool
+    chat_template_kwargs: dict[str, TemplateValue]
 
 
 def export(
@@ -128,18 +130,6 @@ def find_source(place: Path, checkpoint: int | None = None) -> Source:
         hint = "name one of them by --checkpoint" if steps else "train it first"
         raise ConfigError(f"run {run} has no adapter in {folder.relative_to(run)} ({there}); {hint}")
     return Source(run, folder, read_settings(run / "settings.json"), _step(run, folder))
-
-
-def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Ids of every token that ends a turn, in order: the chat template's own, and those that are known already.
-
-    The chat template's is what follows a therapist's words in it: what the policy was trained to end with.
-    """
-    marks = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    closing = marks.intersection(TurnTemplate(tokenizer).between("", [], ())[:1])
-    known = model.generation_config.eos_token_id
-    ends = {*closing, tokenizer.eos_token_id, *(known if isinstance(known, list) else [known])}
-    return sorted(ends - {None})
 
 
 def _checkpoints(run: Path) -> list[int]:
@@ -212,7 +202,7 @@ def _merge(source: Source, draft: Path, merge: Merge) -> None:
     """The adapter added to its base in float32, held against the two apart, and saved in the precision asked for."""
     model, tokenizer = load(source.adapter)
     ids = tokenizer("Patient: I hardly sleep, and I am scared of the day.", return_tensors="pt")["input_ids"]
-    apart, ends = _logits(model, ids), end_tokens(model, tokenizer)
+    apart, ends = _logits(model, ids), set_ends(model, tokenizer, source.settings)
     pad, settings = tokenizer.pad_token_id, model.generation_config
     whole = model.merge_and_unload()
     _check_same(source, apart, _logits(whole, ids))
@@ -251,4 +241,5 @@ def _made(source: Source, merge: Merge | None) -> Exported:
         show_state=settings.show_state,
         max_turn_tokens=settings.max_turn_tokens,
         quantize_4bit=settings.quantize_4bit,
+        chat_template_kwargs=settings.chat_template_kwargs,
     )

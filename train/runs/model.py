@@ -11,9 +11,10 @@ from peft import LoraConfig
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.checkpoint import load, resolve, set_padding
+from therapysim.models.rendering import Rendering
 from therapysim.train.run_settings import RunSettings
 
-__all__ = ["load_policy", "lora_config", "precision"]
+__all__ = ["load_policy", "lora_config", "precision", "set_ends"]
 
 
 def load_policy(settings: RunSettings) -> tuple[Any, Any]:
@@ -34,6 +35,19 @@ def load_policy(settings: RunSettings) -> tuple[Any, Any]:
     if hasattr(model, "peft_config") and not settings.unsloth:
         model.set_adapter("default")  # loaded for inference: makes the adapter's weights trainable
     return model, tokenizer
+
+
+def set_ends(model: Any, tokenizer: Any, settings: RunSettings) -> list[int]:
+    """Ids of the tokens that end a turn, also those that the model stops at from now on.
+
+    Raises:
+        ConfigError: the chat template has no variable that the settings name.
+        ModelError: there is no chat template.
+    """
+    known = model.generation_config.eos_token_id
+    ends = Rendering(tokenizer, settings.chat_template_kwargs).ends(known)
+    model.generation_config.eos_token_id = ends
+    return ends
 
 
 def lora_config(model: Any, settings: RunSettings) -> LoraConfig | None:

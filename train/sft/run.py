@@ -25,7 +25,7 @@ from therapysim.files import write_json
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
 from therapysim.train.grpo.failsafe import Terminated, told
 from therapysim.train.runs.checkpoints import checkpoint_step
-from therapysim.train.runs.model import load_policy, lora_config, precision
+from therapysim.train.runs.model import load_policy, lora_config, precision, set_ends
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, announce
@@ -83,6 +83,7 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
             write_json(folder / "rubric.json", asdict(patients.rubric.settings))
         _collect_once(settings, patients, folder)
         model, tokenizer = load_policy(settings)
+        ends = set_ends(model, tokenizer, settings)
         metrics, check = MetricsFile(folder), Check(settings, patients, tokenizer)
         callbacks = [check, metrics, ProgressLog(), CardWriter(settings)]
         terminated = held.enter_context(Terminated())
@@ -99,6 +100,7 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
         )
         if shares_weights_out(trainer.accelerator):
             raise ConfigError("SFT has not been tried with FSDP; start it with one process a GPU and no sharding")
+        trainer.model.generation_config.eos_token_id = ends  # TRL adds the tokenizer's, be it right or wrong
         check.trainer = trainer
         trainer.remove_callback(PrinterCallback)
 
@@ -158,8 +160,14 @@ def _counted(examples: list[Example]) -> str:
 
 
 def _dataset(path: Path, settings: SFTSettings, tokenizer: object) -> Dataset:
-    limits = {"max_tokens": settings.max_tokens, "max_turn_tokens": settings.max_turn_tokens}
-    return Dataset.from_list(rows_of(read_examples(path), tokenizer, **limits))
+    rows = rows_of(
+        read_examples(path),
+        tokenizer,
+        max_tokens=settings.max_tokens,
+        max_turn_tokens=settings.max_turn_tokens,
+        chat_template_kwargs=settings.chat_template_kwargs,
+    )
+    return Dataset.from_list(rows)
 
 
 def trl_arguments(settings: SFTSettings) -> SFTConfig:

@@ -1,10 +1,11 @@
 """A session to copy as one row of tokens, laid out exactly as GRPO's rollouts and a benchmark's prompts are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from therapysim.errors import ConfigError
 from therapysim.models.chat_template import TurnTemplate
+from therapysim.models.rendering import TemplateValue
 from therapysim.train.sft.examples import Example
 
 __all__ = ["IGNORED", "row_of", "rows_of"]
@@ -14,15 +15,26 @@ IGNORED = -100
 
 
 def rows_of(
-    examples: Sequence[Example], tokenizer: Any, *, max_tokens: int, max_turn_tokens: int
+    examples: Sequence[Example],
+    tokenizer: Any,
+    *,
+    max_tokens: int,
+    max_turn_tokens: int,
+    chat_template_kwargs: Mapping[str, TemplateValue] | None = None,
 ) -> list[dict[str, list[int]]]:
     """A row a session: ``input_ids``, and ``labels`` that are the ids at the therapist's tokens, else ``IGNORED``.
 
     Raises:
-        ConfigError: no session leaves a turn to learn from.
-        ModelError: the tokenizer's chat template does not suit sessions of many turns.
+        ConfigError: no session leaves a turn to learn from, the chat template begins turns with reasoning, or it has no
+            variable of a name.
+        ModelError: the chat template does not suit sessions of many turns.
     """
-    template = TurnTemplate(tokenizer)
+    template = TurnTemplate(tokenizer, chat_template_kwargs)
+    if template.reasons:
+        raise ConfigError(
+            "the chat template begins each turn with reasoning, and what others said has none to learn from; set "
+            "chat_template_kwargs enable_thinking=false"
+        )
     rows = [row_of(e, template, max_tokens=max_tokens, max_turn_tokens=max_turn_tokens) for e in examples]
     sound = [row for row in rows if any(label != IGNORED for label in row["labels"])]
     if examples and not sound:
@@ -39,7 +51,7 @@ def row_of(example: Example, template: TurnTemplate, *, max_tokens: int, max_tur
     ids = template.opening(messages[:2])
     labels, said = [IGNORED] * len(ids), list[int]()
     for patient, therapist in zip(messages[1::2], messages[2::2], strict=False):
-        heard = template.between(patient["content"], said, said[-1:]) if said else []
+        heard = template.between(patient["content"], said) if said else []
         said = template.turn(therapist["content"])
         if len(ids) + len(heard) + len(said) > max_tokens:
             break

@@ -79,7 +79,9 @@ class Check(TrainerCallback):
             model.eval()
             model.config.use_cache = True
             therapist = ChatTherapist(
-                HuggingFaceChat.around(model, self.tokenizer), sampling, show_state=self.settings.show_state
+                HuggingFaceChat.around(model, self.tokenizer, chat_template_kwargs=self.settings.chat_template_kwargs),
+                sampling,
+                show_state=self.settings.show_state,
             )
             with torch.random.fork_rng():
                 return play_policy(self.batch, therapist, self.starts, "policy", "scripted")

@@ -168,7 +168,9 @@ def test_tokens_are_those_of_the_prompts_that_were_sent(tiny_model: Path) -> Non
     (episode,) = play(SessionBatch(SessionConfig(max_turns=3)), therapist, [Start(0, "marta")])
     read, written = therapist.tokens(episode.session)
     assert read == sum(asked)
-    said = [m["content"] for m in conversation(episode.session) if m["role"] == "assistant"]
+    talk = therapist._conversation(episode.session)  # with the white space that was sampled
+    said = [m.get("sampled") or m["content"] for m in talk if m["role"] == "assistant"]
+    assert [text.strip() for text in said] == episode.session.transcript.said_by("therapist")
     assert written == sum(len(chat.tokenizer.encode(text, add_special_tokens=False)) for text in said)
     guess = count_tokens(object(), [conversation(episode.session)], ["abcde"])  # type: ignore[arg-type]
     assert guess[0][1] == 2 and guess[0][0] > 20

@@ -220,11 +220,11 @@ def test_the_patients_words_are_what_the_template_makes_of_them(tiny_model: Path
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     tokenizer.chat_template = _CHATML.replace("{{ WORDS }}", words if "{%" in words else f"{{{{ {words} }}}}")
     template, render = TurnTemplate(tokenizer), tokenizer.apply_chat_template
-    for text in ("Well.", " I\r\n\nam <here> & \n", "</think>No<|im_end|>\n<|im_start|>user\n"):
+    for text in ("Well.", " I\r\n\nam <here> & \n", "<No> way\nuser\n"):
         said = {"role": "user", "content": "-"}, {"role": "assistant", "content": "MARK"}
         whole = render([*said, {"role": "user", "content": text}], add_generation_prompt=True, tokenize=False)
         expected = tokenizer(whole.partition("MARK")[2], add_special_tokens=False)["input_ids"]
-        assert template.between(text, [], []) == expected
+        assert template.between(text, []) == expected
 
 
 def test_the_newest_words_are_those_of_the_turn_just_said(tokenizer: Any) -> None:
@@ -234,8 +234,22 @@ def test_the_newest_words_are_those_of_the_turn_just_said(tokenizer: Any) -> Non
         assert tokenizer.decode(episode.said) == words
 
 
-def test_a_template_without_special_tokens_works_too(tiny_model: Path) -> None:
+def test_a_template_whose_turns_end_without_a_token_is_refused(tiny_model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
-    ids = TurnTemplate(tokenizer).between("Well.", tokenizer("Hm?")["input_ids"], [tokenizer.eos_token_id])
-    assert tokenizer.decode(ids) == "\nuser: Well.\nassistant: "
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}:\n{{ m['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant:\n{% endif %}"
+    )
+    with pytest.raises(ModelError, match=r"no token of its own ends a turn .* expected one such as <\|im_end\|>"):
+        TurnTemplate(tokenizer)
+
+
+def test_a_tokenizer_that_joins_a_turn_with_what_follows_is_refused(tiny_model: Path) -> None:
+    """A prompt that ends with a space, which a turn's first word takes up."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}: {{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant: {% endif %}"
+    )
+    with pytest.raises(ModelError, match="its tokenizer joins the end of a message with what follows it"):
+        TurnTemplate(tokenizer)

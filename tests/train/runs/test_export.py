@@ -18,10 +18,11 @@ from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models import checkpoint
 from therapysim.models.chat import HuggingFaceChat, Sampling
+from therapysim.models.rendering import Rendering
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import train
 from therapysim.train.run_settings import save_settings
-from therapysim.train.runs.export import end_tokens, export, find_source
+from therapysim.train.runs.export import export, find_source
 
 TEXT = "Patient: I am afraid, and I hardly sleep. It is my heart."
 
@@ -125,12 +126,12 @@ def test_half_precision_is_what_is_kept(trained: Path, tmp_path: Path) -> None:
 def test_the_end_token_is_the_chat_templates(tiny_model: Path) -> None:
     model, tokenizer = checkpoint.load(tiny_model)
     closing = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    assert end_tokens(model, tokenizer) == [closing]
+    assert Rendering(tokenizer).ends(model.generation_config.eos_token_id) == [closing]
     other = tokenizer.convert_tokens_to_ids("<|endoftext|>")  # as bases that were tuned for chats name it
-    tokenizer.eos_token, model.generation_config.eos_token_id = "<|endoftext|>", [other]
-    assert end_tokens(model, tokenizer) == sorted([closing, other])
+    tokenizer.eos_token = "<|endoftext|>"
+    assert Rendering(tokenizer).ends([other]) == Rendering(tokenizer).ends(None) == sorted([closing, other])
     tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>", "")
-    assert end_tokens(model, tokenizer) == [other]  # a template that ends turns with words has no end token
+    assert Rendering(tokenizer).ends([other]) == [other]  # a template that ends turns with words has no end token
 
 
 def test_an_adapter_travels_without_what_only_a_training_reads(trained: Path, tmp_path: Path) -> None:
