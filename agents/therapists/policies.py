@@ -15,14 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from therapysim.agents.therapists.baselines import BASELINES, baseline
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
 from therapysim.envs.session import Session
 from therapysim.envs.therapy import observe
 from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimError
-from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, identity_of
+from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, TemplateValue, identity_of
 from therapysim.models.server import Server, refuse_secrets, require_variable, server_of
 from therapysim.personas.load import personas
 from therapysim.records import Record, read_record
@@ -49,17 +49,18 @@ class Engine:
     name: Literal["transformers", "vllm"] = "transformers"
     gpu_memory: float = 0.5
 
-    def open(self, model: str | Path) -> ChatModel:
-        """The model, loaded.
+    def open(self, model: str | Path, kwargs: Mapping[str, TemplateValue]) -> ChatModel:
+        """The model, loaded, with these variables of its chat template.
 
         Raises:
+            ConfigError: its template has no such variable.
             ModelError: it cannot be, or vLLM is not installed.
         """
         if self.name == "transformers":
-            return HuggingFaceChat(model)
+            return HuggingFaceChat(model, chat_template_kwargs=kwargs)
         from therapysim.models.vllm import VLLMChat
 
-        return VLLMChat(model, gpu_memory=self.gpu_memory)
+        return VLLMChat(model, gpu_memory=self.gpu_memory, chat_template_kwargs=kwargs)
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def find_policy(
     show_state: bool = True,
     api_key_env: str | None = None,
     engine: Engine | None = None,
+    chat_template_kwargs: Mapping[str, TemplateValue] | None = None,
 ) -> Policy:
     """The policy of that name. No model is loaded before it is opened.
 
@@ -147,11 +149,13 @@ def find_policy(
         show_state: a language model reads the ``[USER STATE]`` header; a run knows for itself whether it does.
         api_key_env: of a server, the environment variable that holds its key.
         engine: what runs a model in this process, transformers by default.
+        chat_template_kwargs: variables of a model's chat template, or of its server's; a run knows its own.
 
     Raises:
         ConfigError: there is no such policy.
     """
     kind, drawn, run = kind_of(name), sampling or Sampling(), engine or Engine()
+    kwargs = dict(chat_template_kwargs or {})
     require_variable(api_key_env)
     if kind == "baseline":
         return Policy(name, lambda: baseline(name), {"kind": kind})
@@ -162,8 +166,10 @@ def find_policy(
         return _find_run(name, drawn, run)
     shown = name if show_state else f"{name} (no header)"
     if server := server_of(name, "policy"):
-        return _chat_policy(shown, kind, name, partial(_open_server, server, api_key_env), drawn, show_state)
-    return _chat_policy(shown, kind, _identity(name), partial(run.open, name), drawn, show_state, run.name)
+        load = partial(_open_server, server, api_key_env, kwargs)
+        return _chat_policy(shown, kind, name, load, drawn, show_state, kwargs)
+    load = partial(run.open, name, kwargs)
+    return _chat_policy(shown, kind, _identity(name), load, drawn, show_state, kwargs, run.name)
 
 
 def _chat_policy(
@@ -173,6 +179,7 @@ def _chat_policy(
     load: Callable[[], ChatModel],
     sampling: Sampling,
     show_state: bool,
+    kwargs: Mapping[str, TemplateValue],
     engine: str = "",
     trained_on: frozenset[str] = frozenset(),
 ) -> Policy:
@@ -185,6 +192,7 @@ def _chat_policy(
         "top_p": sampling.top_p,
         "tokens": "estimated" if kind == "server" else "counted",
         **({"engine": engine} if engine == "vllm" else {}),  # results from before there was a choice stay what they are
+        **({"chat_template_kwargs": dict(kwargs)} if kwargs else {}),
     }
     return Policy(name, lambda: ChatTherapist(load(), sampling, show_state=show_state), about, trained_on)
 
@@ -203,10 +211,11 @@ def _identity(name: str) -> str:
         raise ConfigError(f"policy {name!r} is unknown; {hint}") from error
 
 
-def _open_server(server: Server, api_key_env: str | None) -> ChatModel:
-    from therapysim.models.remote import RemoteChat
+def _open_server(server: Server, api_key_env: str | None, kwargs: Mapping[str, TemplateValue]) -> ChatModel:
+    from therapysim.models.remote import RemoteChat, RemoteSettings
 
-    return RemoteChat(*server, api_key_env=api_key_env)
+    extra = {"chat_template_kwargs": dict(kwargs)} if kwargs else {}
+    return RemoteChat(*server, api_key_env=api_key_env, settings=RemoteSettings(extra=extra))
 
 
 def run_of(name: str | Path) -> Path | None:
@@ -224,16 +233,16 @@ def run_of(name: str | Path) -> Path | None:
 def _find_run(name: str, sampling: Sampling, engine: Engine) -> Policy:
     """A trained policy, prompted as it was trained."""
     folder = run_of(name) or Path(name)
-    show_state, max_tokens, trained_on = read_run(folder)
+    run = read_run(folder)
     model = folder / "policy" if folder.samefile(name) else Path(name)
-    drawn = Sampling(max_tokens=max_tokens, temperature=sampling.temperature, top_p=sampling.top_p)
-    identity = _identity(str(model))
-    load = partial(engine.open, model)
-    return _chat_policy(name, "run", identity, load, drawn, show_state, engine.name, trained_on)
+    drawn = Sampling(max_tokens=run.max_turn_tokens, temperature=sampling.temperature, top_p=sampling.top_p)
+    identity, kwargs = _identity(str(model)), run.chat_template_kwargs
+    load = partial(engine.open, model, kwargs)
+    return _chat_policy(name, "run", identity, load, drawn, run.show_state, kwargs, engine.name, run.trained_on)
 
 
-class _Run(Record):
-    """What is needed of a run's settings."""
+class Run(Record):
+    """What a benchmark needs of a run's settings."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -241,19 +250,23 @@ class _Run(Record):
     split: str
     show_state: bool
     max_turn_tokens: int
+    chat_template_kwargs: dict[str, TemplateValue] = Field(default_factory=dict)
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Ids of the patients it was trained with; whoever practised on a variant has met its patient."""
+        ids = self.personas or [p.id for p in personas(self.split)]
+        return frozenset(i.partition("~")[0] for i in ids)
 
 
-def read_run(folder: Path) -> tuple[bool, int, frozenset[str]]:
-    """Whether a run's policy reads the header, its tokens a turn, and ids of the patients it was trained with.
+def read_run(folder: Path) -> Run:
+    """How a run's policy is prompted, and whom it has met.
 
     Raises:
         ConfigError: the folder's settings are none of a training.
     """
     where = f"run {folder}: settings.json is none of a training"
-    run = read_record(folder / "settings.json", _Run, ConfigError, where)
-    ids = run.personas or [p.id for p in personas(run.split)]
-    # Whoever practised on a variant has met its patient.
-    return run.show_state, run.max_turn_tokens, frozenset(i.partition("~")[0] for i in ids)
+    return read_record(folder / "settings.json", Run, ConfigError, where)
 
 
 def _import(name: str) -> tuple[Any, str]:

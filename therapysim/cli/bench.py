@@ -11,7 +11,7 @@ from therapysim.agents.bench.forecast import forecast
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.bench.runner import run as play
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
-from therapysim.cli.options import PATIENT
+from therapysim.cli.options import PATIENT, add_template, template_of
 from therapysim.errors import ConfigError
 from therapysim.models.chat import Sampling
 from therapysim.personas.opening import describe_patient, open_patient
@@ -48,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--temperature", type=float, default=0.8, help="of a language model's turns, default 0.8")
     add("--sessions", action="store_true", help="keep a file a session too, in OUT/sessions, for profile")
     add("--dry-run", action="store_true", help="count calls and tokens, and make none")
+    add_template(parser)
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the policy's server's key")
     add("--patient-key-env", metavar="NAME", help="the same of the patient's server")
 
@@ -108,7 +109,14 @@ def policies_of(chosen: argparse.Namespace) -> list[Policy]:
     engine = Engine(chosen.engine, chosen.gpu_memory)
     sampling, ways = Sampling(max_tokens=chosen.max_tokens, temperature=chosen.temperature), _WAYS[chosen.header]
     return [
-        find_policy(name, sampling, show_state=state, api_key_env=chosen.api_key_env, engine=engine)
+        find_policy(
+            name,
+            sampling,
+            show_state=state,
+            api_key_env=chosen.api_key_env,
+            engine=engine,
+            chat_template_kwargs=template_of(chosen),
+        )
         for name in names
         for state in (ways if kind_of(name) in ("model", "server") else (True,))
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from therapysim.agents.sessions.talk import Chair, Console, Sitting, Visit, person, talk
 from therapysim.agents.therapists.policies import Policy, find_policy
-from therapysim.cli.options import PATIENT, require_place
+from therapysim.cli.options import PATIENT, add_template, require_place, template_of
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.chat import Sampling
@@ -45,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--severity", choices=("mild", "moderate", "severe"), help="the same, default mild")
     add("--save", type=Path, metavar="FILE", help="a new file for the transcript, as bench --sessions writes them")
     add("--plain", action="store_true", help="no colours and no prompts, as through a pipe")
+    add_template(parser)
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the policy's server's key")
     add("--patient-key-env", metavar="NAME", help="the same of the patient's server")
 
@@ -115,4 +116,10 @@ def _visit(chosen: argparse.Namespace, policy: Policy) -> Visit:
 
 def _policy(chosen: argparse.Namespace) -> Policy:
     sampling = Sampling(max_tokens=chosen.max_tokens, temperature=chosen.temperature)
-    return find_policy(chosen.policy, sampling, show_state=chosen.header == "state", api_key_env=chosen.api_key_env)
+    return find_policy(
+        chosen.policy,
+        sampling,
+        show_state=chosen.header == "state",
+        api_key_env=chosen.api_key_env,
+        chat_template_kwargs=template_of(chosen),
+    )

@@ -8,14 +8,16 @@ from typing import Any
 
 from therapysim.errors import ConfigError, require_count
 from therapysim.files import write_json
+from therapysim.models.rendering import TemplateValue
 from therapysim.personas.llm.prompts import Prompt
 from therapysim.personas.load import personas
 from therapysim.personas.opening import open_patient
 from therapysim.personas.patient import Patient
 from therapysim.rewards.reading.emotions import shipped_sensor
+from therapysim.settings import Pairs, Settings
 
-__all__ = ["PATIENT", "add_key", "add_patient", "add_people", "keep", "open_chosen", "people_of", "refuse_existing",
-           "require_place"]  # fmt: skip
+__all__ = ["PATIENT", "add_key", "add_patient", "add_people", "add_template", "keep", "open_chosen", "people_of",
+           "refuse_existing", "require_place", "template_of"]  # fmt: skip
 
 #: What a patient's name may be.
 PATIENT = "scripted, llm, llm-qwen, a model's folder, .gguf file or hub id, or URL#MODEL of an OpenAI-compatible server"
@@ -30,6 +32,27 @@ def add_patient(parser: argparse.ArgumentParser) -> None:
 def add_key(parser: argparse.ArgumentParser) -> None:
     """``--api-key-env``."""
     parser.add_argument("--api-key-env", metavar="NAME", help="the environment variable that holds a server's key")
+
+
+def add_template(parser: argparse.ArgumentParser) -> None:
+    """``--chat-template-kwargs``."""
+    about = "variables of a language model's chat template, such as enable_thinking=false; a run knows its own"
+    parser.add_argument("--chat-template-kwargs", nargs="+", default=[], metavar="NAME=VALUE", help=about)
+
+
+def template_of(chosen: argparse.Namespace) -> dict[str, TemplateValue]:
+    """The chat template's variables of ``add_template``.
+
+    Raises:
+        ConfigError: one is no NAME=VALUE, or its value is no plain one.
+    """
+    return _Template(chat_template_kwargs=chosen.chat_template_kwargs).chat_template_kwargs
+
+
+class _Template(Settings):
+    """How a chat template is filled in beside the messages."""
+
+    chat_template_kwargs: Pairs
 
 
 def add_people(parser: argparse.ArgumentParser) -> None:

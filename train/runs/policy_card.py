@@ -5,7 +5,9 @@ unbroken one.
 """
 
 # ruff: noqa: E501 - the rows of a Markdown table cannot be wrapped
+import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.personas.load import personas, training_ids
+from therapysim.settings import typed
 from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.rows import read_rows
 
@@ -95,13 +98,13 @@ _ADAPTED = ("lora_r", "lora_alpha", "lora_dropout", "lora_targets", "dtype", "qu
 _SHOWN = {
     "grpo": (
         "lr", "beta", "generations", "groups", "batch_size", "accumulation", "advantage", "turn_weight", "loss_type", "clip",
-        "clip_high", "scale_rewards", "max_grad_norm", "mask_cut_turns", "cut_penalty", "temperature", "top_p",
-        "max_turn_tokens", "max_prompt_tokens", "max_completion_tokens", "show_state", *_ADAPTED, "vllm", "importance",
-        "importance_max",
+        "clip_high", "scale_rewards", "max_grad_norm", "learn_reasoning", "mask_cut_turns", "cut_penalty", "temperature", "top_p",
+        "max_turn_tokens", "max_prompt_tokens", "max_completion_tokens", "show_state", "chat_template_kwargs", *_ADAPTED,
+        "vllm", "importance", "importance_max",
     ),
     "sft": (
         "therapists", "draws", "best", "lr", "batch_size", "accumulation", "max_grad_norm", "max_turn_tokens", "max_tokens",
-        "show_state", *_ADAPTED,
+        "show_state", "chat_template_kwargs", *_ADAPTED,
     ),
 }  # fmt: skip
 _HOW = {
@@ -311,29 +314,36 @@ def _value(value: Any) -> str:
         return f"{value:.4g}" if math.isfinite(value) else "none"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
+    if isinstance(value, Mapping):
+        return typed(value)
     return "none" if value is None else str(value)
 
 
 def _prompt(settings: RunSettings) -> str:
     header = "with the `[USER STATE]` header" if settings.show_state else "without the `[USER STATE]` header"
-    return f"{header}, at most {settings.max_turn_tokens} tokens a turn"
+    chosen = typed(settings.chat_template_kwargs)
+    template = f", its chat template with `{chosen}`" if settings.chat_template_kwargs else ""
+    return f"{header}, at most {settings.max_turn_tokens} tokens a turn{template}"
 
 
 def _commands(settings: RunSettings, merge: Merge | None) -> str:
     """A run knows how it is prompted; to an exported model it must be said."""
     header = "" if settings.show_state else " --header none"
-    told = f"{header} --max-tokens {settings.max_turn_tokens}"
+    kwargs = [shlex.quote(f"{name}={json.dumps(v)}") for name, v in settings.chat_template_kwargs.items()]
+    template = f" --chat-template-kwargs {' '.join(kwargs)}" if kwargs else ""
+    told = f"{header} --max-tokens {settings.max_turn_tokens}{template}"
     lines = [f"therapysim bench FOLDER{told} --split test", f"therapysim chat --policy FOLDER{told} --patient marta"]
     return "\n".join([*lines, *([] if merge else ["therapysim export RUN --merged --out merged"])])
 
 
 def _python(settings: RunSettings, merge: Merge | None) -> str:
     shown = "" if settings.show_state else ", show_state=False"
+    kwargs = f", chat_template_kwargs={settings.chat_template_kwargs!r}" if settings.chat_template_kwargs else ""
     lines = [
         f"from therapysim.agents import ChatTherapist{'' if merge else ', Therapist'}",
         "from therapysim.models.chat import HuggingFaceChat, Sampling",
         "",
-        f'therapist = ChatTherapist(HuggingFaceChat("FOLDER"), Sampling({settings.max_turn_tokens}){shown})',
+        f'therapist = ChatTherapist(HuggingFaceChat("FOLDER"{kwargs}), Sampling({settings.max_turn_tokens}){shown})',
     ]
     return "\n".join(
         lines + ([] if merge else ['therapist = Therapist.from_run("RUN")  # a run knows how it is prompted'])

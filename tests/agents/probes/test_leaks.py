@@ -75,7 +75,6 @@ def test_a_benchmark_knows_whom_a_run_was_trained_with(tmp_path: Path) -> None:
     (run / "policy").mkdir(parents=True)
     settings = {"show_state": True, "max_turn_tokens": 8, "split": "dev", "personas": []}
     (run / "settings.json").write_text(json.dumps(settings))
-    _, tokens, trained_on = read_run(run)
-    assert tokens == 8 and trained_on == {p.id for p in personas("dev")}
+    assert read_run(run).max_turn_tokens == 8 and read_run(run).trained_on == {p.id for p in personas("dev")}
     policy = Policy("run", find_policy("cbt").open, {}, frozenset({"marta", "owen"}))
     assert overlaps(policy, ["marta~17", "claire"]) == ("marta",) and overlaps(policy, TEST) == ()
