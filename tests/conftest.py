@@ -32,7 +32,6 @@ def make_batch() -> Callable[..., SessionBatch]:
 #: Written for the reading or the patients before, and not yet settled with those of now: seen to fail, to be mended.
 UNSETTLED = frozenset(
     {
-        "tests/agents/bench/test_board.py::test_it_was_played_with_the_patients_that_ship",
         "tests/agents/therapists/test_baselines.py::test_schools_are_ordered[eliza-neutral]",
         "tests/rewards/test_terms.py::test_a_term_tells_better_from_worse[reflection-Each silent evening tells you "
         "that they are glad to be rid of you.-It is Tuesday.-I sit by the phone all evening and nobody rings. I think "

@@ -27,11 +27,9 @@ def summary() -> Summary:
     return summarise(read_runs([BOARD]), "neutral")
 
 
-def test_every_baseline_and_the_small_model_met_every_test_patient_twice() -> None:
-    policies = {*BASELINES, "smollm2", "smollm2 (no header)"}
+def test_every_baseline_met_every_test_patient() -> None:
     met = {(r.policy, r.simulator, r.persona, r.seed) for r in board()}
-    people, simulators = [p.id for p in personas("test")], ("scripted", "llm")
-    assert met == set(product(policies, simulators, people, range(4)))
+    assert met == set(product(BASELINES, ("scripted",), [p.id for p in personas("test")], range(4)))
     assert len(board()) == len(met) and not any(r.failed for r in board())
 
 
@@ -41,22 +39,19 @@ def test_it_was_played_with_the_patients_that_ship() -> None:
 
 def test_the_page_shows_its_numbers() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    found = {(s.policy, s.simulator): s for s in summary().standings}
-    for policy in summary().policies:
-        own, swapped = found[policy, "scripted"], found[policy, "llm"]
+    for own in summary().standings:
         cells = [
             shown(own.measures["total"], 1),
-            shown(swapped.measures["total"], 1),
-            *(shown(own.measures[name], 2) for name in ("polarity", "alliance", "disclosure")),
+            *(shown(own.measures[name], 2) for name in ("beliefs", "alliance", "handled", "disclosure")),
             shown(own.pass_k, 2),
         ]
-        assert f"| {policy} | {' | '.join(cells)} |" in text
+        assert f"| {own.policy} | {' | '.join(cells)} |" in text
 
 
 def test_its_page_is_small_and_carries_every_session() -> None:
     text = report_page(read_runs([BOARD]), summary())
-    assert "All 2,176 sessions are in this file." in text
-    assert 3_000_000 < len(text.encode()) < 4_500_000, "17 MB before the sessions were packed"
+    assert "All 960 sessions are in this file." in text
+    assert 1_000_000 < len(text.encode()) < 2_500_000
 
 
 def shown(value: Estimate, digits: int) -> str:
@@ -64,14 +59,14 @@ def shown(value: Estimate, digits: int) -> str:
 
 
 def test_its_order_makes_sense() -> None:
-    """Who works with the patient, who listens, who does not, who harms."""
+    """Who works with the patient, who listens, who talks past it, who harms."""
     tiers = (
         {"attuned", "cbt", "mi"},
-        {"warm", "neutral", "eliza"},
-        {"advice", "empathy_template", "random", "parrot"},
-        {"silent", "injector", "hostile", "toxic_positivity"},
+        {"neutral", "warm", "eliza"},
+        {"advice", "empathy_template", "random", "random_acts", "parrot"},
+        {"silent"},
+        {"injector", "hostile", "toxic_positivity"},
     )
-    means = {(s.policy, s.simulator): s.measures["total"].mean for s in summary().standings}
-    for simulator in summary().simulators:
-        for better, worse in pairwise(tiers):
-            assert min(means[p, simulator] for p in better) > max(means[p, simulator] for p in worse)
+    means = {own.policy: own.measures["total"].mean for own in summary().standings}
+    for better, worse in pairwise(tiers):
+        assert min(means[p] for p in better) > max(means[p] for p in worse)
