@@ -87,20 +87,20 @@ def one(found: Iterable[Effect], kind: str, name: str, who: str) -> Effect:
 
 def test_a_run_is_compared_as_the_benchmarks_report_compares(tmp_path: Path) -> None:
     warm = run_folder(tmp_path, "turn-0").rename(tmp_path / "warm")  # a moved run is known by its folder's name
-    found = effects(open_study([warm], BOARD, "smollm2", "scripted"))
+    found = effects(open_study([warm], BOARD, "advice", "scripted"))
     held = {(p, "scripted"): [r for r in read_results(BOARD / "results.jsonl.gz") if r.key[:2] == (p, "scripted")]
-            for p in ("smollm2", "warm")}  # fmt: skip
+            for p in ("advice", "warm")}  # fmt: skip
     for name in ("total", "polarity", "alliance", "unsafe"):
-        (gap,) = gaps(held, "smollm2", "scripted", name)
+        (gap,) = gaps(held, "advice", "scripted", name)
         own = one(found, "measure", name, "warm")
         theirs = gap.difference.interval
         assert (own.difference, own.low, own.high, own.p) == (theirs.mean, theirs.low, theirs.high, gap.difference.p)
         assert (own.patients, own.sessions, own.detectable) == (16, 64, gap.detectable)
     charged = one(found, "term", "repetition", "warm")
     sums = {p: math.fsum(r.terms["repetition"] for r in rows) / 64 for (p, _), rows in held.items()}
-    assert charged.base == pytest.approx(sums["smollm2"]) and charged.trained == pytest.approx(sums["warm"])
+    assert charged.base == pytest.approx(sums["advice"]) and charged.trained == pytest.approx(sums["warm"])
     missed = one(found, "harm", "violation: missed_risk", "warm")
-    shares = [sum("missed_risk" in t.violations for t in r.turns) / len(r.turns) for r in held["smollm2", "scripted"]]
+    shares = [sum("missed_risk" in t.violations for t in r.turns) / len(r.turns) for r in held["advice", "scripted"]]
     assert missed.base == pytest.approx(math.fsum(shares) / 64) and missed.base > 0
 
 
@@ -389,7 +389,7 @@ def command(tmp_path: Path, *more: str) -> list[str]:
     for name in ("turn-0", "turn-1"):
         run_folder(tmp_path, name)
     runs = [str((tmp_path / a).rename(tmp_path / b)) for a, b in (("turn-0", "warm"), ("turn-1", "neutral"))]
-    return ["learned", *runs, "--bench", str(BOARD), "--base", "smollm2", "--patient", "scripted", *more]
+    return ["learned", *runs, "--bench", str(BOARD), "--base", "advice", "--patient", "scripted", *more]
 
 
 def test_the_report_is_the_same_each_time_and_replaced_only_by_force(
