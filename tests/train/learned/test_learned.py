@@ -99,8 +99,8 @@ def test_a_run_is_compared_as_the_benchmarks_report_compares(tmp_path: Path) -> 
     charged = one(found, "term", "repetition", "warm")
     sums = {p: math.fsum(r.terms["repetition"] for r in rows) / 64 for (p, _), rows in held.items()}
     assert charged.base == pytest.approx(sums["advice"]) and charged.trained == pytest.approx(sums["warm"])
-    missed = one(found, "harm", "violation: missed_risk", "warm")
-    shares = [sum("missed_risk" in t.violations for t in r.turns) / len(r.turns) for r in held["advice", "scripted"]]
+    missed = one(found, "harm", "violation: invalidation", "warm")
+    shares = [sum("invalidation" in t.violations for t in r.turns) / len(r.turns) for r in held["advice", "scripted"]]
     assert missed.base == pytest.approx(math.fsum(shares) / 64) and missed.base > 0
 
 
@@ -399,7 +399,7 @@ def test_the_report_is_the_same_each_time_and_replaced_only_by_force(
     arguments = command(tmp_path, "--out", str(tmp_path / "out"), "--conclusion", str(tmp_path / "told.md"))
     assert main(arguments) == 0
     lines = capsys.readouterr().out
-    assert "mode turn: total +17.8" in lines and "run warm: total +19.87" in lines
+    assert "mode turn: total +9.96" in lines and "run warm: total +7.85" in lines
     assert "p < 0.001" in lines and "p 0.000" not in lines
     first = {name: (tmp_path / "out" / name).read_bytes() for name in FILES}
     assert {file.name for file in (tmp_path / "out").iterdir()} == set(FILES)
