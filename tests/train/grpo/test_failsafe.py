@@ -25,7 +25,7 @@ from therapysim.personas.patient import Cue, Line
 from therapysim.train.grpo import failsafe, trainer
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import TrainResult, train
-from therapysim.train.runs import run_folder
+from therapysim.train.runs import run_folder, safe_trainer
 
 MakeBatch = Callable[..., SessionBatch]
 Run = Callable[..., TrainResult]
@@ -240,7 +240,7 @@ def test_a_run_killed_before_its_policy_was_written_finishes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
-        killed.setattr(trainer, "save_policy", broken)
+        killed.setattr(safe_trainer, "save_adapter", broken)
         with pytest.raises(KeyboardInterrupt):
             run("disturbed")
     out = undisturbed.out.parent / "disturbed"

@@ -27,10 +27,12 @@ from therapysim.rewards.rubric import PRESETS, RubricSettings
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo import trainer
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings
-from therapysim.train.grpo.run import SessionGRPOTrainer, TrainResult, _cores, group_rows, train
+from therapysim.train.grpo.run import SessionGRPOTrainer, TrainResult, group_rows, train
 from therapysim.train.grpo.trajectory import Trajectory
+from therapysim.train.runs import safe_trainer
 from therapysim.train.runs.model import load_policy
 from therapysim.train.runs.run_folder import Transcripts
+from therapysim.train.runs.start_up import cores
 
 MakeBatch = Callable[..., SessionBatch]
 
@@ -228,7 +230,7 @@ def test_weights_that_are_shared_out_are_put_together(
 ) -> None:
     """By the trainer's own way, which takes all processes and writes the checkpoints."""
     first = run("first")
-    monkeypatch.setattr(trainer, "_shares_weights_out", lambda accelerator: True)
+    monkeypatch.setattr(safe_trainer, "shares_weights_out", lambda accelerator: True)
     result = run("second", model=str(first.policy))
     assert not (result.policy / "ref").exists()
     policy, _ = checkpoint.load(result.policy)
@@ -264,7 +266,7 @@ def test_cores_are_shared_with_the_processes_of_this_host_alone(monkeypatch: pyt
     monkeypatch.setattr(os, "cpu_count", lambda: 32)
     monkeypatch.setattr(PartialState(), "num_processes", 16)  # four hosts of four
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert _cores() == 8
+    assert cores() == 8
 
 
 def test_an_adapter_goes_on_learning(run: Callable[..., TrainResult]) -> None:
