@@ -106,6 +106,10 @@ class GRPOSettings(RunSettings):
     learn_reasoning: bool = _learning(
         True, "learn from what the policy reasons before its words too; no patient hears it"
     )
+    overlong_tokens: Count = _learning(
+        0,
+        "last tokens before max_turn_tokens over which a turn is charged more and more, up to cut_penalty; 0 is off",
+    )
     mask_cut_turns: bool = _learning(True, "do not learn from turns that max_turn_tokens cut off")
 
     temperature: float = _sampling(1.0, "sampling temperature: higher explores more", gt=0)
@@ -181,18 +185,25 @@ class GRPOSettings(RunSettings):
         for name, why in _NOT_SERVED.items():
             both = self.vllm == "server" and getattr(self, name)
             require("vllm", self.vllm, not both, f"off or colocate, since {name} is set: {why}")
-        fits = self.max_turn_tokens <= self.max_completion_tokens
-        budget = f"at most max_completion_tokens {self.max_completion_tokens}"
-        require("max_turn_tokens", self.max_turn_tokens, fits, budget)
-        room = _LEAST_TOKENS * self.max_turns
-        enough = f"at least {room}, {_LEAST_TOKENS} for each of max_turns {self.max_turns} and its answer"
-        require("max_completion_tokens", self.max_completion_tokens, room <= self.max_completion_tokens, enough)
+        self._check_lengths()
         whole = self.vllm == "off" or self.top_p == 1.0
         require(
             "top_p", self.top_p, whole, "1, since vllm is set: it would tell the probabilities of what was left over"
         )
         waits = not self.patience or self.validate_every > 0
         require("patience", self.patience, waits, "0, since validate_every is 0 and nothing is validated")
+
+    def _check_lengths(self) -> None:
+        fits = self.max_turn_tokens <= self.max_completion_tokens
+        budget = f"at most max_completion_tokens {self.max_completion_tokens}"
+        require("max_turn_tokens", self.max_turn_tokens, fits, budget)
+        room = _LEAST_TOKENS * self.max_turns
+        enough = f"at least {room}, {_LEAST_TOKENS} for each of max_turns {self.max_turns} and its answer"
+        require("max_completion_tokens", self.max_completion_tokens, room <= self.max_completion_tokens, enough)
+        within = f"at most max_turn_tokens {self.max_turn_tokens}"
+        require("overlong_tokens", self.overlong_tokens, self.overlong_tokens <= self.max_turn_tokens, within)
+        charged = not self.overlong_tokens or self.cut_penalty > 0
+        require("overlong_tokens", self.overlong_tokens, charged, "0, since cut_penalty is 0 and charges nothing")
 
     def _check_batches(self) -> None:
         """TRL's rules on batches, and ours: no update straddles two generations, and none is cut by a checkpoint."""

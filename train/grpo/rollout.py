@@ -32,7 +32,7 @@ from therapysim.train.grpo.failsafe import Stopped, Terminated
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
-from therapysim.train.grpo.trajectory import Trajectory, session_return, summary
+from therapysim.train.grpo.trajectory import Trajectory, overlong, session_return, summary
 from therapysim.train.runs.run_folder import Transcripts
 from therapysim.train.runs.safe_trainer import TryAgain
 
@@ -287,12 +287,18 @@ class Rollout:
         for episode, turn, session in zip(live, turns, sessions, strict=True):
             episode.session = session
             if turn is not None:
-                episode.note(turn, self.settings.cut_penalty)
+                episode.note(turn, self._charge(episode))
             if not session.done:
                 heard = user_message(
                     session.state, session.transcript.last("patient"), show_state=self.settings.show_state
                 )
                 episode.pending = self.template.between(heard, episode.said)
+
+    def _charge(self, episode: Trajectory) -> float:
+        """What the newest turn costs by its length."""
+        settings = self.settings
+        share = overlong(len(episode.said), settings.max_turn_tokens, settings.overlong_tokens)
+        return settings.cut_penalty * (1.0 if episode.was_cut else share)
 
     def _spent(self, what: str, began: float) -> None:
         self.seconds[what] += time.perf_counter() - began

@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 
 from therapysim.envs.batch import Session, Turn
 
-__all__ = ["Trajectory", "session_return", "summary"]
+__all__ = ["Trajectory", "overlong", "session_return", "summary"]
 
 
 @dataclass(repr=False)
@@ -29,6 +29,7 @@ class Trajectory:
         cut: no further turn fitted into the budget: the session was truncated.
         cut_turns: how many turns were cut off before their end: by ``max_turn_tokens``, or by a control token.
         was_cut: whether the newest did.
+        charged: what was taken from the turns' rewards for their length.
     """
 
     prompt_ids: list[int]
@@ -48,6 +49,7 @@ class Trajectory:
     cut: bool = False
     cut_turns: int = 0
     was_cut: bool = False
+    charged: float = 0.0
 
     def __repr__(self) -> str:
         who = f"{self.session.persona.id}, seed {self.session.seed}" if self.session else "not begun"
@@ -88,13 +90,14 @@ class Trajectory:
         self._extend(ids[:masked], logprobs[:masked], mask=0, turn=len(self.turn_rewards))
         self._extend(ids[masked:], logprobs[masked:], mask=1, turn=len(self.turn_rewards))
 
-    def note(self, turn: Turn, cut_penalty: float = 0.0) -> None:
-        """Keeps what the environment made of the turn, less a penalty if it was cut; a failed one masks the episode."""
+    def note(self, turn: Turn, charge: float = 0.0) -> None:
+        """Keeps what the environment made of the turn, less a charge for its length; a failed one masks the episode."""
         if turn.line is None:
             self.env_mask = [0] * len(self.env_mask)
             self.turn_ids = [-1] * len(self.turn_ids)
             return
-        self.turn_rewards.append(turn.reward - cut_penalty * self.was_cut)
+        self.turn_rewards.append(turn.reward - charge)
+        self.charged += charge
         self.terms.append(turn.terms)
         self.sources.append(turn.line.source)
         self.flags.update(turn.screen.flags)
@@ -105,6 +108,16 @@ class Trajectory:
         self.logprobs += logprobs
         self.env_mask += [mask] * len(ids)
         self.turn_ids += [turn] * len(ids)
+
+
+def overlong(tokens: int, limit: int, last: int) -> float:
+    """How much of the penalty for a cut turn falls to one of so many tokens, its end included; in [0, 1].
+
+    0 up to ``limit - last`` tokens, then evenly more with each token, 1 at ``limit``; 0 throughout where ``last`` is 0.
+
+    Source: Yu et al. 2025, DAPO, section 3.4, equation 13 (soft overlong punishment), with a turn for the response.
+    """
+    return min(1.0, max(0.0, (tokens - (limit - last)) / last)) if last else 0.0
 
 
 def session_return(episode: list[Trajectory], log_metric: Callable[[str, float], None], **_: Any) -> list[float | None]:
@@ -128,7 +141,8 @@ def summary(episodes: Sequence[Trajectory]) -> dict[str, float]:
     values: defaultdict[str, list[float]] = defaultdict(list)
     for name, value in (item for e in sound for t in e.terms for item in t.items()):
         values[f"term/{name}"].append(value)
-    cut = {"turns/cut": sum(e.cut_turns for e in sound) / turns} if sound else {}
+    lengths = {"cut": sum(e.cut_turns for e in sound), "charged": sum(e.charged for e in sound)}
+    cut = {f"turns/{name}": value / turns for name, value in lengths.items()} if sound else {}
     for e in sound:
         values["session/turns"].append(len(e.turn_rewards))
         values["session/polarity"].append(e.session.state.history[-1] if e.session else math.nan)

@@ -196,12 +196,12 @@ def scores(episodes: Sequence[Trajectory], sensor: Sensor) -> dict[str, float]:
     therapist_polarity                of the policy's turns, in [-1, 1]
     distinct_1, distinct_2            different words, and word pairs, over all of the policy's
     repetition                        share of its turns that say almost the same as one before, to whomever
-    words, cut                        words a turn; share of turns that reached the token limit
+    words, cut, charged               words a turn; share of turns that reached the token limit; taken a turn for length
     turns, term/..., violation/..., screen/..., guard/..., ending/...    as in training
     """
     sound = [e for e in episodes if not e.failed]
     shared = {name.removeprefix("session/"): value for name, value in summary(sound).items()}
-    shared["cut"] = shared.pop("turns/cut")
+    shared |= {name: shared.pop(f"turns/{name}") for name in ("cut", "charged")}
     return {**_returns(sound), **shared, **_moods(sound), **_wording(sound, sensor)}
 
 

@@ -19,8 +19,9 @@ from therapysim.errors import PatientError
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.grpo.rollout import Rollout, Trajectory
+from therapysim.train.grpo.rollout import Rollout, Trajectory, summary
 from therapysim.train.grpo.run import TrainResult, train
+from therapysim.train.grpo.trajectory import overlong
 
 MakeBatch = Callable[..., SessionBatch]
 WORDS = ("Tell me more.", "How was that?", "I hear you.", "Go on, please.", "Since when?", "And then?")
@@ -216,6 +217,29 @@ def test_a_turn_that_was_cut_off_is_not_learned_from(play_cut: Callable[..., lis
 
 def test_cut_turns_are_learned_from_on_request(play_cut: Callable[..., list[Trajectory]]) -> None:
     assert [_masks(e) for e in play_cut(mask_cut_turns=False)] == [[{1}, {1}]] * 3
+
+
+def test_a_turn_pays_more_the_nearer_it_comes_to_the_limit(play_cut: Callable[..., list[Trajectory]]) -> None:
+    """By hand: turns of 7 and 20 tokens of at most 20, charged from the 5th on: 3/16 and 16/16 of the penalty."""
+    short, whole, cut = 0.8 * 3 / 16, 0.8, 0.8
+    expected = [[cut, whole], [short, cut], [whole, short]]
+    plain, charged = play_cut(), play_cut(cut_penalty=0.8, overlong_tokens=16)
+    for one, other, taken in zip(plain, charged, expected, strict=True):
+        differences = [a - b for a, b in zip(one.turn_rewards, other.turn_rewards, strict=True)]
+        assert differences == [pytest.approx(value) for value in taken]
+        assert other.charged == pytest.approx(sum(taken)) and one.charged == 0.0
+    assert summary(charged)["turns/charged"] == pytest.approx((2 * short + 4 * 0.8) / 6)
+    only_cut = play_cut(cut_penalty=0.8)
+    assert [e.charged for e in only_cut] == [0.8, 0.8, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "share"), [(0, 0.0), (48, 0.0), (49, 1 / 16), (56, 0.5), (63, 15 / 16), (64, 1.0), (70, 1.0)]
+)
+def test_the_soft_penalty_is_the_papers(tokens: int, share: float) -> None:
+    """DAPO, equation 13, with L_max 64 and L_cache 16, the sign turned."""
+    assert overlong(tokens, 64, 16) == share
+    assert overlong(tokens, 64, 0) == 0.0
 
 
 @pytest.mark.parametrize("masked", [True, False])
