@@ -124,6 +124,7 @@ def measure_rollout(chosen: argparse.Namespace) -> dict[str, Any]:
     runs: list[dict[str, float]] = []
     for repeat in range(4):
         starts = [Start(100 * repeat + i // 8, ids[i // 8 % len(ids)]) for i in range(chosen.sessions)]
+        rollout.count_anew()
         began = time.perf_counter()
         episodes = rollout.play(_Alone(engine), starts)
         played = time.perf_counter() - began

@@ -26,11 +26,11 @@ def observe(model: str, out: Path, speech: Speech | None = None, **changes: Any)
     """Trains, and tells of every session in the order played: patient, seed, turns' rewards and their advantages."""
     with pytest.MonkeyPatch.context() as patch:
         seen = record(patch, speech)
-        train(_settings(model, out, **changes))
+        train(settings_of(model, out, **changes))
     return _told(seen)
 
 
-def _settings(model: str, out: Path, **changes: Any) -> GRPOSettings:
+def settings_of(model: str, out: Path, **changes: Any) -> GRPOSettings:
     """As many sessions an update on two processes as on one."""
     shape = {**SHAPE, "accumulation": 4 // _place()[1], **changes}
     return GRPOSettings(model=model, out=str(out), **shape)
@@ -42,7 +42,9 @@ def _told(seen: Recording) -> list[dict[str, Any]]:
         {
             "start": [start.persona, start.seed],
             "rewards": episode.turn_rewards,
-            "advantages": [credit[id(episode)][episode.turn_ids.index(turn)] for turn in range(2)],
+            "advantages": [credit[id(episode)][episode.turn_ids.index(turn)] for turn in range(2)]
+            if id(episode) in credit  # else its group was drawn anew
+            else None,
         }
         for start, episode in zip(seen.starts, seen.episodes, strict=True)
     ]
@@ -67,7 +69,7 @@ def _place() -> tuple[int, int]:
 def refusal(model: str, out: Path, **changes: Any) -> str:
     """What a run that cannot be is refused with; empty if it was not."""
     try:
-        train(_settings(model, out, **changes))
+        train(settings_of(model, out, **changes))
     except ConfigError as error:
         return str(error)
     return ""
@@ -79,6 +81,7 @@ def main(model: str, folder: str) -> None:
     seen: dict[str, Any] = {"whole": observe(model, out / "whole", max_steps=4)}
     observe(model, out / "parts", max_steps=2)
     seen["rest"] = observe(model, out / "parts", max_steps=4, resume=True)
+    seen["redrawn"] = observe(model, out / "redrawn", max_steps=1, redraw_groups=4, redraw_spread=1e9)
     seen["scripted"] = observe(model, out / "scripted", scripted(model), max_steps=2)
     seen["straddles"] = refusal(model, out / "other", max_steps=2, groups=1, generations=6, batch_size=1, save_steps=3)
     seen["taken"] = refusal(model, out / "whole", max_steps=4)

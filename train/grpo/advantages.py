@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from therapysim.errors import ConfigError
 
-__all__ = ["Scale", "by_trajectory", "by_turn", "mixed", "rewards_to_go", "spread_over_tokens", "within_groups"]
+__all__ = ["Scale", "by_trajectory", "by_turn", "flat_groups", "mixed", "rewards_to_go", "spread_over_tokens",
+           "within_groups"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 TurnRewards = Sequence[Sequence[float]]
@@ -30,9 +31,7 @@ def by_trajectory(turn_rewards: TurnRewards, failed: Sequence[bool], size: int, 
 
     Source: Shao et al. 2024, DeepSeekMath, section 4.1.2 (outcome supervision).
     """
-    returns = np.array([sum(rewards) for rewards in turn_rewards], dtype=np.float64)
-    returns[np.asarray(failed, dtype=bool)] = np.nan
-    return _normalise(returns[:, None], size, scale)[:, 0]
+    return _normalise(_returns(turn_rewards, failed), size, scale)[:, 0]
 
 
 def by_turn(turn_rewards: TurnRewards, failed: Sequence[bool], size: int, scale: Scale = "group") -> Floats:
@@ -41,9 +40,7 @@ def by_turn(turn_rewards: TurnRewards, failed: Sequence[bool], size: int, scale:
     After Shao et al. 2024, DeepSeekMath, section 4.1.3 (process supervision), with turns for steps. There, the rewards
     of steps are normalised and then added up; here, the sums are normalised, each turn against its own peers.
     """
-    to_go = rewards_to_go(turn_rewards)
-    to_go[np.asarray(failed, dtype=bool)] = np.nan
-    return _normalise(to_go, size, scale)
+    return _normalise(_to_go(turn_rewards, failed), size, scale)
 
 
 def mixed(
@@ -89,17 +86,55 @@ def within_groups(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) 
     return float(np.mean(spreads or [0.0]))
 
 
-def _normalise(values: Floats, size: int, scale: Scale = "group") -> Floats:
-    """(x - mean) / (std + eps) down each column of each group, over what is not NaN; std as ``scale`` says.
+def flat_groups(
+    turn_rewards: TurnRewards, failed: Sequence[bool], size: int, below: float, *, by_turn: bool = False
+) -> list[int]:
+    """Numbers of the groups in which all fared alike, so that there is nothing to learn from them.
 
-    0 where there is nothing to compare. The deviation is the sample's (n - 1), as in TRL.
+    Alike: the standard deviation (n - 1) of their returns is less than ``below``, and ``by_turn`` that of the
+    rewards-to-go of any turn. A group with fewer than two sound sessions has nothing to compare, and is not flat.
+    """
+    values = _to_go(turn_rewards, failed) if by_turn else _returns(turn_rewards, failed)
+    centred, count = _centred(values, size)
+    spreads = np.sqrt((centred**2).sum(axis=1) / np.maximum(count[:, 0] - 1, 1)).max(axis=1, initial=0.0)
+    compared = count[:, 0].max(axis=1, initial=0) > 1
+    return [int(group) for group in np.flatnonzero(compared & (spreads < below))]
+
+
+def _returns(turn_rewards: TurnRewards, failed: Sequence[bool]) -> Floats:
+    """Sums over the turns, shape (B, 1), NaN for a failed session."""
+    returns = np.array([sum(rewards) for rewards in turn_rewards], dtype=np.float64)
+    returns[np.asarray(failed, dtype=bool)] = np.nan
+    return returns[:, None]
+
+
+def _to_go(turn_rewards: TurnRewards, failed: Sequence[bool]) -> Floats:
+    """Rewards-to-go, shape (B, turns), NaN for a failed session and beyond another's end."""
+    to_go = rewards_to_go(turn_rewards)
+    to_go[np.asarray(failed, dtype=bool)] = np.nan
+    return to_go
+
+
+def _centred(values: Floats, size: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Distances from the mean of each column of each group, over what is not NaN and 0 there; how many these were.
+
+    Shapes (groups, size, columns) and (groups, 1, columns).
     """
     if size < 2 or len(values) % size:
         raise ConfigError(f"{len(values)} sessions do not make whole groups of {size}; expected a multiple, size >= 2")
     grouped = values.reshape(len(values) // size, size, values.shape[1])  # no turns at all where every patient failed
     there = ~np.isnan(grouped)
     count = there.sum(axis=1, keepdims=True)
-    centred = np.where(there, grouped - np.nansum(grouped, axis=1, keepdims=True) / np.maximum(count, 1), 0.0)
+    mean = np.nansum(grouped, axis=1, keepdims=True) / np.maximum(count, 1)
+    return np.where(there, grouped - mean, 0.0), count
+
+
+def _normalise(values: Floats, size: int, scale: Scale = "group") -> Floats:
+    """(x - mean) / (std + eps) down each column of each group, over what is not NaN; std as ``scale`` says.
+
+    0 where there is nothing to compare. The deviation is the sample's (n - 1), as in TRL.
+    """
+    centred, count = _centred(values, size)
     if scale == "none":
         return np.asarray(centred.reshape(values.shape))
     over = (0, 1) if scale == "batch" else 1

@@ -74,6 +74,12 @@ class GRPOSettings(RunSettings):
     generations: int = _session(
         8, "sessions in a group, all with the same patient and seed; compared with one another", ge=2
     )
+    redraw_groups: Count = _session(
+        0, "most groups of a generation that are drawn anew, with other patients, since all fared alike; 0 draws none"
+    )
+    redraw_spread: float = _session(
+        0.01, "standard deviation of returns below which a group's sessions count as alike", gt=0
+    )
     max_prompt_tokens: Positive = _session(512, "budget of the system prompt and the patient's first words")
     max_completion_tokens: Positive = _session(512, "budget of all that follows, the patient's words included")
 

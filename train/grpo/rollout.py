@@ -29,6 +29,7 @@ from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage
 from therapysim.models.chat_template import TurnTemplate
 from therapysim.train.grpo.failsafe import Stopped, Terminated
+from therapysim.train.grpo.generation import play_generation
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
@@ -70,21 +71,20 @@ class Rollout:
         #: Given where a play may be broken off for it: where one process trains.
         self.terminated: Terminated | None = None
         self._breaks_off = False
-        # Waiting for turns, waiting for patients, and what patients took in all, beside the turns of others too.
-        self.seconds = {"generation": 0.0, "environment": 0.0, "environment_busy": 0.0}
+        self.count_anew()
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """TRL's ``rollout_func``: one session for each row that the trainer kept; the prompts are placeholders."""
+        self.count_anew()
         self._breaks_off = True
-        episodes = self.play(trainer, [Start(row["seed"], row["persona"]) for row in trainer.rows])
+        episodes = play_generation(self, trainer)
         self._breaks_off = False
         self._require_sound(episodes)
         if self.transcripts:
             self.transcripts.keep(trainer.state.global_step, episodes)
         for name, value in self.seconds.items():
             trainer._log_metric(f"seconds/{name}", value)
-        spoken = sum(turn >= 0 for e in episodes for turn in e.turn_ids)
-        trainer._log_metric("tokens/sampled", float(sum(gather_object([spoken]))))  # by all processes
+        trainer._log_metric("tokens/sampled", float(sum(gather_object([self.sampled]))))  # by all processes
         known = trainer.use_vllm  # Hugging Face's generate gives no log-probabilities
         return {
             "prompt_ids": [e.prompt_ids for e in episodes],
@@ -94,6 +94,13 @@ class Rollout:
             "episode": episodes,
         }
 
+    def count_anew(self) -> None:
+        """Sets back what is counted of the sessions from here on."""
+        # Waiting for turns, waiting for patients, and what patients took in all, beside the turns of others too.
+        self.seconds = {"generation": 0.0, "environment": 0.0, "environment_busy": 0.0}
+        #: Tokens of the therapist, those of groups that were drawn anew too.
+        self.sampled = 0
+
     def play(self, trainer: Any, starts: Sequence[Start]) -> list[Trajectory]:
         """Sessions from begin to end, one a start, in order.
 
@@ -101,7 +108,6 @@ class Rollout:
         generator as it was: a resumed run samples what the uninterrupted one would have. A vLLM server has a seed of
         its own.
         """
-        self.seconds = dict.fromkeys(self.seconds, 0.0)
         episodes = self._begin(starts)
         if self.engine is not None:
             trainer.sync_engine()
@@ -152,7 +158,7 @@ class Rollout:
                 live = [e for e in episodes if self._goes_on(e)]
                 if not (most := _most(trainer, len(live))):
                     return
-                self._speak(trainer, live, idle=episodes[0], most=most)
+                self._speak(trainer, live, most=most)
                 self._heed(live, self._step(*self._spoken(live)))
                 self.seconds["environment"] = self.seconds["environment_busy"]
 
@@ -219,6 +225,7 @@ class Rollout:
         masked = 0 if settings.learn_reasoning else self.template.thought(turn.ids)
         if settings.mask_cut_turns and not turn.ended:
             masked = len(turn.ids)
+        self.sampled += len(ids)
         episode.say(turn.ids, logprobs[: len(turn.ids)], words=turn.words, cut=not turn.ended, masked=masked)
 
     def _begin(self, starts: Sequence[Start]) -> list[Trajectory]:
@@ -226,7 +233,7 @@ class Rollout:
         began, different = time.perf_counter(), list(dict.fromkeys(starts))
         opened = dict(zip(different, self.batch.reset(different), strict=True))
         self._spent("environment_busy", began)
-        self.seconds["environment"] = self.seconds["environment_busy"]
+        self._spent("environment", began)
         sessions = [None if opened[start].failed else opened[start] for start in starts]
         return [Trajectory(self._prompt(session), session) for session in sessions]
 
@@ -249,7 +256,7 @@ class Rollout:
         episode.cut = used > self.settings.max_completion_tokens
         return not episode.cut
 
-    def _speak(self, trainer: Any, live: list[Trajectory], *, idle: Trajectory, most: int) -> None:
+    def _speak(self, trainer: Any, live: list[Trajectory], *, most: int) -> None:
         """One turn of every live session, sampled together.
 
         A process whose sessions are all over goes through the motions, since sampling may be a collective operation;
@@ -258,7 +265,8 @@ class Rollout:
         for episode in live:
             episode.hear()
         asked = [e.prompt_ids + e.completion_ids for e in live]
-        asked += [idle.prompt_ids] * ((most if trainer.use_vllm else 1) - len(live))
+        if (idle := (most if trainer.use_vllm else 1) - len(live)) > 0:
+            asked += [self._prompt(None)] * idle
         began = time.perf_counter()
         sampled, logprobs = trainer._generate_single_turn(asked, None, {}, 1)
         self._spent("generation", began)

@@ -246,5 +246,5 @@ def group_rows(settings: GRPOSettings, processes: int = 1) -> list[dict[str, Any
         own, turn = np.random.SeedSequence(settings.seed, spawn_key=(0, i)), i // len(ids)
         order = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(1, turn))).permutation(len(ids))
         seed, who = int(own.generate_state(1)[0]), ids[order[i % len(ids)]]
-        rows.append({"prompt": "", "seed": seed, "persona": f"{who}{MARK}{seed}" if settings.vary else who})
+        rows.append({"prompt": "", "row": i, "seed": seed, "persona": f"{who}{MARK}{seed}" if settings.vary else who})
     return rows

@@ -88,6 +88,16 @@ def test_rows_of_an_outage_are_tried_again(
     assert pauses == [30.0, 60.0] and same(result, undisturbed)
 
 
+def test_an_outage_while_a_group_is_drawn_anew_is_tried_again_from_the_rows(
+    run: Run, make_batch: MakeBatch, pauses: list[float]
+) -> None:
+    """Four calls a generation, the last two of them with whoever was drawn: the third generation's first such."""
+    drawn = {"redraw_groups": 1, "redraw_spread": 1e9}
+    whole = run("whole", **drawn)
+    result = run("disturbed", patient=Outage(make_batch(), (11,)), **drawn)
+    assert pauses == [30.0] and same(result, whole)
+
+
 def test_an_outage_that_lasts_ends_the_run_and_changes_no_weight(
     run: Run, undisturbed: TrainResult, make_batch: MakeBatch, pauses: list[float]
 ) -> None:

@@ -18,9 +18,10 @@ import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
 from tests.parts.patience import HANGS_S
-from tests.parts.two_processes import SESSIONS, observe, scripted
+from tests.parts.two_processes import SESSIONS, observe, scripted, settings_of
 from therapysim.models import checkpoint
 from therapysim.train.grpo.advantages import by_turn
+from therapysim.train.grpo.generation import redrawn
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "train" / "grpo" / "accelerate").glob("*.yaml"))
@@ -93,6 +94,18 @@ def test_a_group_on_two_processes_is_compared_as_one(two: list[dict[str, Any]]) 
         expected = by_turn([s["rewards"] for s in generation], [False] * SESSIONS, 4).tolist()
         assert [s["advantages"] for s in generation] == [pytest.approx(row, abs=1e-5) for row in expected]
         assert any(abs(value) > 0.1 for row in expected[4:8] for value in row)
+
+
+@pytest.mark.slow
+def test_a_group_on_two_processes_is_drawn_anew_as_one(two: list[dict[str, Any]], folder: Path) -> None:
+    """Each group counts as flat: all three are drawn anew, and of four draws the last falls to the first again."""
+    settings = settings_of("model", folder)
+    played = [[(*session["start"], session["advantages"] is None) for session in seen["redrawn"]] for seen in two]
+    drawn = [(redrawn(settings, row, times), row < 1 and times < 2) for row, times in ((0, 1), (1, 1), (2, 1), (0, 2))]
+    first, second, third, again = [(start.persona, start.seed, dropped) for start, dropped in drawn]
+    assert played[0][6:] == [first] * 4 + [second] * 2 + [again] * 4
+    assert played[1][6:] == [second] * 2 + [third] * 4
+    assert _metrics(folder / "redrawn")[0]["groups/redrawn"] == 4.0
 
 
 @pytest.mark.slow
