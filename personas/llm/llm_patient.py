@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from therapysim.errors import ConfigError, ModelError, PatientError
-from therapysim.models.chat import ChatMessage, ChatModel, Sampling, count_tokens
+from therapysim.models.chat import ChatMessage, ChatModel, Sampling, count_tokens, interrupt
 from therapysim.personas.llm.guard import Feel, GuardSettings, Verdict, inspect
 from therapysim.personas.llm.prompts import PROMPTS, Prompt, chat_for, instructions
 from therapysim.personas.patient import Cue, Line, Patient
@@ -82,6 +82,10 @@ class LLMPatient:
             draws = range(first, min(first + self.settings.draws_at_once, self.settings.max_draws))
             self._draw(drawn, [(i, draw) for draw in draws for i in drawn.waiting])
         return self._fill(drawn)
+
+    def interrupt(self) -> None:
+        """Breaks off what the model is asked, where it can be."""
+        interrupt(self.model)
 
     def _draw(self, drawn: "_Drawn", asked: Sequence[tuple[int, int]]) -> None:
         """Another line for each (cue, draw), all in one call; judged, and kept where the guard accepts it."""

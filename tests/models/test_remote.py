@@ -27,8 +27,10 @@ from tests.parts.chat_server import line, serving, stats
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.models.completions import retry_after_s
 from therapysim.models.remote import RemoteChat, RemoteSettings
+from therapysim.models.replay import RecordedChat
 from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
+from therapysim.rewards.reading.emotions import shipped_sensor
 
 KEY = "sk-tell-nobody-0123456789"
 SAMPLING = Sampling(max_tokens=12, temperature=0.5, top_p=0.9)
@@ -165,6 +167,28 @@ def test_the_import_is_light() -> None:
     code = f"import sys, therapysim.models.remote; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_call_that_another_thread_has_under_way_can_be_broken_off(url: str, tmp_path: Path) -> None:
+    """Through a patient and a recording, as a training holds its model; what is asked later is answered."""
+    model, ended = chat(url, timeout_s=HANGS_S, retries=0), list[BaseException]()
+    recorded = RecordedChat(model, tmp_path)
+    patient = LLMPatient(recorded, ScriptedPatient(shipped_sensor().affect), shipped_sensor().affect)
+
+    def wait() -> None:
+        try:
+            recorded.reply(ask("never; say too late"), SAMPLING, [1])
+        except asyncio.CancelledError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    while not attempts(url, "never; say too late"):
+        time.sleep(0.01)
+    while thread.is_alive():
+        patient.interrupt()
+        thread.join(0.05)
+    assert len(ended) == 1 and model.reply(ask("say and again"), SAMPLING, [1]) == ["and again"]
 
 
 # --- what passes when tried again ---

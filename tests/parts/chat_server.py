@@ -1,9 +1,12 @@
 """A chat-completions server that misbehaves on request, run as a process of its own: for tests and the benchmark.
 
-python -m tests.parts.chat_server [--latency 2.0] [--key secret]  prints the port it got, then serves until it is ended
+python -m tests.parts.chat_server [--latency 2.0] [--key secret] [--answers 5]
+
+Prints the port it got, then serves until it is ended.
 
 What a request gets, its last message says: a plan, one step an attempt, steps parted by ";", the last one repeated.
-A message that is no plan is answered after ``--latency`` seconds with a line that its seed alone decides.
+A message that is no plan is answered after ``--latency`` seconds with a line that its seed alone decides; with
+``--answers N``, only the first N of these are answered, and the others never.
 
     say TEXT            that text                   500, 503, 400, 404    that status, with a message
     echo                the request, as JSON        429 SECONDS           that status, with Retry-After where given
@@ -66,6 +69,7 @@ class Server:
 
     latency_s: float
     key: str
+    answers: float = float("inf")
     attempts: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
     max_in_flight: int = 0
@@ -110,7 +114,8 @@ class Server:
         elif kind in STEPS:
             await _misbehave(writer, kind, rest, {"head": head, **body})
         else:
-            await asyncio.sleep(self.latency_s)
+            self.answers -= 1
+            await asyncio.sleep(self.latency_s if self.answers >= 0 else 3600)
             await _send(writer, 200, _completion(line(int(body["seed"]))))
 
 
@@ -196,8 +201,10 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that an ordinary answer takes")
     parser.add_argument("--key", default="", help="the API key that requests must bear")
+    parser.add_argument("--answers", type=float, default=float("inf"), help="ordinary requests that are answered")
     options = parser.parse_args()
-    server = await asyncio.start_server(Server(options.latency, options.key).handle, "127.0.0.1", 0, backlog=1024)
+    served = Server(options.latency, options.key, options.answers)
+    server = await asyncio.start_server(served.handle, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

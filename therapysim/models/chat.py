@@ -28,6 +28,7 @@ __all__ = [
     "count_tokens",
     "estimate_tokens",
     "identity_of",
+    "interrupt",
     "told_kwargs",
 ]
 
@@ -294,6 +295,12 @@ def count_tokens(
         (sum(estimate_tokens(message["content"]) + TEMPLATE_TOKENS for message in chat), estimate_tokens(reply))
         for chat, reply in zip(chats, replies, strict=True)
     ]
+
+
+def interrupt(asked: object) -> None:
+    """Breaks off what other threads have asked a model or a patient, where that can be: see ``RemoteChat.interrupt``."""
+    if stop := getattr(asked, "interrupt", None):
+        stop()
 
 
 def estimate_tokens(text: str) -> int:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import CancelledError, Future
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -76,6 +77,7 @@ class Connection:
         self.thread = threading.Thread(target=self.loop.run_forever, name="therapysim-remote", daemon=True)
         self.thread.start()
         self._address, self._key = f"{url}/chat/completions", key
+        self._under_way: set[Future[Any]] = set()
         self._session = self.run(self._connect(timeout_s))
 
     async def _connect(self, timeout_s: float) -> Any:
@@ -87,13 +89,27 @@ class Connection:
         )
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Waits for work done on the loop; what interrupts the wait ends the work."""
+        """Waits for work done on the loop; what interrupts the wait ends the work.
+
+        Raises:
+            asyncio.CancelledError: ``interrupt`` ended it.
+        """
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        self._under_way.add(future)
         try:
             return future.result()
+        except CancelledError:  # an error like any other, unlike asyncio's
+            raise asyncio.CancelledError("the call to the server was broken off") from None
         except BaseException:
             future.cancel()
             raise
+        finally:
+            self._under_way.discard(future)
+
+    def interrupt(self) -> None:
+        """Ends all work that some thread waits for."""
+        for future in tuple(self._under_way):
+            future.cancel()
 
     async def send(self, request: Mapping[str, Any]) -> str:
         """The reply to one request, sent once.

@@ -141,6 +141,14 @@ class RemoteChat:
             raise ModelError(self._report(failures, len(chats)), replies) from None
         return [reply for reply in replies if reply is not None]
 
+    def interrupt(self) -> None:
+        """Breaks off the calls under way in other threads, or below a handler of signals; later ones go on as ever.
+
+        Each of them raises ``asyncio.CancelledError``, which no handler of errors takes for one.
+        """
+        if self._connection:
+            self._connection.interrupt()
+
     def close(self) -> None:
         """Ends the connections; a later call opens new ones."""
         with self._lock:

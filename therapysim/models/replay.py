@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.files import whole
-from therapysim.models.chat import ChatMessage, ChatModel, Sampling, check_seeds
+from therapysim.models.chat import ChatMessage, ChatModel, Sampling, check_seeds, interrupt
 from therapysim.models.server import refuse_secrets
 
 __all__ = ["Mode", "RecordedChat"]
@@ -90,6 +90,10 @@ class RecordedChat:
             replies = None if failed.replies is None else [known.get(key) for key in keys]
             raise ModelError(str(failed), replies) from failed
         return [known[key] for key in keys]
+
+    def interrupt(self) -> None:
+        """Breaks off what the model is asked, where it can be."""
+        interrupt(self.model)
 
     def _request(self, chat: Sequence[ChatMessage], sampling: Sampling, seed: int) -> _Request:
         """All that a reply depends on. Numbers are of one type each: 0 and 0.0 are the same temperature."""

@@ -9,7 +9,7 @@ import errno
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -42,10 +42,12 @@ class Terminated(TrainerCallback):
         asked: this process was told to end.
         stopped: the run ends for it, before it would have.
         every: updates that a generation serves, over all processes.
+        tell: called as the signal comes, so that nobody waits on for what takes long.
     """
 
     def __init__(self) -> None:
         self.asked = self.stopped = False
+        self.tell: Callable[[], None] = lambda: None
         self.every = 1
         self._before: Any = None
 
@@ -60,6 +62,7 @@ class Terminated(TrainerCallback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+        self.tell()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step % self.every:  # a checkpoint here would cut a generation in two

@@ -13,6 +13,7 @@ takes each session on as soon as its patient has answered, and the patients answ
 """
 
 import time
+from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -26,7 +27,7 @@ from accelerate.utils import gather_object
 from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, conversation, user_message
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.errors import ConfigError
-from therapysim.models.chat import ChatMessage
+from therapysim.models.chat import ChatMessage, interrupt
 from therapysim.models.chat_template import TurnTemplate
 from therapysim.train.grpo.failsafe import Stopped, Terminated
 from therapysim.train.grpo.generation import play_generation
@@ -39,6 +40,9 @@ from therapysim.train.runs.safe_trainer import TryAgain
 
 __all__ = ["Rollout", "Trajectory", "session_return", "summary"]
 
+
+# Seconds until those who still wait for a patient are broken off again.
+_AGAIN_S = 0.1
 
 #: Sessions after a turn, the turns, and how many seconds they took.
 Answers = tuple[tuple[Session, ...], list[Turn | None], float]
@@ -77,8 +81,13 @@ class Rollout:
         """TRL's ``rollout_func``: one session for each row that the trainer kept; the prompts are placeholders."""
         self.count_anew()
         self._breaks_off = True
-        episodes = play_generation(self, trainer)
-        self._breaks_off = False
+        try:
+            episodes = play_generation(self, trainer)
+        except CancelledError:  # what a patient was asked
+            self._break_off()
+            raise
+        finally:
+            self._breaks_off = False
         self._require_sound(episodes)
         if self.transcripts:
             self.transcripts.keep(trainer.state.global_step, episodes)
@@ -132,13 +141,20 @@ class Rollout:
             self.transcripts.kept = -1
 
     @contextmanager
-    def _patients_let_go(self) -> Iterator[None]:
-        """Where the block is broken off, as by Ctrl-C, no thread waits any longer for a process."""
+    def _patients_let_go(self, answering: "Collection[Future[Answers]]") -> Iterator[None]:
+        """Where the block is broken off, as by Ctrl-C, no thread waits any longer for a process or a server."""
         try:
             yield
         except BaseException:
             self.close()
+            while wait(answering, _AGAIN_S).not_done:  # one may have been between two calls
+                interrupt(self.batch.patient)
             raise
+
+    def stop_waiting(self) -> None:
+        """Breaks off what a patient's model is asked, if the play may be; called by the handler of a signal."""
+        if self._breaks_off:
+            interrupt(self.batch.patient)
 
     def _break_off(self) -> None:
         if self._breaks_off and self.terminated and self.terminated.asked:
@@ -171,7 +187,7 @@ class Rollout:
         waiting: list[Trajectory] = []
         answering: dict[Future[Answers], list[Trajectory]] = {}
         most = self.patients.count if self.patients else 1  # an environment takes one turn at a time
-        with ThreadPoolExecutor(most) as threads, self._patients_let_go():
+        with ThreadPoolExecutor(most) as threads, self._patients_let_go(answering):
             self._ask(engine, list(enumerate(episodes)), seeds)
             while engine.busy or waiting or answering:
                 self._break_off()

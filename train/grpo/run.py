@@ -125,7 +125,7 @@ def _train(
             rollout.patients = open_processes(settings, rollout.batch) if own else None
             trainer.attach(rollout.engine)
         if trainer.accelerator.num_processes == 1:
-            rollout.terminated = terminated
+            rollout.terminated, terminated.tell = terminated, rollout.stop_waiting
         run_to_end(trainer, checkpoint, terminated)
     finally:
         rollout.close()
