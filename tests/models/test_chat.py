@@ -174,13 +174,13 @@ def test_a_damaged_folder_is_a_model_error(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def save_adapter(folder: Path, out: Path) -> None:
+def save_adapter(folder: Path, out: Path, layer: str = "q_proj") -> None:
     peft = pytest.importorskip("peft")
     torch = pytest.importorskip("torch")
-    model = peft.get_peft_model(load(folder)[0], peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    model = peft.get_peft_model(load(folder)[0], peft.LoraConfig(r=2, target_modules=[layer], task_type="CAUSAL_LM"))
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if "lora_B" in name:
+            if "lora_" in name and not name.endswith("lora_A.default.weight"):
                 weight.fill_(0.5)
     model.save_pretrained(out)
 
@@ -339,6 +339,37 @@ def test_a_chat_model_is_one(chat: HuggingFaceChat) -> None:
 
 def test_no_chats_no_replies(chat: HuggingFaceChat) -> None:
     assert chat.reply([], Sampling(), []) == []
+    assert chat.count_tokens([], []) == []  # as of a session whose patient failed at once
+
+
+@pytest.mark.parametrize("layer", ["q_proj", "embed_tokens"])
+def test_an_adapter_says_merged_what_it_says_beside_its_base(folder: Path, tmp_path: Path, layer: str) -> None:
+    """The tiny model's embeddings are its last layer too: an adapter on them alone must not reach that one."""
+    torch = pytest.importorskip("torch")
+    save_adapter(folder, tmp_path / "adapter", layer)
+    apart, tokenizer = load(tmp_path / "adapter")
+    held = HuggingFaceChat(tmp_path / "adapter", device="cpu").model
+    assert hasattr(held, "peft_config") is (layer == "embed_tokens")  # added to its weights where that can be
+    assert held.generation_config.eos_token_id == apart.generation_config.eos_token_id
+    with torch.inference_mode():
+        own, wanted, base = (
+            m(**tokenizer("hello", return_tensors="pt")).logits for m in (held, apart, load(folder)[0])
+        )
+    torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(base, wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_a_model_that_is_loaded_already_speaks_as_it_stands(folder: Path, chat: HuggingFaceChat) -> None:
+    torch = pytest.importorskip("torch")
+    model, tokenizer = load(folder)
+    own, greedy = HuggingFaceChat.around(model, tokenizer), Sampling(max_tokens=8, temperature=0)
+    assert own.reply(ask("a"), greedy, [1]) == chat.reply(ask("a"), greedy, [1])
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(-1)
+    assert own.reply(ask("a"), greedy, [1]) != chat.reply(ask("a"), greedy, [1])
+    tokenizer.chat_template = None
+    with pytest.raises(ModelError, match="no chat template"):
+        HuggingFaceChat.around(model, tokenizer)
 
 
 def test_a_reply_depends_on_its_seed_alone(chat: HuggingFaceChat) -> None:

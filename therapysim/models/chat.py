@@ -107,11 +107,7 @@ class HuggingFaceChat:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"HuggingFaceChat: batch_size is {batch_size}, expected at least 1")
         model, tokenizer = load(source, dtype=dtype, cache=cache)
-        if hasattr(model, "merge_and_unload"):  # an adapter costs several times the model on a CPU, merged nothing
-            ends = model.generation_config
-            model = model.merge_and_unload()
-            model.generation_config = ends
-        model.to(device or _best_device())
+        model = _merged(model).to(device or _best_device())
         self._cache, self._dtype = cache, dtype
         self._hold(model, tokenizer, str(source), batch_size, chat_template_kwargs)
 
@@ -185,9 +181,11 @@ class HuggingFaceChat:
 
     def count_tokens(self, chats: Sequence[Sequence[ChatMessage]], replies: Sequence[str]) -> list[tuple[int, int]]:
         """How many tokens each chat and its reply have: read, with all that the chat template adds, and written."""
+        if not chats:  # of a session that failed at once; no tokenizer takes an empty list
+            return []
         with self._turn:
             read = [self.rendering.prompt(chat) for chat in chats]
-            written = self.tokenizer(list(replies), add_special_tokens=False)["input_ids"] if replies else []
+            written = self.tokenizer(list(replies), add_special_tokens=False)["input_ids"]
         return [(len(a), len(b)) for a, b in zip(read, written, strict=True)]
 
     def _answer_batch(
@@ -232,6 +230,20 @@ class HuggingFaceChat:
         draw = transformers.LogitsProcessorList(warpers(sampling.temperature, sampling.top_p, seeds))
         with torch.inference_mode():
             return self.model.generate(**prompt, generation_config=settings, logits_processor=draw)
+
+
+def _merged(model: Any) -> Any:
+    """With its adapter added to its weights: beside them it costs several times the model on a CPU, merged nothing.
+
+    One on embeddings stays beside them, since they may be shared with the last layer, which would get it too.
+    """
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if not hasattr(model, "merge_and_unload") or any(hasattr(layer, "base_layer") for layer in ends):
+        return model
+    settings = model.generation_config
+    merged = model.merge_and_unload()
+    merged.generation_config = settings
+    return merged
 
 
 def _best_device() -> str:
