@@ -1,10 +1,6 @@
 """Two processes on a CPU, started by accelerate and joined by gloo: one run, shared out."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,35 +13,16 @@ import torch
 import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
+from tests.parts.launching import ROOT, launch
 from tests.parts.patience import HANGS_S
 from tests.parts.two_processes import SESSIONS, observe, scripted, settings_of
 from therapysim.models import checkpoint
 from therapysim.train.grpo.advantages import by_turn
 from therapysim.train.grpo.generation import redrawn
 
-ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "train" / "grpo" / "accelerate").glob("*.yaml"))
 # What a clock decides, and what depends on the length of the data.
 _OWN = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy", "epoch")
-
-
-def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Two processes of a module, as the recipe on two processors starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        str(ROOT / "train/grpo/accelerate/cpu2.yaml"),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [*command, "--main_process_port", port, "-m", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANGS_S,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
