@@ -26,6 +26,7 @@ from therapysim.messages import Message
 from therapysim.records import STRICT, record_of, schema_of
 from therapysim.rewards.matrix import DIMENSIONS
 from therapysim.rewards.risk import Risk, RiskThresholds, risks
+from therapysim.rewards.rubric import Rubric
 from therapysim.state import Ending, State
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SessionRecord",
     "Share",
     "TurnRecord",
+    "earned",
     "load_session",
     "load_sessions",
     "record_session",
@@ -237,6 +239,15 @@ def _require_format(content: Any, where: str) -> None:
             f"{where}: version is 1, expected {VERSION}; play the session again, or rename `heard` to `shown` in each "
             f"of its turns and make its version {VERSION}"
         )
+
+
+def earned(record: SessionRecord, rubric: Rubric) -> float:
+    """The return by a rubric, be it another than the session was scored by: a file keeps each term before its weight.
+
+    A turn that the patient gave no answer to counts nothing.
+    """
+    gates = set(rubric.settings.gates)
+    return sum(rubric.total(turn.terms, shut=bool(gates & set(turn.violations))) for turn in record.turns)
 
 
 def session_schema() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from therapysim.agents.bench.results import SessionResult
-from therapysim.agents.sessions.session_file import SessionRecord, load_session, session_file
+from therapysim.agents.sessions.session_file import SessionRecord, earned, load_session, session_file
 from therapysim.errors import ConfigError, TherapySimError
 from therapysim.rewards.rubric import TERMS, Rubric, RubricSettings
 from therapysim.train.learned.compared_runs import Key, Study
@@ -58,16 +58,11 @@ def trained_return(study: Study) -> dict[str, dict[str, dict[Key, float]]]:
     told: dict[str, dict[str, dict[Key, float]]] = {}
     for policy, sessions in study.sessions.items():
         files = {key: recorded(study, result) for key, result in sessions.items()}
-        sound = {key: _return(file, rubric) for key, file in files.items() if file is not None}
+        sound = {key: earned(file, rubric) for key, file in files.items() if file is not None}
         if len(sound) < len(files):
             return {}
         told[policy] = {"trained_return": sound}
     return told
-
-
-def _return(record: SessionRecord, rubric: Rubric) -> float:
-    gates = set(rubric.settings.gates)
-    return sum(rubric.total(turn.terms, shut=bool(gates & set(turn.violations))) for turn in record.turns)
 
 
 def _settings(file: Path) -> RubricSettings:

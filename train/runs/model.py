@@ -54,10 +54,12 @@ def lora_config(model: Any, settings: RunSettings) -> LoraConfig | None:
     """The adapter to put on a model; None where it already has one.
 
     Raises:
-        ConfigError: the model has no layers of a name in ``lora_targets``.
+        ConfigError: the model has no layers of a name in ``lora_targets``, or one is the last, which TRL cannot train.
     """
     if hasattr(model, "peft_config"):
         return None
+    if "lm_head" in settings.lora_targets:
+        raise ConfigError("lora_targets names 'lm_head', and TRL computes probabilities past its adapter; leave it out")
     layers = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     for target in settings.lora_targets:
         if target not in layers:

@@ -2,21 +2,24 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, get_int_from_env
 
-from therapysim.errors import ConfigError
+from therapysim.errors import ConfigError, TherapySimError
 from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.lock import locked
 from therapysim.train.runs.run_folder import open_run
 
-__all__ = ["TrainResult", "check_devices", "cores", "open_once", "quieten"]
+__all__ = ["TrainResult", "by_one", "check_devices", "cores", "open_once", "quieten"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class TrainResult:
 
     Attributes:
         policy: folder of the trained adapter; ``therapysim.models.checkpoint.load`` reads it.
-        out: folder of the run, with ``metrics.jsonl`` and ``completions.jsonl``.
+        out: folder of the run; ``run_folder.py`` says what lies there.
         steps: updates made in all, those before a resume included.
         seconds: how long this call took.
         metrics: the newest value of every metric.
@@ -39,22 +42,36 @@ class TrainResult:
 
 
 def open_once(settings: RunSettings, held: ExitStack) -> str | None:
-    """The run's folder is locked and opened by one process; the others are told the checkpoint, or why there is none.
+    """The run's folder is locked and opened by one process; the others are told the checkpoint.
 
     Raises:
-        ConfigError: as ``open_run``, in every process: the others would wait for one that has given up.
+        ConfigError: as ``open_run``, in every process.
     """
-    told: list[str | None] = [None, None]
+
+    def open_it() -> str | None:
+        held.enter_context(locked(Path(settings.out)))
+        return open_run(settings)
+
+    return by_one(open_it)
+
+
+def by_one(act: Callable[[], T]) -> T:
+    """What one process does for all; the others wait for it and are told what came of it.
+
+    Raises:
+        TherapySimError: as ``act``, in every process: the others would wait for one that has given up.
+    """
+    told: list[Any] = [None, None]
     if PartialState().is_main_process:
         try:
-            held.enter_context(locked(Path(settings.out)))
-            told[0] = open_run(settings)
-        except ConfigError as error:
-            told[1] = str(error)
+            told[0] = act()
+        except TherapySimError as error:
+            told[1] = error
     broadcast_object_list(told)
     if told[1] is not None:
-        raise ConfigError(told[1])
-    return told[0]
+        raise told[1]
+    found: T = told[0]
+    return found
 
 
 def check_devices(processes: int) -> None:

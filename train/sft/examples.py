@@ -6,21 +6,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from therapysim.agents.sessions.episode import Episode, play
-from therapysim.agents.sessions.session_file import SessionRecord, load_sessions
+from therapysim.agents.sessions.session_file import SessionRecord, earned, load_sessions
 from therapysim.agents.therapists.policies import find_policy
 from therapysim.agents.therapists.therapist import conversation
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError
 from therapysim.files import whole
-from therapysim.models.chat import ChatMessage
+from therapysim.models.chat import ChatMessage, Sampling
 from therapysim.personas.load import find, training_ids
 from therapysim.personas.vary import MARK
 from therapysim.records import STRICT, read_rows
+from therapysim.rewards.rubric import Rubric
+from therapysim.train.runs.run_folder import announce
 from therapysim.train.sft.sft_settings import SFTSettings
 
 __all__ = ["Example", "collect", "draw", "practice_starts", "read_examples", "select", "write_examples"]
@@ -46,15 +47,19 @@ class Example:
 
 
 def collect(settings: SFTSettings, batch: SessionBatch) -> list[Example]:
-    """The sessions that the settings name, the best of each patient's.
+    """The sessions that the settings name, the best of each patient's by the batch's rubric.
 
     Raises:
-        ConfigError: a therapist is unknown, a session file cannot be read or is of a patient kept for other splits, or
-            no session is left.
+        ConfigError: a therapist is unknown, a session file cannot be read or is of another patient than the settings
+            name, or no session is left.
     """
-    found = draw(settings, batch, practice_starts(settings)) + _kept(settings)
+    kept = _kept(settings, batch.rubric)  # first: a wrong file is told before any session is played
+    found = draw(settings, batch, practice_starts(settings)) + kept
     if not found:
-        raise ConfigError("therapists and sessions: every session failed, or has no therapist turn; nothing to copy")
+        raise ConfigError(
+            "therapists and sessions: every session failed, or has no therapist turn, so there is nothing to copy; see "
+            "whether the patients answer, or name other sessions"
+        )
     return select(found, settings.best)
 
 
@@ -67,25 +72,28 @@ def practice_starts(settings: SFTSettings) -> list[Start]:
 
 
 def draw(settings: SFTSettings, batch: SessionBatch, starts: Sequence[Start]) -> list[Example]:
-    """Sessions of every therapist from every start, but those whose patient failed."""
-    policies = [find_policy(name) for name in settings.therapists]  # all are known before any plays
-    return [
-        _of_episode(episode, policy.name, settings.show_state)
-        for policy in policies
-        for episode in play(batch, policy.open(), starts)
-        if not episode.session.failed
-    ]
+    """Sessions of every therapist from every start, but those whose patient failed.
+
+    A model's turn that its limit cut off has no room for an end token in ``max_turn_tokens``: it is not learned from.
+    """
+    sampling = Sampling(settings.max_turn_tokens)
+    policies = [find_policy(name, sampling) for name in settings.therapists]  # all are known before any plays
+    played = [(policy.name, episode) for policy in policies for episode in play(batch, policy.open(), starts)]
+    sound = [(name, episode) for name, episode in played if not episode.session.failed]
+    if len(sound) < len(played):
+        announce(f"{len(played) - len(sound)} of {len(played)} sessions failed, and are left out")
+    return [_of_episode(episode, name, settings.show_state) for name, episode in sound]
 
 
 def select(examples: Iterable[Example], best: float) -> list[Example]:
     """The share of each patient's sessions that earned most, at least one; variants count as their patient."""
     by_patient: defaultdict[str, list[Example]] = defaultdict(list)
     for example in examples:
-        by_patient[example.persona.partition(MARK)[0]].append(example)
+        by_patient[_patient(example.persona)].append(example)
     return [
         example
         for own in by_patient.values()
-        for example in sorted(own, key=lambda e: -e.total)[: math.ceil(best * len(own))]
+        for example in sorted(own, key=lambda e: -e.total)[: math.ceil(round(best * len(own), 6))]  # 0.1 x 30 is 3
     ]
 
 
@@ -110,29 +118,34 @@ def _of_episode(episode: Episode, therapist: str, show_state: bool) -> Example:
     return Example(_to_last_turn(talk), session.persona.id, session.seed, therapist, float(episode.total))
 
 
-def _kept(settings: SFTSettings) -> list[Example]:
+def _kept(settings: SFTSettings, rubric: Rubric) -> list[Example]:
     records = load_sessions(settings.sessions) if settings.sessions else []
-    return [_of_record(record, settings) for record in records if record.turns and not record.failed]
+    return [_of_record(record, settings, rubric) for record in records if record.turns and not record.failed]
 
 
-def _of_record(record: SessionRecord, settings: SFTSettings) -> Example:
-    """A kept session.
+def _of_record(record: SessionRecord, settings: SFTSettings, rubric: Rubric) -> Example:
+    """A kept session, worth what it would have earned here.
 
     Raises:
-        ConfigError: its patient is one of another split.
+        ConfigError: its patient is not among those to practise on.
     """
-    split = find(record.persona).split
-    if split != settings.split:
+    if not {record.persona, _patient(record.persona)} & set(training_ids(settings.split, settings.personas)):
+        asked = ", ".join(settings.personas) or f"those of split {settings.split!r}"
         raise ConfigError(
-            f"sessions: one of {record.policy or 'nobody'} with {record.persona}, seed {record.seed}, is of split "
-            f"{split!r}, expected {settings.split!r}; leave it out, or set split"
+            f"sessions: one of {record.policy or 'nobody'} is with {record.persona!r}, seed {record.seed}, of split "
+            f"{find(record.persona).split!r}, expected no patients but {asked}; leave it out, or choose its patient by "
+            "split or personas"
         )
     messages = _to_last_turn(conversation(record, show_state=settings.show_state))
-    total = sum(turn.reward for turn in record.turns)
-    return Example(messages, record.persona, record.seed, record.policy, float(total))
+    return Example(messages, record.persona, record.seed, record.policy, earned(record, rubric))
 
 
-def _to_last_turn(talk: list[Any]) -> list[ChatMessage]:
+def _patient(persona: str) -> str:
+    """Whose variant it is."""
+    return persona.partition(MARK)[0]
+
+
+def _to_last_turn(talk: list[ChatMessage]) -> list[ChatMessage]:
     """Without the patient's words after the therapist's last."""
-    said = [i for i, message in enumerate(talk) if message["role"] == "assistant"]
-    return talk[: said[-1] + 1] if said else talk[:1]
+    last = max(i for i, message in enumerate(talk) if message["role"] == "assistant")
+    return talk[: last + 1]

@@ -1,7 +1,7 @@
 """Supervised fine-tuning of a therapist on sessions of others, through TRL.
 
 Read ``train`` from top to bottom: that is the whole run. What is copied stands in ``examples.py``, how a session
-becomes tokens in ``tokens.py``.
+becomes tokens in ``tokens.py``, what a run keeps of both in ``data.py``.
 
 Source: Ouyang et al. 2022, "Training language models to follow instructions with human feedback" (SFT before
 reinforcement learning); https://huggingface.co/docs/trl (SFTTrainer).
@@ -12,10 +12,10 @@ import warnings
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
-from datasets import Dataset
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -28,27 +28,33 @@ from therapysim.train.runs.checkpoints import checkpoint_step
 from therapysim.train.runs.model import load_policy, lora_config, precision, set_ends
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
-from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, announce
+from therapysim.train.runs.run_folder import MetricsFile, ProgressLog
 from therapysim.train.runs.safe_trainer import SafeTrainer, TryAgain, shares_weights_out
 from therapysim.train.runs.start_up import TrainResult, check_devices, cores, open_once, quieten
-from therapysim.train.runs.starts import dev_starts
 from therapysim.train.runs.tracking import trackers
-from therapysim.train.sft.examples import Example, collect, draw, read_examples, write_examples
+from therapysim.train.sft.data import dev_set, keep_sessions, practice_set
 from therapysim.train.sft.sft_settings import SFTSettings
-from therapysim.train.sft.tokens import rows_of
 from therapysim.train.sft.validate import Check
 
 __all__ = ["SessionSFTTrainer", "train"]
-
-#: The sessions that are copied, and those that the loss of a validation is of, in a run's folder.
-EXAMPLES, DEV_EXAMPLES = "examples.jsonl", "dev_examples.jsonl"
 
 
 class SessionSFTTrainer(SafeTrainer, SFTTrainer):
     """TRL's trainer, fail-safe, with the loss on dev sessions."""
 
-    def dev_loss(self) -> float:
-        """Mean loss a token, over batches; nothing of it is logged here."""
+    @property
+    def _total_train_tokens(self) -> int:
+        """Tokens read in training, which TRL forgets where a run is resumed; the trainer's state is saved with it."""
+        return int(self.state.num_input_tokens_seen)
+
+    @_total_train_tokens.setter
+    def _total_train_tokens(self, count: int) -> None:
+        self.state.num_input_tokens_seen = count
+
+    def dev_loss(self) -> float | None:
+        """Mean loss a token, over batches, None where there are no dev sessions; nothing of it is logged here."""
+        if self.eval_dataset is None:
+            return None
         output = self.evaluation_loop(
             self.get_eval_dataloader(), "dev", prediction_loss_only=True, metric_key_prefix="dev"
         )
@@ -81,7 +87,7 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
         patients = batch or open_patients(settings)
         if PartialState().is_main_process:
             write_json(folder / "rubric.json", asdict(patients.rubric.settings))
-        _collect_once(settings, patients, folder)
+        keep_sessions(settings, patients)
         model, tokenizer = load_policy(settings)
         ends = set_ends(model, tokenizer, settings)
         metrics, check = MetricsFile(folder), Check(settings, patients, tokenizer)
@@ -89,17 +95,15 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
         terminated = held.enter_context(Terminated())
         callbacks += [terminated, *trackers(settings)]
 
-        trainer = SessionSFTTrainer(
+        trainer = _open_trainer(
             model=model,
             args=arguments,
             processing_class=tokenizer,
             peft_config=lora_config(model, settings),
-            train_dataset=_dataset(folder / EXAMPLES, settings, tokenizer),
-            eval_dataset=_dataset(folder / DEV_EXAMPLES, settings, tokenizer) if settings.validate_every else None,
+            train_dataset=practice_set(settings, tokenizer, arguments.world_size),
+            eval_dataset=dev_set(settings, tokenizer),
             callbacks=callbacks,
         )
-        if shares_weights_out(trainer.accelerator):
-            raise ConfigError("SFT has not been tried with FSDP; start it with one process a GPU and no sharding")
         trainer.model.generation_config.eos_token_id = ends  # TRL adds the tokenizer's, be it right or wrong
         check.trainer = trainer
         trainer.remove_callback(PrinterCallback)
@@ -116,8 +120,22 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
     return TrainResult(folder / "policy", folder, steps, time.perf_counter() - began, metrics.last)
 
 
+def _open_trainer(**wanted: Any) -> SessionSFTTrainer:
+    """The trainer.
+
+    Raises:
+        ConfigError: TRL refuses the model or the settings, or the weights would be shared out.
+    """
+    try:
+        trainer = SessionSFTTrainer(**wanted)
+    except ValueError as error:
+        raise ConfigError(f"TRL refuses the settings: {error}") from error
+    if shares_weights_out(trainer.accelerator) or trainer.accelerator.state.deepspeed_plugin is not None:
+        raise ConfigError("SFT has not been tried with FSDP or DeepSpeed; start one process a GPU, as ddp.yaml does")
+    return trainer
+
+
 def _train(trainer: SessionSFTTrainer, checkpoint: str | None, settings: SFTSettings, terminated: Terminated) -> None:
-    steps = trainer.state.global_step
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except TryAgain as error:  # the same rows would give the same gradient
@@ -137,39 +155,6 @@ def open_patients(settings: SFTSettings) -> SessionBatch:
     return SessionBatch(SessionConfig(max_turns=settings.max_turns), sensor=sensor, rubric="grpo")
 
 
-def _collect_once(settings: SFTSettings, batch: SessionBatch, folder: Path) -> None:
-    """The sessions are played by one process, and at the run's begin alone: a resumed run copies the same.
-
-    Raises:
-        ConfigError: as ``collect``, in every process.
-    """
-    with PartialState().main_process_first():
-        if not (folder / EXAMPLES).exists():
-            examples = collect(settings, batch)
-            announce(_counted(examples))
-            if settings.validate_every:
-                write_examples(draw(settings, batch, dev_starts(settings)), folder / DEV_EXAMPLES)
-            write_examples(examples, folder / EXAMPLES)  # last: its presence says that both are whole
-
-
-def _counted(examples: list[Example]) -> str:
-    names = sorted({example.therapist for example in examples})
-    by_name = ", ".join(f"{sum(e.therapist == name for e in examples)} of {name or 'nobody'}" for name in names)
-    mean = sum(example.total for example in examples) / len(examples)
-    return f"sessions to learn from: {len(examples)} ({by_name}), mean return {mean:.2f}"
-
-
-def _dataset(path: Path, settings: SFTSettings, tokenizer: object) -> Dataset:
-    rows = rows_of(
-        read_examples(path),
-        tokenizer,
-        max_tokens=settings.max_tokens,
-        max_turn_tokens=settings.max_turn_tokens,
-        chat_template_kwargs=settings.chat_template_kwargs,
-    )
-    return Dataset.from_list(rows)
-
-
 def trl_arguments(settings: SFTSettings) -> SFTConfig:
     """The settings in TRL's words."""
     return SFTConfig(
@@ -180,7 +165,9 @@ def trl_arguments(settings: SFTSettings) -> SFTConfig:
         per_device_eval_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.lr,
-        lr_scheduler_type="constant",  # a run can be prolonged without becoming another run
+        # Afterwards constant: a run can be prolonged without becoming another run.
+        lr_scheduler_type="constant_with_warmup" if settings.warmup else "constant",
+        warmup_steps=settings.warmup,
         max_grad_norm=settings.max_grad_norm,
         max_length=None,  # rows are cut by whole turns
         dataset_kwargs={"skip_prepare_dataset": True},  # they are tokens already

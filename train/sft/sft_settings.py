@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
+from therapysim.personas.load import find, training_ids
+from therapysim.personas.vary import MARK
 from therapysim.settings import Count, Name, Names, Positive
 from therapysim.train.run_settings import RunSettings, load, policy_setting, require, setting
 
@@ -14,6 +16,7 @@ __all__ = ["SFTSettings", "load_settings"]
 
 _session = partial(setting, "sessions")
 _learning = partial(setting, "learning")
+_adapter = partial(setting, "adapter and memory")
 _keeping = partial(setting, "checkpoints and validation")
 
 
@@ -30,6 +33,13 @@ class SFTSettings(RunSettings):
 
     training: ClassVar[str] = "sft"
     budgets: ClassVar[str] = "max_tokens"
+    renamed: ClassVar[Mapping[str, str]] = {  # as other trainers call them
+        "max_length": "max_tokens",
+        "learning_rate": "lr",
+        "warmup_steps": "warmup",
+        "num_train_epochs": "max_steps",
+        "epochs": "max_steps",
+    }
 
     out: Name = policy_setting(
         "runs/sft", "folder of this run; one that holds a run already is refused, unless --resume", free=True
@@ -51,7 +61,10 @@ class SFTSettings(RunSettings):
 
     max_steps: Positive = _learning(100, "number of updates", free=True)
     batch_size: Positive = _learning(4, "sessions in one forward pass on each device: memory against speed")
-    lr: float = _learning(2e-4, "learning rate, constant", gt=0, lt=1)
+    lr: float = _learning(2e-4, "learning rate, constant after warmup", gt=0, lt=1)
+    warmup: Count = _learning(0, "updates over which the learning rate rises from 0 to lr")
+
+    lora_dropout: float = _adapter(0.0, "dropout of the adapter while it learns: it copies less by heart", ge=0, lt=1)
 
     save_steps: Positive = _keeping(50, "updates between two checkpoints", free=True)
     validate_every: Count = _keeping(50, "updates between two validations on dev patients; 0 makes none", free=True)
@@ -68,8 +81,8 @@ class SFTSettings(RunSettings):
         require("therapists", list(self.therapists), len(set(self.therapists)) == len(self.therapists), "none twice")
         fits = self.max_turn_tokens <= self.max_tokens
         require("max_turn_tokens", self.max_turn_tokens, fits, f"at most max_tokens {self.max_tokens}")
-        varied = not (self.vary and self.split == "dev")
-        require("vary", self.vary, varied, "false with split dev: its patients have no variants")
+        fixed = [i for i in training_ids(self.split, self.personas) if MARK in i or find(i).split != "train"]
+        require("vary", self.vary, not (self.vary and fixed), f"false: {', '.join(fixed)} cannot be varied")
         return self
 
     @property

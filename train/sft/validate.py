@@ -1,7 +1,8 @@
 """Validation of a copy: how well it foretells what others say to dev patients, and what it earns with them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.statistics.intervals import mean_interval
 from therapysim.agents.therapists.therapist import ChatTherapist
 from therapysim.envs.batch import SessionBatch
+from therapysim.errors import ModelError
 from therapysim.models.chat import HuggingFaceChat, Sampling
 from therapysim.train.runs.rows import append
 from therapysim.train.runs.run_folder import announce
@@ -37,6 +39,8 @@ _MEASURES = {
 class Check(TrainerCallback):
     """Before the first update, every ``validate_every`` and after the last: the loss on dev sessions, and dev sessions.
 
+    It leaves no trace in the run: with validation and without, it learns the same.
+
     Args:
         settings: the run's.
         batch: the patients.
@@ -55,39 +59,54 @@ class Check(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         every, step = self.settings.validate_every, state.global_step
         if every and (step % every == 0 or step == state.max_steps):
-            self.trainer.log(self._validate(state))
+            for name, value in self._validate(state).items():  # joins the row that is logged next
+                self.trainer._metrics["train"][name].append(value)
 
     def _validate(self, state: TrainerState) -> dict[str, float]:
-        loss = float(self.trainer.dev_loss())
+        """One validation, as it joins the metrics: the loss by all processes, the sessions by one of them."""
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        with _set_aside(model):
+            loss = self.trainer.dev_loss()
+            results = self._play(model, state.global_step) if state.is_world_process_zero else []
         if not state.is_world_process_zero:
             return {}
-        results = self._play()
         sound = [result for result in results if not result.failed]
-        found = {"loss": loss, "failed": 1 - len(sound) / len(results), **(scores(sound) if sound else {})}
+        found = {"failed": 1 - len(sound) / len(self.starts), **(scores(sound) if sound else {})}
+        found |= {} if loss is None else {"loss": loss}
         named = {f"validation/{name}": value for name, value in found.items()}
-        head = {"step": state.global_step, "asked": len(results), "sessions": len(sound)}
-        append(Path(self.settings.out) / "validation.jsonl", [head | named])
-        announce(f"update {state.global_step}: validation return {found.get('return', math.nan):.2f}, loss {loss:.3f}")
+        self._write(state.global_step, results, {"sessions": len(sound), **named})
+        announce(_line(state.global_step, found))
         return named
 
-    def _play(self) -> list[SessionResult]:
-        """The policy's sessions; sampling leaves no trace in the run."""
-        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        training, cached = model.training, model.config.use_cache
+    def _play(self, model: Any, step: int) -> list[SessionResult]:
+        """The policy's sessions; none where the model cannot go on, which is no reason to lose what was learnt."""
+        model.eval()
+        model.config.use_cache = True
         sampling = Sampling(self.settings.max_turn_tokens, _TEMPERATURE, _TOP_P)
+        chat = HuggingFaceChat.around(model, self.tokenizer, chat_template_kwargs=self.settings.chat_template_kwargs)
+        therapist = ChatTherapist(chat, sampling, show_state=self.settings.show_state)
         try:
-            model.eval()
-            model.config.use_cache = True
-            therapist = ChatTherapist(
-                HuggingFaceChat.around(model, self.tokenizer, chat_template_kwargs=self.settings.chat_template_kwargs),
-                sampling,
-                show_state=self.settings.show_state,
-            )
-            with torch.random.fork_rng():
-                return play_policy(self.batch, therapist, self.starts, "policy", "scripted")
-        finally:
-            model.train(training)
-            model.config.use_cache = cached
+            return play_policy(self.batch, therapist, self.starts, "policy", "the run's own")
+        except ModelError as error:
+            announce(f"update {step}: the validation's sessions broke off, and the run goes on: {error}")
+            return []
+
+    def _write(self, step: int, results: Sequence[SessionResult], told: dict[str, float]) -> None:
+        folder = Path(self.settings.out)
+        append(folder / "validation.jsonl", [{"step": step, "asked": len(self.starts), **told}])
+        append(folder / "completions.jsonl", [_transcript(result, step) for result in results])
+
+
+@contextmanager
+def _set_aside(model: Any) -> Iterator[None]:
+    """Within it, the model may be used for something else; the training's mode, cache and chance come back."""
+    training, cached = model.training, model.config.use_cache
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        model.train(training)
+        model.config.use_cache = cached
 
 
 def scores(results: Sequence[SessionResult]) -> dict[str, float]:
@@ -101,3 +120,26 @@ def scores(results: Sequence[SessionResult]) -> dict[str, float]:
     ends = {"return_low": own.low, "return_high": own.high} if math.isfinite(own.low) else {}
     means = {name: float(np.mean([r[measure] for r in results])) for name, measure in _MEASURES.items()}
     return {"return": own.mean, **ends, **means}
+
+
+def _line(step: int, found: dict[str, float]) -> str:
+    told = [f"{name} {found[name]:.3f}" for name in ("loss", "return", "alliance", "failed") if name in found]
+    return f"update {step}: validation {', '.join(told)}"
+
+
+def _transcript(result: SessionResult, step: int) -> dict[str, Any]:
+    """One session as a row of ``completions.jsonl``, under GRPO's names."""
+    turns = [
+        message
+        for turn in result.turns
+        for message in ({"speaker": "therapist", "text": turn.therapist}, {"speaker": "patient", "text": turn.patient})
+    ]
+    return {
+        "step": step,
+        "kind": "validation",
+        "ending": "failed" if result.failed else result.ending or "turns",
+        "persona": result.persona,
+        "seed": result.seed,
+        "reward": None if result.failed else result["total"],
+        "messages": [{"speaker": "patient", "text": result.opening}, *turns],
+    }

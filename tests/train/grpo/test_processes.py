@@ -14,7 +14,6 @@ import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
 from tests.parts.launching import ROOT, launch
-from tests.parts.patience import HANGS_S
 from tests.parts.two_processes import SESSIONS, observe, scripted, settings_of
 from therapysim.models import checkpoint
 from therapysim.train.grpo.advantages import by_turn

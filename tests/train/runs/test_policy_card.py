@@ -75,7 +75,7 @@ def test_patients_variants_and_reward_are_the_runs_own() -> None:
     text = card(
         GRPOSettings(personas=("marta", "owen"), vary=True, rubric="user", patient="http://secret:1/v1#m"), [], 1
     )
-    assert "chosen, a new variant of one in each group: `marta`, `owen`" in text
+    assert "chosen, a new variant of one each time: `marta`, `owen`" in text
     assert "preset `user`" in text and "with no gate" in text
     assert "| `m` |" in text and "secret" not in text
     whole = card(GRPOSettings(), [], 1)
