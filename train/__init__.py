@@ -13,16 +13,29 @@ if TYPE_CHECKING:
     from therapysim.train.grpo.run import TrainResult
     from therapysim.train.grpo.run import train as train_grpo
     from therapysim.train.runs.export import export as export_policy
+    from therapysim.train.sft.run import train as train_sft
+    from therapysim.train.sft.sft_settings import SFTSettings
 
-__all__ = ["GRPOSettings", "TrainResult", "export_policy", "load_settings", "presets", "train_grpo"]
+__all__ = [
+    "GRPOSettings",
+    "SFTSettings",
+    "TrainResult",
+    "export_policy",
+    "load_settings",
+    "presets",
+    "train_grpo",
+    "train_sft",
+]
 
 _PLACES = {
     "GRPOSettings": ("grpo.grpo_settings", "GRPOSettings"),
+    "SFTSettings": ("sft.sft_settings", "SFTSettings"),
     "TrainResult": ("grpo.run", "TrainResult"),
     "export_policy": ("runs.export", "export"),
     "load_settings": ("grpo.grpo_settings", "load_settings"),
     "presets": ("grpo.grpo_settings", "presets"),
     "train_grpo": ("grpo.run", "train"),
+    "train_sft": ("sft.run", "train"),
 }
 
 

@@ -25,7 +25,8 @@ def main(policy: str, out: str, url: str, vllm: str) -> int:
     run._open_engine = open_engine  # type: ignore[assignment]
     model._check_packages = lambda settings: None
     return cli([
-        "train", "grpo", "--model", policy, "--out", out, "--vllm", vllm, "--patient", f"{url}#tiny", "--max-steps", "3",
+        "train", "grpo", "--model", policy, "--out", out, "--vllm", vllm, "--patient", f"{url}#tiny",
+        "--max-steps", "3",
         "--generations", "2", "--accumulation", "2", "--max-turns", "2", "--max-turn-tokens", "6", "--save-steps", "50",
         "--validate-every", "0", "--threads", "1", "--no-mask-cut-turns",
     ])  # fmt: skip

@@ -310,7 +310,7 @@ def count_tokens(
 
 
 def interrupt(asked: object) -> None:
-    """Breaks off what other threads have asked a model or a patient, where that can be: see ``RemoteChat.interrupt``."""
+    """Breaks off what other threads have asked a model or patient, where that can be: see ``RemoteChat.interrupt``."""
     if stop := getattr(asked, "interrupt", None):
         stop()
 

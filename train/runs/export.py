@@ -79,7 +79,7 @@ def export(
     """Writes a run's policy to a folder, whole or not at all.
 
     Args:
-        run: folder of ``therapysim train grpo``, or one of a policy in it: ``policy``, ``best``, a checkpoint.
+        run: folder of ``therapysim train grpo`` or ``sft``, or one in it: ``policy``, ``best``, a checkpoint.
         out: the new folder.
         merged: the whole model, for servers and programs that know no adapters; else the adapter alone.
         dtype: precision of a merged model; the merging itself is done in float32. Half precision rounds small changes

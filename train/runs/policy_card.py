@@ -46,7 +46,7 @@ learnt from. No clinical outcome was measured, and nothing here says how a real 
 |---|---|
 | base | {base} |
 | licence | {licence} |
-| updates | {step}, each from {sessions} sessions a device, of at most {max_turns} therapist turns |
+| updates | {step}, each from {sessions} sessions a device, of at most {size} |
 | patients | {patients} |
 | who words them | {patient} |
 | seed | {seed} |
@@ -104,13 +104,13 @@ _SHOWN = {
         "importance", "importance_max",
     ),
     "sft": (
-        "therapists", "draws", "best", "lr", "batch_size", "accumulation", "max_grad_norm", "max_turn_tokens", "max_tokens",
-        "show_state", "chat_template_kwargs", *_ADAPTED,
+        "therapists", "draws", "best", "lr", "warmup", "batch_size", "accumulation", "max_grad_norm", "max_turn_tokens",
+        "max_tokens", "show_state", "chat_template_kwargs", *_ADAPTED,
     ),
 }  # fmt: skip
 _HOW = {
     "grpo": "It was trained by reinforcement learning (GRPO over whole sessions) against **simulated** patients.",
-    "sft": "It was fine-tuned (SFT) to copy what other therapists, most of them scripts, said to **simulated** patients.",
+    "sft": "It was fine-tuned (SFT) to copy what other therapists said to **simulated** patients.",
 }
 _REWARD = """## Reward
 
@@ -120,7 +120,9 @@ terms, the audit of cheap policies and the exploits that are known. Read transcr
 _COPIED = """## What it copies
 
 Sessions of {therapists}: of those with each patient the share {best} that earned most by the reward preset `grpo`. A copy
-says what they would say, where they would be wrong too. Read transcripts before you believe a number."""
+says what they would say, where they would be wrong too. Read transcripts before you believe a number.
+
+`validation/loss` below is the mean loss a token on what they say to the patients of the validation."""
 _COURSE = ("validation/best", "validation/since_best", "validation/stopped")
 _TRAIN = ("reward", "reward_std", "kl", "loss", "mean_token_accuracy", "session/turns", "session/polarity")
 
@@ -181,9 +183,9 @@ def card(settings: RunSettings, rows: Sequence[Mapping[str, Any]], step: int, me
         licence=f"that of the base, {licence}" if licence else "that of the base: see the base",
         step=step,
         sessions=settings.batch_size * settings.accumulation,
-        max_turns=settings.max_turns,
+        size=_size(settings),
         patients=_patients(settings),
-        patient=f"`{_told(getattr(settings, 'patient', 'scripted').rpartition('#')[2])}`",
+        patient=_speaker(settings),
         seed=settings.seed,
         merge=_merged(settings, merge),
         settings="\n".join(f"| `{name}` | {_value(getattr(settings, name))} |" for name in _shown(settings)),
@@ -232,11 +234,24 @@ def _front(base: str, licence: str, settings: RunSettings, merge: Merge | None) 
     return "\n".join([*lines, "language: en", "pipeline_tag: text-generation", "tags:", *(f"- {tag}" for tag in tags)])
 
 
+def _size(settings: RunSettings) -> str:
+    """What a session that is learned from is cut by; those of files may have any number of turns."""
+    return f"{settings.context} tokens" if settings.training == "sft" else f"{settings.max_turns} therapist turns"
+
+
 def _patients(settings: RunSettings) -> str:
     ids = ", ".join(f"`{i}`" for i in training_ids(settings.split, settings.personas))
     variants = "a new variant of one each time" if settings.vary else "as written, no variants"
     which = "chosen" if settings.personas else f"all of split `{settings.split}`"
+    if not getattr(settings, "therapists", True):  # nothing was played
+        which, variants = "those of the files", "among these"
     return f"{which}, {variants}: {ids}"
+
+
+def _speaker(settings: RunSettings) -> str:
+    """Who words the patients; in session files, whoever did when they were written."""
+    spoke = f"`{_told(getattr(settings, 'patient', 'scripted').rpartition('#')[2])}`"
+    return f"{spoke}; in the files, whoever did" if getattr(settings, "sessions", ()) else spoke
 
 
 def practised(settings: RunSettings) -> list[str]:

@@ -1,13 +1,14 @@
 """``therapysim train grpo``: every setting is an option, and every run begins by telling its settings."""
 
 import argparse
-import os
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from therapysim.cli.policy_training import carry_out
 from therapysim.cli.setting_options import add_settings, given
-from therapysim.settings import describe_settings
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, preset_notes
+
+if TYPE_CHECKING:
+    from therapysim.train.runs.start_up import TrainResult
 
 __all__ = ["add_options", "run", "settings_of"]
 
@@ -35,25 +36,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Tells the settings, trains, and says where the policy is."""
-    settings = settings_of(chosen)
-    if chosen.print:
-        print(describe_settings(settings), end="")
-        return
-    speaks = os.environ.get("RANK", "0") == "0"  # set by whatever starts several processes; one of them speaks
-    if speaks:
-        begun = f"{settings.out}: {settings.max_steps} updates of {settings.model}"
-        print(f"{describe_settings(settings)}\n{begun}", flush=True)
+    carry_out(settings_of(chosen), _train, only_print=chosen.print)
 
+
+def _train(settings: GRPOSettings) -> "TrainResult":
     from therapysim.train.grpo.run import train
 
-    try:
-        result = train(settings)
-    except KeyboardInterrupt:
-        if speaks and any(Path(settings.out).glob("checkpoints/checkpoint-*")):
-            print(f"{settings.out}: the same command with --resume goes on from the newest checkpoint", file=sys.stderr)
-        raise
-    if speaks:
-        print(f"{result.steps} updates in {result.seconds:.0f} s: policy in {result.policy}, metrics in {result.out}")
+    return train(settings)
 
 
 def settings_of(chosen: argparse.Namespace) -> GRPOSettings:

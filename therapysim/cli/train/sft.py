@@ -1,13 +1,16 @@
 """``therapysim train sft``: a therapist policy that copies others, before reinforcement learning."""
 
 import argparse
-import os
+from typing import TYPE_CHECKING
 
+from therapysim.cli.policy_training import carry_out
 from therapysim.cli.setting_options import add_settings, given
-from therapysim.settings import describe_settings
 from therapysim.train.sft.sft_settings import SFTSettings, load_settings
 
-__all__ = ["add_options", "run"]
+if TYPE_CHECKING:
+    from therapysim.train.runs.start_up import TrainResult
+
+__all__ = ["add_options", "run", "settings_of"]
 
 _DESCRIPTION = """\
 Trains a therapist policy to say what other therapists said in sessions with simulated patients (supervised
@@ -28,17 +31,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Tells the settings, trains, and says where the policy is."""
-    settings = load_settings(chosen.config, given(chosen, SFTSettings))
-    if chosen.print:
-        print(describe_settings(settings), end="")
-        return
-    speaks = os.environ.get("RANK", "0") == "0"  # set by whatever starts several processes; one of them speaks
-    if speaks:
-        begun = f"{settings.out}: {settings.max_steps} updates of {settings.model}"
-        print(f"{describe_settings(settings)}\n{begun}", flush=True)
+    carry_out(settings_of(chosen), _train, only_print=chosen.print)
 
+
+def _train(settings: SFTSettings) -> "TrainResult":
     from therapysim.train.sft.run import train
 
-    result = train(settings)
-    if speaks:
-        print(f"{result.steps} updates in {result.seconds:.0f} s: policy in {result.policy}, metrics in {result.out}")
+    return train(settings)
+
+
+def settings_of(chosen: argparse.Namespace) -> SFTSettings:
+    """The file's settings, changed by the options'.
+
+    Raises:
+        ConfigError: file, name or value is not allowed.
+        PersonaError: a persona is unknown, or one of the test patients.
+    """
+    return load_settings(chosen.config, given(chosen, SFTSettings))
