@@ -60,7 +60,10 @@ class SFTSettings(RunSettings):
     max_tokens: Positive = _session(2048, "tokens of a session at most; what follows is left out, by whole turns")
 
     max_steps: Positive = _learning(100, "number of updates", free=True)
-    batch_size: Positive = _learning(4, "sessions in one forward pass on each device: memory against speed")
+    batch_size: Positive = _learning(1, "sessions in one forward pass on each device: memory against speed")
+    accumulation: Positive = _learning(
+        16, "forward passes in an update; an update learns from batch_size x accumulation sessions"
+    )
     lr: float = _learning(2e-4, "learning rate, constant after warmup", gt=0, lt=1)
     warmup: Count = _learning(0, "updates over which the learning rate rises from 0 to lr")
 
