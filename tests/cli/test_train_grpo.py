@@ -69,7 +69,7 @@ def test_help_lists_every_setting_with_its_default(
         told = rows[at] + rows[at + 1]
         default = setting.default
         shown = str(default).lower() if isinstance(default, bool) else default
-        shown = " ".join(default) if isinstance(default, tuple) else shown
+        shown = " ".join(default) if isinstance(default, tuple | dict) else shown
         assert f"(default {'none' if shown in ('', {}) else shown})" in told, flag
         assert all(choice in told for choice in _words(setting.annotation)), flag
 

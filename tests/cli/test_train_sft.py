@@ -44,7 +44,7 @@ def test_help_lists_every_setting_with_its_default(sft: Command, monkeypatch: py
         at = next(i for i, row in enumerate(rows) if row.strip().split(" ")[0].strip(",") == flag)
         default: Any = setting.default
         shown = str(default).lower() if isinstance(default, bool) else default
-        shown = " ".join(default) if isinstance(default, tuple) else shown
+        shown = " ".join(default) if isinstance(default, tuple | dict) else shown
         told = rows[at] + rows[at + 1]
         assert f"(default {'none' if shown == '' else shown})" in told and str(setting.description) in told, flag
 
@@ -128,7 +128,7 @@ def test_a_run_tells_its_settings_and_saves_them(tiny_model: Path, tmp_path: Pat
     pytest.importorskip("trl")
     out = tmp_path / "run"
     arguments = ["--model", str(tiny_model), "--out", str(out), "--steps", "1", "--therapists", "cbt", "--draws", "2",
-                 "--max-turns", "1", "--best", "1", "--validate-every", "0", "--accumulation", "1"]  # fmt: skip
+                 "--max-turns", "1", "--best", "1", "--validate-every", "0", "--batch-size", "2"]  # fmt: skip
     code, told, said = sft(*arguments)
     assert code == 0
     assert describe_settings(chosen(*arguments)) in told
