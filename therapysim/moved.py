@@ -29,8 +29,8 @@ _FLOORS = {
     "agents.bench": ("agents", "benchmark forecast measures results runner"),
     "agents.probes": ("agents", "agreement pairs portrayal ratings reliability surface"),
     "agents.sessions": ("agents", "episode talk"),
-    "train.grpo": ("train", "advantages limit model rollout sampler trainer trajectory validate"),
-    "train.runs": ("train", "alarms best export policy_card tracking"),
+    "train.grpo": ("train", "advantages limit rollout sampler trainer trajectory validate"),
+    "train.runs": ("train", "alarms best export model policy_card tracking"),
     "train.sensor": ("train", "teacher"),
 }
 _RENAMED = {

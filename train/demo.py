@@ -51,7 +51,7 @@ class DemoSettings:
 
     model: str = "smollm2"
     out: str = "runs/demo"
-    copies: int = 20
+    copies: int = 12
     steps: int = 3
     seed: int = 0
     turns: int = 4

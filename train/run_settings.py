@@ -1,5 +1,6 @@
 """The settings that every training of a policy has, and how a file of settings is read and written."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -117,9 +118,9 @@ class RunSettings(Settings):
     )
 
     @property
+    @abstractmethod
     def context(self) -> int:
         """Tokens that one row of a forward pass may have."""
-        raise NotImplementedError
 
     @property
     def samples_with_vllm(self) -> bool:

@@ -93,7 +93,7 @@ def select(examples: Iterable[Example], best: float) -> list[Example]:
     return [
         example
         for own in by_patient.values()
-        for example in sorted(own, key=lambda e: -e.total)[: math.ceil(round(best * len(own), 6))]  # 0.1 x 30 is 3
+        for example in sorted(own, key=lambda e: -e.total)[: math.ceil(round(best * len(own), 6))]  # .28 x 25 is 7
     ]
 
 

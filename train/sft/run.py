@@ -131,7 +131,7 @@ def _open_trainer(**wanted: Any) -> SessionSFTTrainer:
     except ValueError as error:
         raise ConfigError(f"TRL refuses the settings: {error}") from error
     if shares_weights_out(trainer.accelerator) or trainer.accelerator.state.deepspeed_plugin is not None:
-        raise ConfigError("SFT has not been tried with FSDP or DeepSpeed; start one process a GPU, as ddp.yaml does")
+        raise ConfigError("SFT has not been tried with FSDP or DeepSpeed; start it with neither, one process a GPU")
     return trainer
 
 

@@ -103,20 +103,22 @@ def broken_policy(model: Any, tokenizer: Any, place: Path) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("steps", [4, 3], ids=["an epoch's end", "within an epoch"])
 def test_a_run_killed_before_its_policy_was_written_finishes(
-    run: Copy, undisturbed: TrainResult, disturbed: Path, monkeypatch: pytest.MonkeyPatch
+    run: Copy, disturbed: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
+    whole = run("whole", max_steps=steps)
     with monkeypatch.context() as killed:
         killed.setattr(safe_trainer, "save_adapter", broken_policy)
         with pytest.raises(KeyboardInterrupt):
-            run("disturbed")
+            run("disturbed", max_steps=steps)
     assert not list(disturbed.glob("policy*"))  # whole or not there
-    at(monkeypatch, 4, lambda: pytest.fail("it went on training"))
-    result = run("disturbed", resume=True)
-    assert same(result, undisturbed) and result.steps == 4
-    assert (result.policy / "README.md").read_text() == (undisturbed.policy / "README.md").read_text()
-    with pytest.raises(ConfigError, match="a checkpoint of 4 updates already; raise max_steps"):
-        run("disturbed", resume=True)
+    at(monkeypatch, steps, lambda: pytest.fail("it went on training"))
+    result = run("disturbed", max_steps=steps, resume=True)
+    assert same(result, whole) and result.steps == steps
+    assert (result.policy / "README.md").read_text() == (whole.policy / "README.md").read_text()
+    with pytest.raises(ConfigError, match=f"a checkpoint of {steps} updates already; raise max_steps"):
+        run("disturbed", max_steps=steps, resume=True)
 
 
 @pytest.mark.parametrize("step", [1, 3])

@@ -11,9 +11,11 @@ from transformers import AutoTokenizer
 
 from tests.parts.copying import patients
 from tests.parts.tiny import CHAT_TEMPLATE
+from therapysim.agents.therapists.therapist import ChatTherapist
 from therapysim.errors import ConfigError
+from therapysim.models.chat import HuggingFaceChat, Sampling
 from therapysim.models.chat_template import TurnTemplate
-from therapysim.train.sft.examples import Example, collect
+from therapysim.train.sft.examples import Example, collect, practice_starts
 from therapysim.train.sft.sft_settings import SFTSettings
 from therapysim.train.sft.tokens import IGNORED, Row, row_of, rows_of
 
@@ -128,7 +130,9 @@ def test_turns_of_a_model_that_its_limit_cut_off_are_not_learned_from(tiny_model
     """The random model never ends a turn by itself: all are cut, and would teach to stop in mid-sentence."""
     limits = {"max_turn_tokens": 6, "max_tokens": 2000}
     own = SFTSettings(therapists=(str(tiny_model),), draws=2, best=1.0, max_turns=2, **limits)
-    found = collect(own, patients())
-    assert all(text for talk in found for text in said(talk))
+    found = sorted(collect(own, patients()), key=lambda talk: talk.seed)
+    therapist = ChatTherapist(HuggingFaceChat(tiny_model), Sampling(6))
+    openings = patients().reset(sorted(practice_starts(own), key=lambda start: start.seed))
+    assert [said(talk)[0] for talk in found] == therapist.respond(openings)  # it speaks as long as the policy may
     with pytest.raises(ConfigError, match="no therapist turn of 2 sessions fits"):
         rows_of(found, AutoTokenizer.from_pretrained(tiny_model), **limits)
