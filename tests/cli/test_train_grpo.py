@@ -74,10 +74,13 @@ def test_help_lists_every_setting_with_its_default(
         assert all(choice in told for choice in _words(setting.annotation)), flag
 
 
+#: As they are listed: what any training has, then GRPO's own.
+GROUPS = ["policy", "sessions", "learning", "adapter and memory", "checkpoints and validation", "tracking", "sampling"]
+
+
 def test_help_is_in_groups_and_lists_the_presets(grpo: Callable[..., tuple[int, str, str]]) -> None:
     _, text, _ = grpo("--help")
-    groups = ["where settings come from", "policy", "sessions", "learning", "adapter and memory", "sampling",
-              "checkpoints and validation", "tracking"]  # fmt: skip
+    groups = ["where settings come from", *GROUPS]
     places = [text.index(f"\n{group}:\n") for group in groups]
     assert places == sorted(places)
     for name, note in preset_notes().items():
@@ -86,7 +89,7 @@ def test_help_is_in_groups_and_lists_the_presets(grpo: Callable[..., tuple[int, 
 
 def test_every_setting_belongs_to_one_group_and_says_what_it_does() -> None:
     groups = [about(setting)["group"] for setting in GRPOSettings.model_fields.values()]
-    assert len(set(groups)) == sum(1 for a, b in zip(groups, [None, *groups], strict=False) if a != b)
+    assert list(dict.fromkeys(groups)) == GROUPS
     assert all(len(setting.description or "") > 12 for setting in GRPOSettings.model_fields.values())
 
 
@@ -212,7 +215,7 @@ def test_without_a_gpu_what_needs_one_is_refused_before_a_model_is_loaded(
 
 def test_with_a_gpu_unsloth_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
-    from therapysim.train.grpo import model
+    from therapysim.train.runs import model
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(model, "find_spec", lambda _: None)
