@@ -159,8 +159,8 @@ def test_a_row_to_copy_is_the_rollouts_row(case: tuple[str, Kwargs], make_batch:
     for episode in episodes:
         example = Example(conversation(episode.session)[:-1], "claire", 3, "x", 0.0)
         made = row_of(example, template, max_tokens=30000, max_turn_tokens=400)
-        assert made["input_ids"] == episode.prompt_ids + episode.completion_ids
-        learnt = [i for i in made["labels"] if i >= 0]
+        assert made.input_ids == episode.prompt_ids + episode.completion_ids
+        learnt = [i for i in made.labels if i >= 0]
         assert learnt == [i for i, m in zip(episode.completion_ids, episode.env_mask, strict=True) if m]
 
 
