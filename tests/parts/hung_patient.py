@@ -5,6 +5,7 @@ python -m tests.parts.hung_patient MODEL OUT URL off|colocate
 ``colocate`` puts the tests' engine in vLLM's place, which needs a GPU: patients then answer in a thread.
 """
 
+import signal
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ def open_engine(settings: GRPOSettings, trainer: Any) -> Any:
 
 def main(policy: str, out: str, url: str, vllm: str) -> int:
     """Trains by the command line, up to three updates of one generation each."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background would have it ignored
     run._open_engine = open_engine  # type: ignore[assignment]
     model._check_packages = lambda settings: None
     return cli([

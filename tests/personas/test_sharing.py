@@ -133,12 +133,12 @@ def test_a_cache_that_another_thread_empties_changes_no_line() -> None:
 class Watched(HuggingFaceChat):
     """A model that sees whether two threads are in it at once; the first waits a moment for a second."""
 
-    def _reply_batch(self, *args: Any) -> list[str]:
+    def _answer_batch(self, *args: Any) -> list[Any]:
         self.inside.append(threading.get_ident())
         with suppress(threading.BrokenBarrierError):
             self.meeting.wait(0.3)
         self.most = max(self.most, len(set(self.inside)))
-        replies = super()._reply_batch(*args)
+        replies = super()._answer_batch(*args)
         self.inside.remove(threading.get_ident())
         return replies
 

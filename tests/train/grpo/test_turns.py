@@ -260,20 +260,20 @@ def test_a_copy_of_others_is_laid_out_by_them_too(thinker: Path, tmp_path: Path)
         max_turn_tokens=80,
     )  # fmt: skip
     seen: list[str] = []
-    import therapysim.train.sft.run as sft
+    import therapysim.train.sft.data as sft
 
     rows_of = sft.rows_of
     tokenizer = AutoTokenizer.from_pretrained(thinker)
 
     def kept(*args: Any, **more: Any) -> Any:
         rows = rows_of(*args, **more)
-        seen.extend(tokenizer.decode(row["input_ids"]) for row in rows)
+        seen.extend(tokenizer.decode(row.input_ids) for row in rows)
         return rows
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sft, "rows_of", kept)
         train_sft(settings, SessionBatch(SessionConfig(max_turns=2)))
-    assert all(text.count("<think>\n\n</think>\n\n") == text.count("assistant\n") > 0 for text in seen)
+    assert seen and all(text.count("<think>\n\n</think>\n\n") == text.count("assistant\n") > 0 for text in seen)
     assert ChatTherapist.from_run(tmp_path / "sft").model.rendering.kwargs == OFF  # type: ignore[attr-defined]
 
 

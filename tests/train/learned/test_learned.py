@@ -410,7 +410,7 @@ def test_the_report_is_the_same_each_time_and_replaced_only_by_force(
     assert (tmp_path / "out" / "mine.txt").exists() and not list(tmp_path.glob("*.part"))
     page = first["LEARNED.md"].decode()
     assert "It says that it is *fond of* everyone." in page and UNWRITTEN not in page
-    assert "| warm | +19.87 [14.56, 25.62] ● |" in page and "lies above zero for turn." in page
+    assert "| warm | +7.85 [6.32, 9.20] ● |" in page and "lies above zero for turn." in page
     assert "I admire you, and I am grateful for your company." in page
     told = json.loads(first["catch.json"])
     assert set(told["detectors"]) == set(DETECTORS) and "warm" in told["sentences"]
