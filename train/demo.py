@@ -51,11 +51,11 @@ class DemoSettings:
 
     model: str = "smollm2"
     out: str = "runs/demo"
-    copies: int = 12
+    copies: int = 18
     steps: int = 3
     seed: int = 0
     turns: int = 4
-    people: int = 8
+    people: int = 16
 
     def __post_init__(self) -> None:
         for name in ("copies", "steps", "turns", "people"):

@@ -10,7 +10,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", default="smollm2", help="model folder, .gguf file, hub id, or smollm2 (default)")
     add("--out", default="runs/demo", metavar="FOLDER", help="default runs/demo; a new one each time")
-    add("--copies", type=int, default=12, help="SFT updates, default 12")
+    add("--copies", type=int, default=18, help="SFT updates, default 18")
     add("--steps", type=int, default=3, help="GRPO updates, default 3")
     add("--seed", type=int, default=0, help="default 0")
 
