@@ -113,6 +113,10 @@ class RunSettings(Settings):
     validate_every: Count = _keeping(100, "updates between two validations on dev patients; 0 makes none", free=True)
     validate_sessions: Positive = _keeping(8, "sessions in a validation, the same each time", free=True)
 
+    process_timeout_s: float = _keeping(
+        1800.0, "seconds that several processes wait for one of them, before the run stops", gt=0, free=True
+    )
+
     track: Annotated[tuple[Tracker, ...], Field(strict=False)] = _tracking(
         (), "log to these as well as to the run's folder", free=True
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list, gather_object
 from safetensors import SafetensorError
+from torch.distributed import DistError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from therapysim.errors import TrainingError
@@ -145,15 +146,34 @@ def _go_back(trainer: Any) -> str | None:
     return found[0]
 
 
+def _left_alone(error: RuntimeError) -> bool:
+    """Whether processes have lost one another; gloo's errors are of no class of their own."""
+    return isinstance(error, DistError) or "gloo" in str(error)
+
+
+def _words(error: RuntimeError) -> str:
+    """What went wrong between processes, without the place in the library's source, and its advice."""
+    first = str(error).splitlines()[0]
+    return (first.partition("] ")[2] if first.startswith("[") else first).partition(". ")[0]
+
+
 @contextmanager
 def told(out: str, trainer: Any) -> Iterator[None]:
-    """What goes wrong with files or connections while the run goes on, in words that say how to go on.
+    """What goes wrong with files, connections or other processes while the run goes on, in words that say how to go on.
 
     Raises:
-        TrainingError: it.
+        TrainingError: it; so in each of several processes that another one has left, or kept waiting for too long.
     """
     try:
         yield
+    except RuntimeError as error:
+        if not _left_alone(error):
+            raise
+        raise TrainingError(
+            f"run {out} stopped after {trainer.state.global_step} updates: another of its processes has ended, or was "
+            f"not heard of for process_timeout_s ({_words(error)}); see what it wrote, and go on with --resume, on as "
+            "many processes"
+        ) from error
     except (OSError, SafetensorError) as error:
         full = isinstance(error, SafetensorError) or error.errno in _DISK
         why = f"a file cannot be written: {error}" if full else repr(error)

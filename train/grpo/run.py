@@ -43,7 +43,7 @@ from therapysim.train.runs.model import load_policy, lora_config, precision, set
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts
-from therapysim.train.runs.start_up import TrainResult, check_devices, cores, open_once, quieten
+from therapysim.train.runs.start_up import TrainResult, check_devices, cores, join_processes, open_once, quieten
 from therapysim.train.runs.tracking import trackers
 
 __all__ = ["SessionGRPOTrainer", "TrainResult", "group_rows", "train"]
@@ -67,6 +67,7 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
     with ExitStack() as held:
         held.enter_context(warnings.catch_warnings())
         quieten()
+        join_processes(settings)
         arguments = trl_arguments(settings)
         check_devices(arguments.world_size)
         checkpoint = open_once(settings, held)
@@ -202,6 +203,7 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         bf16=precision(settings) == "bfloat16",
         use_cpu=not torch.accelerator.is_available(),  # left to itself, transformers refuses bfloat16 on a CPU
         gradient_checkpointing=settings.gradient_checkpointing,
+        ddp_timeout=math.ceil(settings.process_timeout_s),
         ddp_find_unused_parameters=False,  # every weight of the adapter is used in every pass
         use_vllm=served,
         vllm_mode="server",

@@ -1,10 +1,12 @@
 """What every training does before it has a trainer, and what it gives back in the end."""
 
+import atexit
 import os
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.lock import locked
 from therapysim.train.runs.run_folder import open_run
 
-__all__ = ["TrainResult", "by_one", "check_devices", "cores", "open_once", "quieten"]
+__all__ = ["TrainResult", "by_one", "check_devices", "cores", "join_processes", "open_once", "quieten"]
 
 T = TypeVar("T")
 
@@ -72,6 +74,23 @@ def by_one(act: Callable[[], T]) -> T:
         raise told[1]
     found: T = told[0]
     return found
+
+
+def join_processes(settings: RunSettings) -> None:
+    """Meets the run's other processes where they are on a CPU: transformers would leave out how long to wait for one.
+
+    GPUs' processes are met by transformers, which is told it as ``ddp_timeout``.
+    """
+    if not torch.accelerator.is_available():
+        PartialState(cpu=True, timeout=timedelta(seconds=settings.process_timeout_s))
+        atexit.unregister(_leave)
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Leaves the other processes in order: one that ends without it is now and then aborted by gloo as it ends."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def check_devices(processes: int) -> None:

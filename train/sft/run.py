@@ -7,6 +7,7 @@ Source: Ouyang et al. 2022, "Training language models to follow instructions wit
 reinforcement learning); https://huggingface.co/docs/trl (SFTTrainer).
 """
 
+import math
 import time
 import warnings
 from contextlib import ExitStack
@@ -30,7 +31,7 @@ from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.run_folder import MetricsFile, ProgressLog
 from therapysim.train.runs.safe_trainer import SafeTrainer, TryAgain, shares_weights_out
-from therapysim.train.runs.start_up import TrainResult, check_devices, cores, open_once, quieten
+from therapysim.train.runs.start_up import TrainResult, check_devices, cores, join_processes, open_once, quieten
 from therapysim.train.runs.tracking import trackers
 from therapysim.train.sft.data import dev_set, keep_sessions, practice_set
 from therapysim.train.sft.sft_settings import SFTSettings
@@ -80,6 +81,7 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
     with ExitStack() as held:
         held.enter_context(warnings.catch_warnings())
         quieten()
+        join_processes(settings)
         arguments = trl_arguments(settings)
         check_devices(arguments.world_size)
         checkpoint = open_once(settings, held)
@@ -174,6 +176,7 @@ def trl_arguments(settings: SFTSettings) -> SFTConfig:
         bf16=precision(settings) == "bfloat16",
         use_cpu=not torch.accelerator.is_available(),  # left to itself, transformers refuses bfloat16 on a CPU
         gradient_checkpointing=settings.gradient_checkpointing,
+        ddp_timeout=math.ceil(settings.process_timeout_s),
         ddp_find_unused_parameters=False,  # every weight of the adapter is used in every pass
         dataloader_pin_memory=torch.cuda.is_available(),
         logging_steps=1,
