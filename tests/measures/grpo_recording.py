@@ -68,8 +68,8 @@ def record(
 def _record_sessions(monkeypatch: pytest.MonkeyPatch, seen: Recording, rewards: Any) -> None:
     play = Rollout.play
 
-    def watched(self: Rollout, trainer: Any, starts: Sequence[Start]) -> list[Trajectory]:
-        episodes = play(self, trainer, starts)
+    def watched(self: Rollout, trainer: Any, starts: Sequence[Start], *begun: Any) -> list[Trajectory]:
+        episodes = play(self, trainer, starts, *begun)
         for episode, own in zip(episodes, rewards or [], strict=bool(rewards)):
             assert len(own) == len(episode.turn_rewards)
             episode.turn_rewards = list(own)

@@ -42,7 +42,8 @@ def _told(seen: Recording) -> list[dict[str, Any]]:
         {
             "start": [start.persona, start.seed],
             "rewards": episode.turn_rewards,
-            "advantages": [credit[id(episode)][episode.turn_ids.index(turn)] for turn in range(2)]
+            "shared": [episode.shared, *(episode.session.transcript.said_by("therapist") if episode.session else ())],
+            "advantages": [credit[id(episode)][episode.turn_ids.index(turn)] for turn in range(episode.shared, 2)]
             if id(episode) in credit  # else its group was drawn anew
             else None,
         }
@@ -82,6 +83,7 @@ def main(model: str, folder: str) -> None:
     observe(model, out / "parts", max_steps=2)
     seen["rest"] = observe(model, out / "parts", max_steps=4, resume=True)
     seen["redrawn"] = observe(model, out / "redrawn", max_steps=1, redraw_groups=4, redraw_spread=1e9)
+    seen["parted"] = observe(model, out / "parted", max_steps=2, shared_turns=1)
     seen["scripted"] = observe(model, out / "scripted", scripted(model), max_steps=2)
     seen["straddles"] = refusal(model, out / "other", max_steps=2, groups=1, generations=6, batch_size=1, save_steps=3)
     seen["taken"] = refusal(model, out / "whole", max_steps=4)

@@ -2,10 +2,13 @@
 
 Rows come group by group: rows ``k*size`` to ``(k+1)*size - 1`` share persona and seed, so that the mean of a group is
 what this patient would have given to an average policy. A failed session (its patient never answered) has no return: it
-counts for nothing in its group, and its advantage is 0. So has a group in which all fared alike.
+counts for nothing in its group, and its advantage is 0. So has a group in which all fared alike. First turns that the
+sessions of a group share have NaN for rewards: nothing is compared there, and returns count from the next turn on.
 """
 
+import math
 from collections.abc import Sequence
+from itertools import dropwhile
 from typing import Literal
 
 import numpy as np
@@ -52,7 +55,7 @@ def mixed(
 
 
 def rewards_to_go(turn_rewards: TurnRewards) -> Floats:
-    """What each turn and those after it earned, shape (B, longest), NaN beyond a session's end."""
+    """What each turn and those after it earned, shape (B, longest), NaN beyond a session's end and for shared turns."""
     table = np.full((len(turn_rewards), max((len(r) for r in turn_rewards), default=0)), np.nan)
     for row, rewards in zip(table, turn_rewards, strict=True):
         row[: len(rewards)] = np.cumsum(np.asarray(rewards, dtype=np.float64)[::-1])[::-1]
@@ -80,9 +83,8 @@ def within_groups(turn_rewards: TurnRewards, failed: Sequence[bool], size: int) 
 
     Groups with fewer than two sound sessions are left out; 0 where no other is left.
     """
-    returns = [None if bad else sum(rewards) for rewards, bad in zip(turn_rewards, failed, strict=True)]
-    groups = [[r for r in returns[k : k + size] if r is not None] for k in range(0, len(returns), size)]
-    spreads = [float(np.std(group, ddof=1)) for group in groups if len(group) > 1]
+    groups = _returns(turn_rewards, failed).reshape(-1, size)
+    spreads = [float(np.std(own, ddof=1)) for group in groups if len(own := group[~np.isnan(group)]) > 1]
     return float(np.mean(spreads or [0.0]))
 
 
@@ -102,8 +104,8 @@ def flat_groups(
 
 
 def _returns(turn_rewards: TurnRewards, failed: Sequence[bool]) -> Floats:
-    """Sums over the turns, shape (B, 1), NaN for a failed session."""
-    returns = np.array([sum(rewards) for rewards in turn_rewards], dtype=np.float64)
+    """Sums over the turns that are not shared, shape (B, 1), NaN for a failed session."""
+    returns = np.array([sum(dropwhile(math.isnan, rewards)) for rewards in turn_rewards], dtype=np.float64)
     returns[np.asarray(failed, dtype=bool)] = np.nan
     return returns[:, None]
 

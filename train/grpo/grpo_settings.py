@@ -74,6 +74,9 @@ class GRPOSettings(RunSettings):
     generations: int = _session(
         8, "sessions in a group, all with the same patient and seed; compared with one another", ge=2
     )
+    shared_turns: Count = _session(
+        0, "most first turns that the sessions of a group share; the group parts from one state after 0 to so many"
+    )
     redraw_groups: Count = _session(
         0, "most groups of a generation that are drawn anew, with other patients, since all fared alike; 0 draws none"
     )
@@ -200,6 +203,8 @@ class GRPOSettings(RunSettings):
         require("patience", self.patience, waits, "0, since validate_every is 0 and nothing is validated")
 
     def _check_lengths(self) -> None:
+        own = f"less than max_turns {self.max_turns}, so that each session has a turn of its own"
+        require("shared_turns", self.shared_turns, self.shared_turns < self.max_turns, own)
         fits = self.max_turn_tokens <= self.max_completion_tokens
         budget = f"at most max_completion_tokens {self.max_completion_tokens}"
         require("max_turn_tokens", self.max_turn_tokens, fits, budget)

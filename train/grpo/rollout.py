@@ -9,15 +9,13 @@ TRL calls ``Rollout`` with the prompts of one generation. It plays that many ses
     episode          the whole Trajectory, handed on to the reward function and to the advantages
 
 Hugging Face's ``generate`` and a vLLM server take all sessions on by one turn at a time. A vLLM engine in this process
-takes each session on as soon as its patient has answered, and the patients answer while it goes on with the others.
+takes each session on as soon as its patient has answered, and the patients answer while it goes on with the others:
+``stream.py``.
 """
 
 import time
 from asyncio import CancelledError
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ import torch
 from accelerate.utils import gather_object
 
 from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, conversation, user_message
-from therapysim.envs.batch import Session, SessionBatch, Start, Turn
+from therapysim.envs.batch import Session, SessionBatch, Start
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, interrupt
 from therapysim.models.chat_template import TurnTemplate
@@ -34,18 +32,12 @@ from therapysim.train.grpo.generation import play_generation
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
+from therapysim.train.grpo.stream import Answers, Stream, turn_seeds
 from therapysim.train.grpo.trajectory import Trajectory, overlong, session_return, summary
 from therapysim.train.runs.run_folder import Transcripts
 from therapysim.train.runs.safe_trainer import TryAgain
 
 __all__ = ["Rollout", "Trajectory", "session_return", "summary"]
-
-
-# Seconds until those who still wait for a patient are broken off again.
-_AGAIN_S = 0.1
-
-#: Sessions after a turn, the turns, and how many seconds they took.
-Answers = tuple[tuple[Session, ...], list[Turn | None], float]
 
 
 class Rollout:
@@ -84,7 +76,7 @@ class Rollout:
         try:
             episodes = play_generation(self, trainer)
         except CancelledError:  # what a patient was asked
-            self._break_off()
+            self.break_off()
             raise
         finally:
             self._breaks_off = False
@@ -110,24 +102,43 @@ class Rollout:
         #: Tokens of the therapist, those of groups that were drawn anew too.
         self.sampled = 0
 
-    def play(self, trainer: Any, starts: Sequence[Start]) -> list[Trajectory]:
+    def play(self, trainer: Any, starts: Sequence[Start], begun: Sequence[Trajectory | None] = ()) -> list[Trajectory]:
         """Sessions from begin to end, one a start, in order.
 
         Sampling in this process is a function of the settings' seed and the starts alone, and leaves the global
         generator as it was: a resumed run samples what the uninterrupted one would have. A vLLM server has a seed of
         its own.
+
+        Args:
+            trainer: samples.
+            starts: whom each meets.
+            begun: sessions that go on from where they are, None for those that begin; by default all do.
         """
-        episodes = self._begin(starts)
-        if self.engine is not None:
-            trainer.sync_engine()
-            self._stream(self.engine, episodes, self._turn_seeds(starts, trainer.accelerator.process_index))
-        else:
-            self._play_in_step(trainer, starts, episodes)
+        known = begun or [None] * len(starts)
+        fresh = iter(self._begin([start for start, own in zip(starts, known, strict=True) if own is None]))
+        episodes = [own or next(fresh) for own in known]
+        self._go_on(trainer, starts, episodes)
         for episode in episodes:
             if not episode.completion_ids:  # TRL takes no empty one: not begun, or its only turn came to nothing
                 episode.pending = [self.template.closing or 0]
                 episode.hear()
         return episodes
+
+    def play_until(self, trainer: Any, starts: Sequence[Start], turns: Sequence[int]) -> list[Trajectory]:
+        """Sessions of so many turns at most, which keep the newest state to branch from as ``fork``."""
+        episodes = self._begin(starts)
+        for episode, most in zip(episodes, turns, strict=True):
+            episode.until = most
+        self._go_on(trainer, starts, episodes, first=self.settings.generations)  # drawn as none of the group's own
+        return episodes
+
+    def _go_on(self, trainer: Any, starts: Sequence[Start], episodes: list[Trajectory], first: int = 0) -> None:
+        if self.engine is not None:
+            trainer.sync_engine()
+            seeds = turn_seeds(self.settings.seed, starts, trainer.accelerator.process_index, first)
+            Stream(self, self.engine, episodes, seeds).play()
+        else:
+            self._play_in_step(trainer, starts, episodes, first)
 
     def _require_sound(self, episodes: list[Trajectory]) -> None:
         """Some group is to have two sessions that were answered, to compare; an update without any changes nothing."""
@@ -140,23 +151,17 @@ class Rollout:
         if self.transcripts:
             self.transcripts.kept = -1
 
-    @contextmanager
-    def _patients_let_go(self, answering: "Collection[Future[Answers]]") -> Iterator[None]:
-        """Where the block is broken off, as by Ctrl-C, no thread waits any longer for a process or a server."""
-        try:
-            yield
-        except BaseException:
-            self.close()
-            while wait(answering, _AGAIN_S).not_done:  # one may have been between two calls
-                interrupt(self.batch.patient)
-            raise
-
     def stop_waiting(self) -> None:
         """Breaks off what a patient's model is asked, if the play may be; called by the handler of a signal."""
         if self._breaks_off:
             interrupt(self.batch.patient)
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
+        """Ends the play where it may be, once the process was told to end.
+
+        Raises:
+            Stopped: it was.
+        """
         if self._breaks_off and self.terminated and self.terminated.asked:
             raise Stopped
 
@@ -165,74 +170,20 @@ class Rollout:
         if self.patients:
             self.patients.close()
 
-    def _play_in_step(self, trainer: Any, starts: Sequence[Start], episodes: list[Trajectory]) -> None:
+    def _play_in_step(self, trainer: Any, starts: Sequence[Start], episodes: list[Trajectory], first: int) -> None:
         """All sessions one turn on, and again: sampling may be a collective operation of all processes."""
         with torch.random.fork_rng():
-            self._seed(starts, trainer.accelerator.process_index)
+            self._seed(starts, trainer.accelerator.process_index, first)
             while True:
-                self._break_off()
-                live = [e for e in episodes if self._goes_on(e)]
+                self.break_off()
+                live = [e for e in episodes if self.goes_on(e)]
                 if not (most := _most(trainer, len(live))):
                     return
                 self._speak(trainer, live, most=most)
-                self._heed(live, self._step(*self._spoken(live)))
+                self.heed(live, self.step(*self.spoken(live)))
                 self.seconds["environment"] = self.seconds["environment_busy"]
 
-    def _stream(self, engine: Engine, episodes: list[Trajectory], seeds: list[int]) -> None:
-        """Each session on as soon as its patient has answered; those whose turn ended meanwhile wait for a patient.
-
-        Threads wait for patients and do nothing else: a tokenizer serves one thread at a time.
-        """
-        number = {id(episode): i for i, episode in enumerate(episodes)}
-        waiting: list[Trajectory] = []
-        answering: dict[Future[Answers], list[Trajectory]] = {}
-        most = self.patients.count if self.patients else 1  # an environment takes one turn at a time
-        with ThreadPoolExecutor(most) as threads, self._patients_let_go(answering):
-            self._ask(engine, list(enumerate(episodes)), seeds)
-            while engine.busy or waiting or answering:
-                self._break_off()
-                if engine.busy:
-                    waiting += self._take(engine, episodes)
-                for done in self._answered(answering, wait_for_one=not engine.busy and len(answering) > 0):
-                    share = answering.pop(done)
-                    self._heed(share, done.result())
-                    self._ask(engine, [(number[id(e)], e) for e in share], seeds)
-                free = most - len(answering)
-                for share in _shares(waiting, free):
-                    answering[threads.submit(self._step, *self._spoken(share))] = share
-                waiting = [] if free else waiting
-
-    def _answered(self, answering: "Collection[Future[Answers]]", *, wait_for_one: bool) -> "list[Future[Answers]]":
-        """Those that are done; where nothing else is left to do, at least one."""
-        if wait_for_one:
-            began = time.perf_counter()
-            wait(answering, return_when=FIRST_COMPLETED)
-            self._spent("environment", began)
-        return [future for future in answering if future.done()]
-
-    def _ask(self, engine: Engine, episodes: Sequence[tuple[int, Trajectory]], seeds: list[int]) -> None:
-        """Puts the next turn of each session that goes on under way."""
-        live = [(i, e) for i, e in episodes if self._goes_on(e)]
-        for _, episode in live:
-            episode.hear()
-        began = time.perf_counter()
-        engine.ask(
-            [i for i, _ in live],
-            [e.prompt_ids + e.completion_ids for _, e in live],
-            [_mix(seeds[i], len(e.turn_rewards)) for i, e in live],
-        )
-        self._spent("generation", began)
-
-    def _take(self, engine: Engine, episodes: list[Trajectory]) -> list[Trajectory]:
-        """The sessions whose turn has ended with the engine's next step."""
-        began = time.perf_counter()
-        said = engine.take()
-        self._spent("generation", began)
-        for turn in said:
-            self._say(episodes[turn.number], turn.ids, turn.logprobs, engine.ends)
-        return [episodes[turn.number] for turn in said]
-
-    def _say(self, episode: Trajectory, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
+    def say(self, episode: Trajectory, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
         """A turn that the limit or a control token cut off is closed by what comes between two, and not learned from.
 
         What the row keeps of a turn is what a benchmark shows of it later.
@@ -248,8 +199,8 @@ class Rollout:
         """Each different start is opened once: members of a group begin from the very same session."""
         began, different = time.perf_counter(), list(dict.fromkeys(starts))
         opened = dict(zip(different, self.batch.reset(different), strict=True))
-        self._spent("environment_busy", began)
-        self._spent("environment", began)
+        self.spent("environment_busy", began)
+        self.spent("environment", began)
         sessions = [None if opened[start].failed else opened[start] for start in starts]
         return [Trajectory(self._prompt(session), session) for session in sessions]
 
@@ -264,13 +215,13 @@ class Rollout:
             )
         return ids
 
-    def _goes_on(self, episode: Trajectory) -> bool:
+    def goes_on(self, episode: Trajectory) -> bool:
         """Whether another turn follows; notes where the budget forbids it."""
         if episode.session is None or episode.session.done or episode.cut:
             return False
         used = len(episode.completion_ids) + len(episode.pending) + self.settings.max_turn_tokens
         episode.cut = used > self.settings.max_completion_tokens
-        return not episode.cut
+        return not episode.cut and not episode.parts()
 
     def _speak(self, trainer: Any, live: list[Trajectory], *, most: int) -> None:
         """One turn of every live session, sampled together.
@@ -285,17 +236,17 @@ class Rollout:
             asked += [self._prompt(None)] * idle
         began = time.perf_counter()
         sampled, logprobs = trainer._generate_single_turn(asked, None, {}, 1)
-        self._spent("generation", began)
+        self.spent("generation", began)
         for k, episode in enumerate(live):
             ids = [int(i) for i in sampled[k]]
             drawn = logprobs[k] if logprobs is not None else [None] * len(ids)
-            self._say(episode, ids, drawn, trainer.eos_token_ids)
+            self.say(episode, ids, drawn, trainer.eos_token_ids)
 
-    def _spoken(self, live: list[Trajectory]) -> tuple[list[Session], list[str]]:
+    def spoken(self, live: list[Trajectory]) -> tuple[list[Session], list[str]]:
         """Sessions, and what the therapist has just said in each."""
         return [e.session for e in live if e.session], [e.words for e in live]
 
-    def _step(self, sessions: list[Session], texts: list[str]) -> Answers:
+    def step(self, sessions: list[Session], texts: list[str]) -> Answers:
         """The patients' answers, and how many seconds they took."""
         began = time.perf_counter()
         if self.patients:
@@ -304,7 +255,7 @@ class Rollout:
         turns = self.batch.step(texts) if texts else []
         return self.batch.sessions, turns, time.perf_counter() - began
 
-    def _heed(self, live: list[Trajectory], answers: Answers) -> None:
+    def heed(self, live: list[Trajectory], answers: Answers) -> None:
         """Takes the answers in, and makes the tokens that the next turn reads of them."""
         sessions, turns, seconds = answers
         self.seconds["environment_busy"] += seconds
@@ -324,34 +275,16 @@ class Rollout:
         share = overlong(len(episode.said), settings.max_turn_tokens, settings.overlong_tokens)
         return settings.cut_penalty * (1.0 if episode.was_cut else share)
 
-    def _spent(self, what: str, began: float) -> None:
+    def spent(self, what: str, began: float) -> None:
+        """Counts the seconds since then."""
         self.seconds[what] += time.perf_counter() - began
 
-    def _turn_seeds(self, starts: Sequence[Start], process: int) -> list[int]:
-        """What each session's turns are drawn from: members of a group share their start, and not this."""
-        met: Counter[Start] = Counter()
-        seeds = []
-        for start in starts:
-            seeds.append(_mix(self.settings.seed, process, start.seed, met[start]))
-            met[start] += 1
-        return seeds
-
-    def _seed(self, starts: Sequence[Start], process: int) -> None:
+    def _seed(self, starts: Sequence[Start], process: int, first: int) -> None:
         entropy = [self.settings.seed, process, len(starts), *(s.seed for s in dict.fromkeys(starts))]
+        entropy += [first] * (first > 0)
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 def _most(trainer: Any, live: int) -> int:
     """How many sessions go on in the process that has the most of them."""
     return live if trainer.accelerator.num_processes == 1 else int(max(gather_object([live])))
-
-
-def _shares(episodes: list[Trajectory], most: int) -> Iterator[list[Trajectory]]:
-    """The episodes in at most so many shares of about equal size."""
-    count = min(most, len(episodes))
-    yield from (episodes[k::count] for k in range(count))
-
-
-def _mix(*entropy: int) -> int:
-    """One seed of 63 bits from several numbers."""
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))

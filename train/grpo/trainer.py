@@ -87,7 +87,7 @@ class SessionGRPOTrainer(SafeTrainer, GRPOTrainer):
     def _credit(self, episodes: list[Trajectory], width: int) -> np.ndarray[Any, Any]:
         """This process's advantages: (B,) by trajectory, else (B, width). A group may sit on several processes."""
         mine = self.accelerator.process_index * len(episodes)
-        everyone = gather_object([(e.turn_rewards, e.failed) for e in episodes])
+        everyone = gather_object([(e.own_rewards, e.failed) for e in episodes])
         rewards, failed = [r for r, _ in everyone], [f for _, f in everyone]
         self._metrics["train"]["reward/group_std"].append(within_groups(rewards, failed, self.num_generations))
         scale = self.settings.scale_rewards

@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -30,6 +31,9 @@ class Trajectory:
         cut_turns: how many turns were cut off before their end: by ``max_turn_tokens``, or by a control token.
         was_cut: whether the newest did.
         charged: what was taken from the turns' rewards for their length.
+        shared: how many first turns were played for the whole group, and are nothing that this session learns from.
+        until: where it is played for a group, how many turns at most.
+        fork: of such a one, the newest state from which another turn can follow.
     """
 
     prompt_ids: list[int]
@@ -50,6 +54,9 @@ class Trajectory:
     cut_turns: int = 0
     was_cut: bool = False
     charged: float = 0.0
+    shared: int = 0
+    until: int | None = None
+    fork: "Trajectory | None" = None
 
     def __repr__(self) -> str:
         who = f"{self.session.persona.id}, seed {self.session.seed}" if self.session else "not begun"
@@ -66,6 +73,28 @@ class Trajectory:
         if self.session is None or self.session.failed:
             return "failed"
         return self.session.ending or ("budget" if self.cut else "turns")
+
+    @property
+    def own_rewards(self) -> list[float]:
+        """What its turns earned, NaN for those that it shares with its group."""
+        return [math.nan] * self.shared + self.turn_rewards[self.shared :]
+
+    def branch(self) -> "Trajectory":
+        """Another session from this very state; nothing is learnt from what was said before."""
+        other, count = copy(self), len(self.completion_ids)
+        for name, own in vars(self).items():
+            if isinstance(own, list | Counter):
+                setattr(other, name, copy(own))
+        other.env_mask, other.turn_ids = [0] * count, [-1] * count
+        other.shared, other.until, other.fork = len(self.turn_rewards), None, None
+        return other
+
+    def parts(self) -> bool:
+        """Whether its group parts here; keeps the state, in case that the session goes no further."""
+        if self.until is None:
+            return False
+        self.fork = self.branch()
+        return len(self.turn_rewards) >= self.until
 
     def hear(self) -> None:
         """Takes in the patient's last answer."""

@@ -97,8 +97,8 @@ _REWARDS = {
 _ADAPTED = ("lora_r", "lora_alpha", "lora_dropout", "lora_targets", "dtype", "quantize_4bit", "unsloth")
 _SHOWN = {
     "grpo": (
-        "lr", "beta", "generations", "groups", "redraw_groups", "redraw_spread", "batch_size", "accumulation", "advantage",
-        "turn_weight", "loss_type", "clip", "clip_high", "scale_rewards", "max_grad_norm", "learn_reasoning",
+        "lr", "beta", "generations", "groups", "shared_turns", "redraw_groups", "redraw_spread", "batch_size",
+        "accumulation", "advantage", "turn_weight", "loss_type", "clip", "clip_high", "scale_rewards", "max_grad_norm", "learn_reasoning",
         "mask_cut_turns", "cut_penalty", "overlong_tokens", "temperature", "top_p", "max_turn_tokens",
         "max_prompt_tokens", "max_completion_tokens", "show_state", "chat_template_kwargs", *_ADAPTED, "vllm",
         "importance", "importance_max",

@@ -15,9 +15,10 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 
 from tests.parts.launching import ROOT, launch
 from tests.parts.two_processes import SESSIONS, observe, scripted, settings_of
+from therapysim.envs.batch import Start
 from therapysim.models import checkpoint
 from therapysim.train.grpo.advantages import by_turn
-from therapysim.train.grpo.generation import redrawn
+from therapysim.train.grpo.generation import redrawn, shared_turns
 
 RECIPES = sorted((ROOT / "train" / "grpo" / "accelerate").glob("*.yaml"))
 # What a clock decides, and what depends on the length of the data.
@@ -82,6 +83,20 @@ def test_a_group_on_two_processes_is_drawn_anew_as_one(two: list[dict[str, Any]]
     assert played[0][6:] == [first] * 4 + [second] * 2 + [again] * 4
     assert played[1][6:] == [second] * 2 + [third] * 4
     assert _metrics(folder / "redrawn")[0]["groups/redrawn"] == 4.0
+
+
+@pytest.mark.slow
+def test_a_group_on_two_processes_parts_from_one_state(two: list[dict[str, Any]], folder: Path) -> None:
+    settings = settings_of("model", folder, shared_turns=1)
+    played = _joined(two, "parted")
+    groups = [played[i : i + 4] for i in range(0, 2 * SESSIONS, 4)]
+    expected = [shared_turns(settings, Start(group[0]["start"][1])) for group in groups]
+    assert 1 in (expected[1], expected[4])  # of those that sit on both processes
+    for group, shared in zip(groups, expected, strict=True):
+        assert {session["shared"][0] for session in group} == {shared}
+        assert len({session["shared"][1] for session in group}) == (1 if shared else 4)
+        own = by_turn([[float("nan")] * shared + s["rewards"][shared:] for s in group], [False] * 4, 4)
+        assert [s["advantages"] for s in group] == [pytest.approx(row, abs=1e-5) for row in own[:, shared:].tolist()]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ModelError
+from therapysim.train.grpo import generation
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.run import train
 from therapysim.train.grpo.sampler import Engine, Said, adapted_weights, quantised_weights
+from therapysim.train.grpo.stream import turn_seeds
 
 MakeBatch = Callable[..., SessionBatch]
 
@@ -172,12 +175,38 @@ def test_members_of_a_group_say_different_things(play: Any) -> None:
     assert all(len(e.logprobs) == len(e.env_mask) == len(e.completion_ids) for e in episodes)
 
 
-def test_members_of_a_group_draw_from_different_seeds_on_whichever_process(
-    tiny_model: Path, make_batch: MakeBatch
+def test_members_of_a_group_draw_from_different_seeds_on_whichever_process() -> None:
+    group = [Start(3, "claire")] * 2
+    assert len({seed for process in range(2) for seed in turn_seeds(0, group, process)}) == 4
+    assert not set(turn_seeds(0, group, 0)) & set(turn_seeds(0, group, 0, first=2))
+
+
+def test_groups_beside_an_engine_part_from_one_state_too(
+    tiny_model: Path, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rollout = Rollout(GRPOSettings(), make_batch(), AutoTokenizer.from_pretrained(tiny_model))
-    seeds = [seed for process in range(2) for seed in rollout._turn_seeds([Start(3, "claire")] * 2, process)]
-    assert len(set(seeds)) == 4
+    """Two groups of three of which each shares two of three turns, whatever the order in which turns end."""
+    monkeypatch.setattr(generation, "shared_turns", lambda settings, start: 2)
+    settings = GRPOSettings(max_turn_tokens=6, max_turns=3, shared_turns=2, generations=3, groups=2, batch_size=6)
+    who = ({"seed": 3, "persona": "claire", "row": 0}, {"seed": 4, "persona": "owen", "row": 1})
+    trainer = SimpleNamespace(
+        accelerator=SimpleNamespace(process_index=0, num_processes=1), sync_engine=lambda: None, use_vllm=True,
+        rows=[row for row in who for _ in range(3)], _log_metric=lambda name, value: None,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    orders = []
+    for order in range(2):
+        rollout = Rollout(settings, make_batch(max_turns=3), AutoTokenizer.from_pretrained(tiny_model))
+        ends = [rollout.tokenizer.eos_token_id]
+        rollout.engine = SlowEngine(model, settings, ends, order)  # type: ignore[assignment]
+        played = generation.play_generation(rollout, trainer)
+        orders.append([e.completion_ids for e in played])
+        for group in (played[:3], played[3:]):
+            said = [e.session.transcript.said_by("therapist") for e in group if e.session]
+            assert len({tuple(words[:2]) for words in said}) == len({e.session.states[:3] for e in group}) == 1
+            assert len({tuple(e.completion_ids) for e in group}) == 3 and {e.shared for e in group} == {2}
+            for e in group:
+                assert len(e.logprobs) == len(e.completion_ids) and {t for t in e.turn_ids if t >= 0} == {2}
+    assert orders[0] == orders[1]
 
 
 @pytest.fixture
@@ -216,10 +245,17 @@ def test_a_run_with_an_engine_corrects_for_its_probabilities(run: Any) -> None:
         assert row["grad_norm"] > 0
 
 
-def test_a_run_with_an_engine_goes_on_along_its_curve(run: Any) -> None:
-    whole, _ = run("whole", validate_every=1, validate_sessions=2)
-    run("parts", max_steps=1, validate_every=1, validate_sessions=2)
-    parts, _ = run("parts", order=9, resume=True, validate_every=1, validate_sessions=2)
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"shared_turns": 1, "seed": 2}, {"redraw_groups": 2, "redraw_spread": 1e9}],
+    ids=["plain", "groups part from one state", "groups are drawn anew"],
+)
+def test_a_run_with_an_engine_goes_on_along_its_curve(run: Any, more: dict[str, Any]) -> None:
+    settings = {"validate_every": 1, "validate_sessions": 2, **more}
+    whole, _ = run("whole", **settings)
+    run("parts", max_steps=1, **settings)
+    parts, _ = run("parts", order=9, resume=True, **settings)
+    assert len(whole) == 4 and ("shared_turns" not in more or any(row.get("groups/shared_turns") for row in whole))
     for one, other in zip(whole, parts, strict=True):
         timed = {name for name in one if name.startswith("seconds/")} | {"step_time", "epoch"}
         assert {n: v for n, v in one.items() if n not in timed} == {n: v for n, v in other.items() if n not in timed}

@@ -84,6 +84,7 @@ def test_allowed_together() -> None:
         ({"batch_size": 3}, "a divisor of groups x generations = 8"),
         ({"accumulation": 3}, "3 and groups x generations = 8 to divide one another"),
         ({"process_timeout_s": 0}, "process_timeout_s is 0, expected a finite number above 0"),
+        ({"shared_turns": 3}, "shared_turns is 3, expected less than max_turns 3, so that each session has a turn"),
         ({"redraw_spread": 0.0}, "redraw_spread is 0.0, expected a finite number above 0"),
         ({"redraw_groups": -1}, "redraw_groups is -1, expected a whole number of at least 0"),
         ({"overlong_tokens": 65, "cut_penalty": 1.0}, "overlong_tokens is 65, expected at most max_turn_tokens 64"),
