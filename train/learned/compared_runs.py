@@ -105,6 +105,15 @@ class Study:
         names = dict.fromkeys(run.mode for run in self.runs)
         return {name: tuple(run for run in self.runs if run.mode == name) for name in names}
 
+    @property
+    def starts(self) -> dict[str, str]:
+        """Policy -> that of the run it went on from, where this is one of the study's too."""
+        last = {run.folder.name: run.policy for run in self.runs}
+        places = {run.policy: Path(str(run.settings.get("model", ""))) for run in self.runs}
+        return {
+            who: last[at.parent.name] for who, at in places.items() if at.name == "policy" and at.parent.name in last
+        }
+
 
 def open_study(folders: Sequence[str | Path], bench: str | Path, base: str, simulator: str = "") -> Study:
     """Reads the runs and the benchmark.

@@ -20,7 +20,7 @@ __all__ = ["Effect", "Values", "compare", "effects", "harms_of", "session_values
 
 #: measure -> (patient, seed) -> its value; nan where a session has none.
 Values = Mapping[str, Mapping[Key, float]]
-Level = Literal["mode", "run"]
+Level = Literal["mode", "run", "onward"]
 
 #: Measures that say nothing of a policy's worth.
 _COSTS = ("tokens_read", "tokens_written", "patient_read", "patient_written")
@@ -33,9 +33,9 @@ class Effect:
     Attributes:
         kind: what is compared: "measure", "term", "harm", "detector", "act".
         name: of the measure.
-        level: "mode", its runs pooled, or "run".
+        level: "mode", its runs pooled, or "run"; "onward" where a mode is compared with the runs that it went on from.
         who: the mode's or the run's name.
-        base, trained: means over the pairs.
+        base, trained: means over the pairs; of "onward", the base is the runs it went on from.
         difference, low, high: trained less base, and its 95 % interval.
         p: two-sided, before any correction.
         p_adjusted: Holm over the policies of the level; of terms and acts, Benjamini-Hochberg over them.
@@ -116,7 +116,7 @@ def _with_zeros(values: Mapping[str, Values]) -> dict[str, Values]:
 
 
 def compare(study: Study, kind: str, values: Mapping[str, Values], names: Iterable[str] = ()) -> list[Effect]:
-    """Each measure, for each mode and then for each run.
+    """Each measure, for each mode, each run, and each mode that went on from runs of the study, less these.
 
     Args:
         kind: what the effects are called.
@@ -131,24 +131,33 @@ def compare(study: Study, kind: str, values: Mapping[str, Values], names: Iterab
         if lost := [name for name in chosen if name not in own]:
             raise ConfigError(f"the sessions of {policy!r} have no {lost[0]!r}, expected it as of {study.base!r}; "
                               "play all by one `therapysim bench`")  # fmt: skip
-    groups: list[tuple[Level, str, list[str]]] = [
-        ("mode", m, [r.policy for r in own]) for m, own in study.modes.items()
-    ]
-    groups += [("run", run.name, [run.policy]) for run in study.runs]
-    found = [_effect(kind, n, level, who, values[study.base][n], [values[p][n] for p in policies])
-             for n in chosen for level, who, policies in groups]  # fmt: skip
+    found = [_effect(kind, n, level, who, [(values[a][n], values[b][n]) for a, b in pairs])
+             for n in chosen for level, who, pairs in _compared(study)]  # fmt: skip
     return _adjusted(found)
 
 
+def _compared(study: Study) -> list[tuple[Level, str, list[tuple[str, str]]]]:
+    """What is compared with what: level, name, and pairs of policies, the earlier first."""
+    told: list[tuple[Level, str, list[tuple[str, str]]]] = [
+        ("mode", mode, [(study.base, run.policy) for run in own]) for mode, own in study.modes.items()
+    ]
+    told += [("run", run.name, [(study.base, run.policy)]) for run in study.runs]
+    starts = study.starts
+    return told + [
+        ("onward", mode, [(starts[run.policy], run.policy) for run in own])
+        for mode, own in study.modes.items() if all(run.policy in starts for run in own)
+    ]  # fmt: skip
+
+
 def _effect(
-    kind: str, name: str, level: Level, who: str, base: Mapping[Key, float], runs: Sequence[Mapping[Key, float]]
+    kind: str, name: str, level: Level, who: str, pairs: Sequence[tuple[Mapping[Key, float], Mapping[Key, float]]]
 ) -> Effect:
-    shared = [key for key in sorted(base) if all(_finite(own, key) for own in (base, *runs))]
-    first, second = {key: base[key] for key in shared}, {key: fmean(own[key] for own in runs) for key in shared}
+    shared = [key for key in sorted(pairs[0][0]) if all(_finite(own, key) for pair in pairs for own in pair)]
+    first, second = ({key: fmean(pair[i][key] for pair in pairs) for key in shared} for i in range(2))
     gap = paired_difference(first, second)
     least = detectable({key: second[key] - first[key] for key in shared})
     before, after = (fmean(own.values()) if own else math.nan for own in (first, second))
-    by_run = tuple(fmean(own[k] - base[k] for k in shared) if shared else math.nan for own in runs)
+    by_run = tuple(fmean(own[k] - base[k] for k in shared) if shared else math.nan for base, own in pairs)
     found = gap.interval
     return Effect(kind, name, level, who, before, after, found.mean, found.low, found.high, gap.p, math.nan, least,
                   by_run, gap.n_patients, gap.n_sessions)  # fmt: skip

@@ -64,6 +64,7 @@ def page(study: Study, found: Sequence[Effect], tables: Mapping[str, Any], concl
         ("What it learned", [conclusion.strip() or UNWRITTEN]),
         ("Curves", _curves(study)),
         ("What became of the patients", [*_table(found, "measure", _MAIN), *_measured(found, _MAIN)]),
+        *_onward(study, found),
         ("Every reward term", _terms(found)),
         ("Harm", [*_table(found, "measure", _HARMS), *_table(found, "harm"), *_measured(found, _HARMS),
                   *(f"- {name}: {_MEANT[name]}" for name in ("rupture rate", "violation"))]),
@@ -131,6 +132,28 @@ def _answer(found: Sequence[Effect]) -> list[str]:
     told = f"The interval of the return's difference lies above zero for {', '.join(up) or 'no mode'}"
     below = f", below it for {', '.join(down)}" if down else ""
     return [f"{told}{below}.", ""]
+
+
+def _onward(study: Study, found: Sequence[Effect]) -> list[tuple[str, list[str]]]:
+    """What a second training added to the first, where the study has both."""
+    own = [e for e in found if e.level == "onward" and e.kind in ("measure", "term")]
+    chosen = [e for e in own if e.kind == "term" or e.name in (*_MAIN, *_HARMS)]
+    modes = dict.fromkeys(e.who for e in chosen)
+    return [
+        (f"{plain(mode)}: what came on top", _added(study, mode, [e for e in chosen if e.who == mode]))
+        for mode in modes
+    ]
+
+
+def _added(study: Study, mode: str, own: Sequence[Effect]) -> list[str]:
+    ran = ", ".join(f"{run.name} less {study.names[study.starts[run.policy]]}" for run in study.modes[mode])
+    told = f"{plain(ran)}, paired by patient and seed. What is 0 in both is left out."
+    rows = [
+        [f"{'term: ' if e.kind == 'term' else ''}{_label(e.kind, e.name)}", number(e.base, 2), _gap(e),
+         ", ".join(number(v, 2) for v in e.by_run)]
+        for e in own if not e.base == 0 == e.trained
+    ]  # fmt: skip
+    return [told, "", *_pipe(["", "before", "difference", "each run's"], rows)]
 
 
 def _rows(found: Sequence[Effect], kind: str, level: str) -> dict[str, list[Effect]]:

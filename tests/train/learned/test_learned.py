@@ -118,6 +118,24 @@ def test_the_seeds_of_a_mode_are_pooled_session_by_session(study: Callable[..., 
     assert not one(found, "term", "safety", "turn").clear
 
 
+def test_what_went_on_from_other_runs_is_compared_with_these_too(tmp_path: Path) -> None:
+    """Each run with its own start, whose bench's name may be another place's."""
+    totals = {"base": 0.0, "sft-0": 1.0, "sft-1": 3.0, "then-0": 1.5, "then-1": 5.5}
+    rows = [r for name, total in totals.items() for r in grid(name, lambda i, s, t=total: i + t)]
+    (tmp_path / "bench").mkdir()
+    write_results(tmp_path / "bench" / "results.jsonl", rows)
+    folders = [run_folder(tmp_path, f"sft-{k}") for k in range(2)]
+    folders += [run_folder(tmp_path, f"then-{k}", model=f"elsewhere/sft-{k}/policy") for k in range(2)]
+    held = open_study(folders, tmp_path / "bench", "base")
+    (own,) = (e for e in effects(held) if (e.level, e.name) == ("onward", "total"))
+    assert (own.who, own.base, own.trained - own.base, own.by_run) == ("then", 7.5, 1.5, (0.5, 2.5))
+    write_report(held, tmp_path / "out")
+    told = (tmp_path / "out" / "LEARNED.md").read_text()
+    assert "## then: what came on top" in told and "| return | 7.50 | +1.50 [1.50, 1.50] ● | 0.50, 2.50 |" in told
+    part = open_study(folders[1:], tmp_path / "bench", "base")  # one start is not of the study
+    assert not [e for e in effects(part) if e.level == "onward"]
+
+
 def test_the_interval_is_by_patient_and_not_by_session(study: Callable[..., Study]) -> None:
     """Twenty sessions a patient that all say the same tell no more than one."""
 
