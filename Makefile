@@ -18,9 +18,10 @@ export TOKENIZERS_PARALLELISM ?= false
 demo: $(READY)
 	$(BIN)/therapysim demo
 
-# A process a core, a file of tests to each at a time: what a file makes once is made once.
+# A process a core, a file of tests to each at a time: what a file makes once is made once. In the order of
+# tests/conftest.py, which has the files that take longest come first.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Disturbed runs: nothing is learnt from nothing, nothing learnt is lost, and in the end all is as undisturbed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,13 +42,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return told
 
 
-@pytest.fixture
-def run(tiny_model: Path, make_batch: MakeBatch, tmp_path: Path, pauses: list[float]) -> Run:
+def runner(model: Path, make_batch: MakeBatch, place: Path) -> Run:
     """Four updates of one group of four, two turns a session; a checkpoint every two, unless told otherwise."""
 
     def start(out: str = "run", patient: Any = None, **changes: Any) -> TrainResult:
         settings = {
-            "model": str(tiny_model), "out": str(tmp_path / out), "max_steps": 4, "generations": 4, "lr": 1e-2,
+            "model": str(model), "out": str(place / out), "max_steps": 4, "generations": 4, "lr": 1e-2,
             "max_turn_tokens": 6, "save_steps": 2, "validate_every": 0, "mask_cut_turns": False, **changes,
         }  # fmt: skip
         return train(GRPOSettings(**settings), make_batch(max_turns=2, patient=patient))
@@ -56,8 +56,32 @@ def run(tiny_model: Path, make_batch: MakeBatch, tmp_path: Path, pauses: list[fl
 
 
 @pytest.fixture
-def undisturbed(run: Run) -> TrainResult:
-    return run("undisturbed")
+def run(tiny_model: Path, make_batch: MakeBatch, tmp_path: Path, pauses: list[float]) -> Run:
+    """Trains in folders of the test's own."""
+    return runner(tiny_model, make_batch, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def sound(tiny_model: Path, make_batch: MakeBatch, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Trains, before anything is disturbed, what several tests compare with."""
+    return runner(tiny_model, make_batch, tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sound: Run) -> TrainResult:
+    return sound("undisturbed")
+
+
+@pytest.fixture(scope="module")
+def by_two(sound: Run) -> TrainResult:
+    """Without a fault, and with two updates from each generation."""
+    return sound("by-two", generations=8)
+
+
+@pytest.fixture
+def disturbed(tmp_path: Path) -> Path:
+    """The folder of the run that something happens to."""
+    return tmp_path / "disturbed"
 
 
 def same(one: TrainResult, other: TrainResult) -> bool:
@@ -99,13 +123,12 @@ def test_an_outage_while_a_group_is_drawn_anew_is_tried_again_from_the_rows(
 
 
 def test_an_outage_that_lasts_ends_the_run_and_changes_no_weight(
-    run: Run, undisturbed: TrainResult, make_batch: MakeBatch, pauses: list[float]
+    run: Run, undisturbed: TrainResult, disturbed: Path, make_batch: MakeBatch, pauses: list[float]
 ) -> None:
     with pytest.raises(TrainingError, match=r"after 2 updates: the patient failed in 4 of 4 sessions, 4 times"):
         run("disturbed", patient=Outage(make_batch(), range(5, 100)))
     assert pauses == [30.0, 60.0, 120.0]
-    out = undisturbed.out.parent / "disturbed"
-    assert not (out / "policy").exists() and rows(out, *_APART) == rows(undisturbed.out, *_APART)[:2]
+    assert not (disturbed / "policy").exists() and rows(disturbed, *_APART) == rows(undisturbed.out, *_APART)[:2]
     assert same(run("disturbed", resume=True), undisturbed)
 
 
@@ -150,10 +173,9 @@ def test_a_gradient_that_is_never_a_number_ends_the_run(
 
 
 def test_a_first_generation_that_is_tried_again_is_dealt_out_as_before(
-    run: Run, make_batch: MakeBatch, pauses: list[float]
+    run: Run, by_two: TrainResult, make_batch: MakeBatch, pauses: list[float]
 ) -> None:
-    whole = run("whole", generations=8)
-    assert same(run("disturbed", patient=Outage(make_batch(), (1,)), generations=8), whole) and pauses == [30.0]
+    assert same(run("disturbed", patient=Outage(make_batch(), (1,)), generations=8), by_two) and pauses == [30.0]
 
 
 def test_a_run_that_ends_within_a_generation_finishes_without_another_update(
@@ -173,17 +195,17 @@ def test_sigterm_ends_a_pause(run: Run, make_batch: MakeBatch, monkeypatch: pyte
         run(patient=Outage(make_batch(), range(5, 100)), save_steps=1000)
 
 
-def test_within_a_generation_a_run_goes_back_to_its_checkpoint(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run("whole", generations=8)
+def test_within_a_generation_a_run_goes_back_to_its_checkpoint(
+    run: Run, by_two: TrainResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spoil(monkeypatch, 1, step=3)  # the second update of the second generation
-    assert same(run("disturbed", generations=8), whole)
+    assert same(run("disturbed", generations=8), by_two)
 
 
 def test_where_there_is_nothing_to_learn_the_optimizers_momentum_moves_no_weight(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, undisturbed: TrainResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two updates with a gradient fill Adam's moments; the third has none, as where all its turns were cut off."""
-    before = run("before", max_steps=2)
     whole = trainer.SessionGRPOTrainer._compute_loss
 
     def loss(self: Any, model: Any, inputs: Any) -> Any:
@@ -192,7 +214,8 @@ def test_where_there_is_nothing_to_learn_the_optimizers_momentum_moves_no_weight
     monkeypatch.setattr(trainer.SessionGRPOTrainer, "_compute_loss", loss)
     after = run("after", max_steps=3)
     assert [row["grad_norm"] > 0 for row in rows(after.out)] == [True, True, False]
-    one, other = (load_file(result.policy / "adapter_model.safetensors") for result in (before, after))
+    places = undisturbed.out / "checkpoints" / "checkpoint-2", after.policy
+    one, other = (load_file(place / "adapter_model.safetensors") for place in places)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -212,6 +235,14 @@ def moments_not_numbers(path: Path) -> None:
     torch.save(state, path)
 
 
+@pytest.fixture(scope="module")
+def unfinished(sound: Run) -> Path:
+    """The folder of a run that was killed between its last checkpoint and ``policy/``."""
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(trainer.SessionGRPOTrainer, "keep_policy", lambda self, folder, describe: None)
+        return sound("unfinished").out
+
+
 @pytest.mark.parametrize(
     ("name", "harm", "said"),
     [
@@ -227,6 +258,8 @@ def moments_not_numbers(path: Path) -> None:
 def test_a_checkpoint_that_is_not_sound_is_passed_over(
     run: Run,
     undisturbed: TrainResult,
+    unfinished: Path,
+    disturbed: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     harm: Callable[[Path], None],
@@ -234,16 +267,14 @@ def test_a_checkpoint_that_is_not_sound_is_passed_over(
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr(run_folder, "announce", told.append)
-    with monkeypatch.context() as killed:  # between the last checkpoint and policy/
-        killed.setattr(trainer.SessionGRPOTrainer, "keep_policy", lambda self, folder, describe: None)
-        disturbed = run("disturbed")
-    harm(disturbed.out / "checkpoints" / "checkpoint-4" / name)
+    shutil.copytree(unfinished, disturbed)
+    harm(disturbed / "checkpoints" / "checkpoint-4" / name)
     assert same(run("disturbed", resume=True), undisturbed)
     assert any(said in line and "goes on from an earlier checkpoint" in line for line in told)
 
 
 def test_a_run_killed_before_its_policy_was_written_finishes(
-    run: Run, undisturbed: TrainResult, monkeypatch: pytest.MonkeyPatch
+    run: Run, undisturbed: TrainResult, disturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(model: Any, tokenizer: Any, place: Path) -> None:
         (place / "adapter_config.json").write_text("{}")
@@ -253,8 +284,7 @@ def test_a_run_killed_before_its_policy_was_written_finishes(
         killed.setattr(safe_trainer, "save_adapter", broken)
         with pytest.raises(KeyboardInterrupt):
             run("disturbed")
-    out = undisturbed.out.parent / "disturbed"
-    assert not list(out.glob("policy*"))  # whole or not there
+    assert not list(disturbed.glob("policy*"))  # whole or not there
     assert same(run("disturbed", resume=True), undisturbed)
     with pytest.raises(ConfigError, match="a checkpoint of 4 updates already; raise max_steps"):
         run("disturbed", resume=True)
@@ -275,20 +305,19 @@ class Terminating:
 
 @pytest.mark.parametrize(("call", "updates"), [(1, 0), (5, 1), (11, 3)])
 def test_sigterm_saves_what_was_learnt(
-    run: Run, undisturbed: TrainResult, make_batch: MakeBatch, call: int, updates: int
+    run: Run, undisturbed: TrainResult, disturbed: Path, make_batch: MakeBatch, call: int, updates: int
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(TrainingError, match=f"stopped by SIGTERM after {updates} updates; go on with --resume"):
         run("disturbed", patient=Terminating(make_batch(), call), save_steps=1000)
     assert signal.getsignal(signal.SIGTERM) is before
-    out = undisturbed.out.parent / "disturbed"
-    assert [place.name for place in out.glob("checkpoints/*")] == ([f"checkpoint-{updates}"] if updates else [])
+    assert [place.name for place in disturbed.glob("checkpoints/*")] == ([f"checkpoint-{updates}"] if updates else [])
     assert same(run("disturbed", resume=True), undisturbed)
 
 
 @pytest.mark.parametrize("full", ["torch.save", "metrics"])
 def test_a_full_disk_is_told_and_the_run_goes_on_afterwards(
-    run: Run, undisturbed: TrainResult, monkeypatch: pytest.MonkeyPatch, full: str
+    run: Run, undisturbed: TrainResult, disturbed: Path, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
     def no_space(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -300,7 +329,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_afterwards(
             disk.setattr(run_folder, "append", no_space)
         with pytest.raises(TrainingError, match=r"cannot be written: .*No space left on device.*--resume"):
             run("disturbed")
-    assert not list((undisturbed.out.parent / "disturbed" / "checkpoints").glob("*"))
+    assert not list(disturbed.glob("checkpoints/*"))
     assert same(run("disturbed", resume=True), undisturbed)
 
 

@@ -1,6 +1,7 @@
 """Disturbed SFT runs: nothing learnt is lost, and in the end all is as undisturbed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,9 +34,15 @@ def run(tiny_model: Path, tmp_path: Path) -> Copy:
     return copier(tiny_model, tmp_path)
 
 
-@pytest.fixture
-def undisturbed(run: Copy) -> TrainResult:
-    return run("undisturbed")
+@pytest.fixture(scope="module")
+def sound(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """Trains, before anything is disturbed, what several tests compare with."""
+    return copier(tiny_model, tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sound: Copy) -> TrainResult:
+    return sound("undisturbed")
 
 
 @pytest.fixture
@@ -105,9 +112,9 @@ def broken_policy(model: Any, tokenizer: Any, place: Path) -> None:
 
 @pytest.mark.parametrize("steps", [4, 3], ids=["an epoch's end", "within an epoch"])
 def test_a_run_killed_before_its_policy_was_written_finishes(
-    run: Copy, disturbed: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+    run: Copy, undisturbed: TrainResult, disturbed: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    whole = run("whole", max_steps=steps)
+    whole = undisturbed if steps == 4 else run("whole", max_steps=steps)
     with monkeypatch.context() as killed:
         killed.setattr(safe_trainer, "save_adapter", broken_policy)
         with pytest.raises(KeyboardInterrupt):
@@ -158,6 +165,16 @@ def not_a_number(path: Path) -> None:
     save_file(weights, path)
 
 
+@pytest.fixture(scope="module")
+def unfinished(sound: Copy, undisturbed: TrainResult) -> Path:
+    """The folder of a run that was killed between its last checkpoint and ``policy/``."""
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(safe_trainer, "save_adapter", broken_policy)
+        with pytest.raises(KeyboardInterrupt):
+            sound("unfinished")
+    return undisturbed.out.parent / "unfinished"
+
+
 @pytest.mark.parametrize(
     ("name", "harm", "said"),
     [
@@ -170,6 +187,7 @@ def not_a_number(path: Path) -> None:
 def test_a_checkpoint_that_is_not_sound_is_passed_over(
     run: Copy,
     undisturbed: TrainResult,
+    unfinished: Path,
     disturbed: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -178,10 +196,7 @@ def test_a_checkpoint_that_is_not_sound_is_passed_over(
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr(run_folder, "announce", told.append)
-    with monkeypatch.context() as killed:
-        killed.setattr(safe_trainer, "save_adapter", broken_policy)
-        with pytest.raises(KeyboardInterrupt):
-            run("disturbed")
+    shutil.copytree(unfinished, disturbed)
     harm(disturbed / "checkpoints" / "checkpoint-4" / name)
     assert same(run("disturbed", resume=True), undisturbed)
     assert any(said in line and "goes on from an earlier checkpoint" in line for line in told)
