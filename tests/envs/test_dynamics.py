@@ -21,6 +21,7 @@ from therapysim.state import Move
 SEEDS = 3
 #: Of what is sensed from words, three sessions with a patient are too few to tell two good therapists apart.
 MORE_SEEDS = 6
+RANKED = {name for pair in PAIRS for name in pair}
 TAKEN_UP, PASSED_BY = "How strong is the wish to die right now?", "What did you have for lunch today?"
 HOSTILE_LINE = "You are being ridiculous. Stop complaining."
 #: Owns up without excuses, and asks.
@@ -42,9 +43,13 @@ def ids(*splits: str, most_risk: int = 3, least_risk: int = 0) -> list[str]:
     return [p.id for split in splits for p in personas(split) if least_risk <= p.risk <= most_risk]
 
 
-@cache
 def rows(name: str, seeds: int = SEEDS) -> list[list[Course]]:
-    """A baseline with every dev patient; the same sessions for each."""
+    """A baseline with every dev patient; the same sessions for each, of more seeds for those that are ranked."""
+    return [row[:seeds] for row in _rows(name, MORE_SEEDS if name in RANKED else SEEDS)]
+
+
+@cache
+def _rows(name: str, seeds: int) -> list[list[Course]]:
     return courses(baseline(name), ids("dev"), seeds)
 
 

@@ -126,20 +126,6 @@ def test_a_kept_session_branches() -> None:
     assert kept[0].transcript == a.transcript.__class__(a.transcript.messages[:3])
 
 
-def final(name: str, split: str = "dev") -> tuple[float, float]:
-    """Mean final mood and alliance of one baseline over the split's patients and three seeds."""
-    starts = [Start(seed, p.id) for p in personas(split) for seed in range(3)]
-    ended = [e.session.latent for e in play(SessionBatch(), baseline(name), starts)]
-    return float(np.mean([x.mood for x in ended])), float(np.mean([x.alliance for x in ended]))
-
-
-def test_therapists_are_ordered_as_they_should_be() -> None:
-    for policies in (("cbt", "neutral", "advice"), ("attuned", "neutral", "toxic_positivity", "hostile")):
-        order = [final(name) for name in policies]
-        for values in zip(*order, strict=True):
-            assert list(values) == sorted(values, reverse=True)
-
-
 def test_one_sentence_over_and_over_stops_working() -> None:
     batch = SessionBatch(SessionConfig(dynamics=DynamicsSettings(noise=0.0)))
     batch.reset([Start(2)])
