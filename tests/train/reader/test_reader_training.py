@@ -2,8 +2,11 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,11 +44,37 @@ def lines(path: Path, rows: list[dict[str, object]]) -> str:
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReaderConfig:
     """A few rows of every source, and a tiny encoder with the shipped vocabulary."""
+    monkeypatch.setattr(reader_data, "HERE", tmp_path / "here")
+    return small_recipe(tmp_path)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the whole recipe left: ``out/`` is the reader, ``kept/`` the network that it was exported from."""
+
+    place: Path
+    report: dict[str, Any]
+
+    def kept(self, copy: Path) -> str:
+        """A copy of the network's folder that a test may change."""
+        return str(shutil.copytree(self.place / "kept", copy))
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """Fitted once, with the settings that ``config`` has."""
+    place = tmp_path_factory.mktemp("fitted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader_data, "HERE", place / "here")
+        return Fitted(place, train(small_recipe(place), str(place / "kept")))
+
+
+def small_recipe(place: Path) -> ReaderConfig:
+    """Writes the sources and the encoder into a folder."""
     from transformers import BertConfig, BertModel
 
-    here = tmp_path / "here"
+    here = place / "here"
     here.mkdir()
-    monkeypatch.setattr(reader_data, "HERE", here)
     turns = [
         {"patient": words, "text": f"{act} at hand {i}.", "acts": [act], "writer": "ab"[i % 2], "earlier": ["Hello."]}
         for act in reader_data.LEARNT
@@ -80,11 +109,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReaderConfig:
     vocabulary = open_vocabulary(WEIGHTS / "tokenizer.json").get_vocab_size()
     tiny = BertConfig(vocab_size=vocabulary, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
                       intermediate_size=8)  # fmt: skip
-    BertModel(tiny).save_pretrained(tmp_path / "base")
+    BertModel(tiny).save_pretrained(place / "base")
     return ReaderConfig(
-        base=str(tmp_path / "base"), out=str(tmp_path / "out"), epochs=1, folds=2, batch_size=32,
-        diasafety=lines(tmp_path / "diasafety.jsonl", harms), pair=lines(tmp_path / "pair.jsonl", pair),
-        epitome=lines(tmp_path / "epitome.jsonl", levels),
+        base=str(place / "base"), out=str(place / "out"), epochs=1, folds=2, batch_size=32,
+        diasafety=lines(place / "diasafety.jsonl", harms), pair=lines(place / "pair.jsonl", pair),
+        epitome=lines(place / "epitome.jsonl", levels),
     )  # fmt: skip
 
 
@@ -289,33 +318,36 @@ def test_pairs_and_levels_by_hand() -> None:
 # The whole
 
 
-def test_the_recipe_writes_a_reader_that_opens_and_can_be_exported_again(config: ReaderConfig, tmp_path: Path) -> None:
-    report = train(config, str(tmp_path / "kept"))
-    reader = Reader(config.out)
+def test_the_recipe_writes_a_reader_that_opens_and_can_be_exported_again(
+    fitted: Fitted, config: ReaderConfig, tmp_path: Path
+) -> None:
+    report, out = fitted.report, fitted.place / "out"
+    reader = Reader(out)
     assert reader.names == NAMES and reader(["Hello."], ["Go on."]).shape == (1, len(NAMES))
-    card = (Path(config.out) / "READER.md").read_text()
-    assert "EPITOME" in card and str(tmp_path) not in card + (Path(config.out) / "reader.json").read_text()
+    card, first = (out / "READER.md").read_text(), (out / "reader.json").read_bytes()
+    assert "EPITOME" in card and str(fitted.place) not in card + first.decode()
     assert report["settings"][0]["folds"] == 2 and set(report["thresholds"]) == set(NAMES)
-    first = (Path(config.out) / "reader.json").read_bytes()
-    train(config, str(tmp_path / "kept"))  # exports what is kept
+    train(config, fitted.kept(tmp_path / "kept"))  # exports what is kept
     assert (Path(config.out) / "reader.json").read_bytes() == first
 
 
-def test_the_mean_of_kept_networks_is_exported(config: ReaderConfig, tmp_path: Path) -> None:
-    for name, seed in (("a", 0), ("b", 1)):
-        train(config.changed(out=str(tmp_path / f"out-{name}"), seed=seed), str(tmp_path / name))
-    both = f"{tmp_path / 'a'},{tmp_path / 'b'}"
+def test_the_mean_of_kept_networks_is_exported(fitted: Fitted, config: ReaderConfig, tmp_path: Path) -> None:
+    kept = fitted.kept(tmp_path / "a")
+    train(config.changed(out=str(tmp_path / "out-b"), seed=1), str(tmp_path / "b"))
+    both = f"{kept},{tmp_path / 'b'}"
     report = train(config.changed(out=str(tmp_path / "out-mean")), both)
     assert [settings["seed"] for settings in report["mean_with"]] == [1]
-    alone, other, mean = (Reader(tmp_path / f"out-{name}")(["Hello."], ["Go on."]) for name in ("a", "b", "mean"))
+    places = fitted.place / "out", tmp_path / "out-b", tmp_path / "out-mean"
+    alone, other, mean = (Reader(place)(["Hello."], ["Go on."]) for place in places)
     assert not np.array_equal(alone, mean) and not np.array_equal(other, mean)
     assert "the mean of its weights" in (tmp_path / "out-mean" / "READER.md").read_text()
     with pytest.raises(ConfigError, match="expected one folder, or several that hold a fitted reader each"):
-        train(config, f"{tmp_path / 'a'},{tmp_path / 'none'}")
+        train(config, f"{kept},{tmp_path / 'none'}")
 
 
-def test_a_fit_goes_on_from_a_kept_network(config: ReaderConfig, tmp_path: Path) -> None:
-    first = train(config, str(tmp_path / "kept"))
+def test_a_fit_goes_on_from_a_kept_network(fitted: Fitted, config: ReaderConfig, tmp_path: Path) -> None:
+    first = fitted.report
+    fitted.kept(tmp_path / "kept")
     start = str(tmp_path / "kept" / "reader.pt")
     weights = torch.load(start, weights_only=True)
     torch.save(weights | {"settings": weights["settings"] | {"base": "/a/place/of/a/machine"}}, start)
@@ -329,10 +361,10 @@ def test_a_fit_goes_on_from_a_kept_network(config: ReaderConfig, tmp_path: Path)
         train(then.changed(out=str(tmp_path / "out-3")))
 
 
-def test_equal_seeds_give_equal_networks(config: ReaderConfig, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        train(config.changed(out=str(tmp_path / f"out-{name}")), str(tmp_path / name))
-    first, second = (torch.load(tmp_path / name / "reader.pt", weights_only=True)["weights"] for name in ("a", "b"))
+def test_equal_seeds_give_equal_networks(fitted: Fitted, config: ReaderConfig, tmp_path: Path) -> None:
+    train(config, str(tmp_path / "kept"))
+    places = fitted.place / "kept", tmp_path / "kept"
+    first, second = (torch.load(place / "reader.pt", weights_only=True)["weights"] for place in places)
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
