@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parts.copying import patients, settings
+from therapysim.cli.main import main as cli
 from therapysim.errors import TherapySimError
 from therapysim.train.sft.run import train
 
@@ -23,12 +24,22 @@ def refusal(model: Path, out: Path, **changes: Any) -> str:
     return ""
 
 
+def command_line(model: Path, out: Path, therapist: str) -> list[str]:
+    """A short training by the command line."""
+    return [
+        "train", "sft", "--model", str(model), "--out", str(out), "--steps", "2", "--therapists", therapist,
+        "--draws", "4", "--best", "1", "--max-turns", "2", "--batch-size", "1", "--accumulation", "1",
+        "--save-steps", "2", "--validate-every", "0", "--threads", "1",
+    ]  # fmt: skip
+
+
 def main(model: Path, out: Path) -> None:
     """Every run of the test, and what this process saw of it."""
+    codes = {name: cli(command_line(model, out / name, who)) for name, who in (("command", "cbt"), ("mistake", "cpt"))}
     train(settings(model, out / "whole", **SHAPE), patients())
     train(settings(model, out / "parts", **{**SHAPE, "max_steps": 2}), patients())
     train(settings(model, out / "parts", resume=True, **SHAPE), patients())
-    seen = {
+    seen = codes | {
         "taken": refusal(model, out / "whole"),
         "unknown": refusal(model, out / "unknown", therapists=("cpt",)),
         "nowhere": refusal(model, out / "unknown", sessions=(str(out / "no-such-file.json"),)),

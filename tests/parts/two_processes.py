@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from tests.measures.grpo_recording import Recording, Speech, record, spell
+from therapysim.cli.main import main as cli
 from therapysim.errors import ConfigError
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import train
@@ -76,17 +77,28 @@ def refusal(model: str, out: Path, **changes: Any) -> str:
     return ""
 
 
+def command_line(model: str, out: Path) -> list[str]:
+    """A short training by the command line."""
+    return [
+        "train", "grpo", "--model", model, "--out", str(out), "--max-steps", "2", "--generations", "4",
+        "--accumulation", "2", "--max-turns", "2", "--max-turn-tokens", "6", "--save-steps", "2",
+        "--validate-every", "2", "--validate-sessions", "3", "--transcripts-every", "0", "--threads", "1",
+        "--no-mask-cut-turns",
+    ]  # fmt: skip
+
+
 def main(model: str, folder: str) -> None:
     """Every run of the test, and what this process saw of it."""
     out = Path(folder)
-    seen: dict[str, Any] = {"whole": observe(model, out / "whole", max_steps=4)}
+    seen: dict[str, Any] = {"command": cli(command_line(model, out / "command"))}
+    seen["whole"] = observe(model, out / "whole", max_steps=3)
     observe(model, out / "parts", max_steps=2)
-    seen["rest"] = observe(model, out / "parts", max_steps=4, resume=True)
+    seen["rest"] = observe(model, out / "parts", max_steps=3, resume=True)
     seen["redrawn"] = observe(model, out / "redrawn", max_steps=1, redraw_groups=4, redraw_spread=1e9)
     seen["parted"] = observe(model, out / "parted", max_steps=2, shared_turns=1)
     seen["scripted"] = observe(model, out / "scripted", scripted(model), max_steps=2)
     seen["straddles"] = refusal(model, out / "other", max_steps=2, groups=1, generations=6, batch_size=1, save_steps=3)
-    seen["taken"] = refusal(model, out / "whole", max_steps=4)
+    seen["taken"] = refusal(model, out / "whole", max_steps=3)
     (out / f"seen-{_place()[0]}.json").write_text(json.dumps(seen))
 
 

@@ -1,6 +1,7 @@
 """Two processes on a CPU, started by accelerate and joined by gloo: one run, shared out."""
 
 import json
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from therapysim.models import checkpoint
 from therapysim.train.grpo.advantages import by_turn
 from therapysim.train.grpo.generation import redrawn, shared_turns
 
+Done = subprocess.CompletedProcess[str]
 RECIPES = sorted((ROOT / "train" / "grpo" / "accelerate").glob("*.yaml"))
 # What a clock decides, and what depends on the length of the data.
 _OWN = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy", "epoch")
@@ -31,10 +33,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(folder: Path, tiny_model: Path) -> list[dict[str, Any]]:
-    """What each of two processes saw of the runs in ``two_processes.py``."""
-    done = launch("tests.parts.two_processes", str(tiny_model), str(folder))
-    assert done.returncode == 0, done.stderr[-4000:]
+def done(folder: Path, tiny_model: Path) -> Done:
+    """The two processes that trained all that stands in ``two_processes.py``."""
+    ended = launch("tests.parts.two_processes", str(tiny_model), str(folder))
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return ended
+
+
+@pytest.fixture(scope="module")
+def two(done: Done, folder: Path) -> list[dict[str, Any]]:
+    """What each of them saw."""
     return [json.loads((folder / f"seen-{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -55,7 +63,7 @@ def _metrics(run: Path) -> list[dict[str, Any]]:
 def test_two_processes_share_out_the_sessions_of_one(
     two: list[dict[str, Any]], tiny_model: Path, tmp_path: Path
 ) -> None:
-    alone = observe(str(tiny_model), tmp_path / "alone", max_steps=4)
+    alone = observe(str(tiny_model), tmp_path / "alone", max_steps=3)
     shared = _joined(two, "whole")
     # What is said differs, since a process samples from a seed of its own; whom it is said to does not.
     assert [s["start"] for s in shared] == [s["start"] for s in alone]
@@ -140,18 +148,12 @@ def test_both_processes_are_told_why_a_run_is_refused(two: list[dict[str, Any]])
 
 
 @pytest.mark.slow
-def test_the_command_line_leaves_one_set_of_files(tiny_model: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    done = launch(
-        "therapysim.cli.main", "train", "grpo", "--model", str(tiny_model), "--out", str(out), "--max-steps", "2",
-        "--generations", "4", "--accumulation", "2", "--max-turns", "2", "--max-turn-tokens", "6", "--save-steps", "2",
-        "--validate-every", "2", "--validate-sessions", "3", "--transcripts-every", "0", "--threads", "1",
-        "--no-mask-cut-turns",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+def test_the_command_line_leaves_one_set_of_files(two: list[dict[str, Any]], done: Done, folder: Path) -> None:
+    assert [seen["command"] for seen in two] == [0, 0]
+    out = folder / "command"
     assert done.stdout.count("2 updates in") == done.stdout.count("policy in") == 1
     assert [row["step"] for row in _metrics(out)] == [0, 1, 2]
-    assert len(list(tmp_path.rglob("settings.json"))) == len(list(tmp_path.rglob("metrics.jsonl"))) == 1
+    assert len(list(out.rglob("settings.json"))) == len(list(out.rglob("metrics.jsonl"))) == 1
     told = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]
     met = Counter((row["step"], row["persona"], row["seed"]) for row in told)
     assert sorted(step for step, _, _ in met) == [0] * 3 + [2] * 3 and set(met.values()) == {1}

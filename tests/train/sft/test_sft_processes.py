@@ -1,6 +1,7 @@
 """Two processes on a CPU, started by accelerate and joined by gloo: one SFT run, shared out."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.parts.two_copiers import SHAPE
 from therapysim.models import checkpoint
 
 pytestmark = pytest.mark.slow
+Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +27,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(folder: Path, tiny_model: Path) -> list[dict[str, Any]]:
-    """What each of two processes saw of the runs in ``two_copiers.py``."""
-    done = launch("tests.parts.two_copiers", str(tiny_model), str(folder))
-    assert done.returncode == 0, done.stderr[-4000:]
+def done(folder: Path, tiny_model: Path) -> Done:
+    """The two processes that trained all that stands in ``two_copiers.py``."""
+    ended = launch("tests.parts.two_copiers", str(tiny_model), str(folder))
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return ended
+
+
+@pytest.fixture(scope="module")
+def two(done: Done, folder: Path) -> list[dict[str, Any]]:
+    """What each of them saw."""
     return [json.loads((folder / f"seen-{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -74,26 +82,18 @@ def test_both_processes_are_told_why_a_run_is_refused(two: list[dict[str, Any]])
         assert "no-such-file.json: the file cannot be read" in seen["nowhere"]
 
 
-def test_the_command_line_leaves_one_set_of_files(tiny_model: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    done = launch(
-        "therapysim.cli.main", "train", "sft", "--model", str(tiny_model), "--out", str(out), "--steps", "2",
-        "--therapists", "cbt", "--draws", "4", "--best", "1", "--max-turns", "2", "--batch-size", "1",
-        "--accumulation", "1", "--save-steps", "2", "--validate-every", "0", "--threads", "1",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+def test_the_command_line_leaves_one_set_of_files(two: list[dict[str, Any]], done: Done, folder: Path) -> None:
+    assert [seen["command"] for seen in two] == [0, 0]
+    out = folder / "command"
     assert done.stdout.count("2 updates in") == done.stdout.count("policy in") == 1
     for line in ("sessions to learn from: 4 (4 of cbt)", "8 turns to learn from in 4 sessions; 2 updates are 1 epochs"):
         assert done.stderr.count(line) == 1
     assert [row["step"] for row in rows(out)] == [1, 2]
-    assert len(list(tmp_path.rglob("settings.json"))) == len(list(tmp_path.rglob("examples.jsonl"))) == 1
+    assert len(list(out.rglob("settings.json"))) == len(list(out.rglob("examples.jsonl"))) == 1
     checkpoint.load(out / "policy")
 
 
-def test_a_mistake_is_told_once_and_ends_both_processes(tiny_model: Path, tmp_path: Path) -> None:
-    done = launch(
-        "therapysim.cli.main", "train", "sft", "--model", str(tiny_model), "--out", str(tmp_path), "--therapists", "cpt"
-    )
-    assert done.returncode != 0
+def test_a_mistake_is_told_once_and_ends_both_processes(two: list[dict[str, Any]], done: Done) -> None:
+    assert [seen["mistake"] for seen in two] == [2, 2]
     assert done.stderr.count("therapysim: policy 'cpt' is unknown; did you mean 'cbt'") == 1
     assert done.stderr.count("therapysim: ") == 1
