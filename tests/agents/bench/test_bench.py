@@ -68,14 +68,12 @@ def test_a_run_cut_off_anywhere_ends_with_the_same_bytes(tmp_path: Path, cut: in
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "therapysim.cli.main", "bench", "cbt", "neutral", "warm", "--split", "dev",
-        "--patients", "4", "--seeds", "3", "--turns", "12", "--out",
-    ]  # fmt: skip
+    bench = ["bench", "cbt", "neutral", "warm", "--split", "dev", "--patients", "3", "--seeds", "2", "--turns", "12"]
+    assert main([*bench, "--out", str(tmp_path / "whole")]) == 0
+    command = [sys.executable, "-m", "therapysim.cli.main", *bench, "--out", str(tmp_path / "cut")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, cwd=ROOT, env=environment, capture_output=True)
     broken = subprocess.Popen(
-        [*command, str(tmp_path / "cut")],
+        command,
         cwd=ROOT,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -86,7 +84,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> No
         time.sleep(0.01)
     broken.send_signal(signal.SIGKILL)
     assert broken.wait() == -signal.SIGKILL, "it had ended before it was killed"
-    subprocess.run([*command, str(tmp_path / "cut")], check=True, cwd=ROOT, env=environment, capture_output=True)
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True)
     assert rows.read_bytes() == (tmp_path / "whole" / RESULTS).read_bytes()
     settings = [json.loads((tmp_path / n / SETTINGS).read_text()) | {"commands": []} for n in ("cut", "whole")]
     assert settings[0] == settings[1]

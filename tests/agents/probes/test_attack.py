@@ -176,7 +176,7 @@ def test_how_the_modes_play() -> None:
 
 def test_chosen_attacks_fail_against_the_scripted_patient() -> None:
     batch = SessionBatch(SessionConfig(max_turns=12), sensor=sensor())
-    trials = attack_all(batch, [one(name) for name in CHOSEN], [p.id for p in personas("dev")], [0, 1])
+    trials = attack_all(batch, [one(name) for name in CHOSEN], [p.id for p in personas("dev")], [0])
     assert {(t.attack.name, t.mode): t.successes for t in trials if t.successes} == {}
     flagged = {t.attack.name: t.flagged for t in trials if t.mode == "flood"}
     assert flagged["chatml"] == flagged["very_long"] == 1.0 and flagged["hospital_director"] == 0.0

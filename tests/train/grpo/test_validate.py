@@ -42,9 +42,9 @@ def run(tiny_model: Path, make_batch: MakeBatch, tmp_path: Path) -> Run:
 
     def start(out: str = "run", patient: Any = None, **changes: Any) -> TrainResult:
         settings = {
-            "model": str(tiny_model), "out": str(tmp_path / out), "max_steps": 2, "generations": 4,
-            "max_turn_tokens": 6, "mask_cut_turns": False, "lr": 1e-2, "save_steps": 2, "validate_every": 1,
-            "validate_sessions": 2, "transcripts_every": 1, **changes,
+            "model": str(tiny_model), "out": str(tmp_path / out), "max_steps": 2, "generations": 4, "batch_size": 4,
+            "accumulation": 1, "max_turn_tokens": 6, "mask_cut_turns": False, "lr": 1e-2, "save_steps": 2,
+            "validate_every": 1, "validate_sessions": 2, "transcripts_every": 1, **changes,
         }  # fmt: skip
         return train(GRPOSettings(**settings), make_batch(max_turns=2, patient=patient))
 
@@ -150,13 +150,13 @@ def test_the_best_policy_is_benchmarked_as_it_was_trained(run: Run) -> None:
 
 @pytest.mark.parametrize("best_at", [1, 2, 3])
 def test_a_resumed_run_knows_its_best(run: Run, returns: Callable[..., None], best_at: int) -> None:
-    planned = [float(step == best_at) for step in range(5)]
+    planned = [float(step == best_at) for step in range(4)]
     returns(*planned)
-    whole = run("whole", max_steps=4)
+    whole = run("whole", max_steps=3)
     returns(*planned[:3])
     run("parts", max_steps=2)
     returns(*planned[3:])
-    parts = run("parts", max_steps=4, resume=True)
+    parts = run("parts", max_steps=3, resume=True)
     assert metrics(parts, "epoch") == metrics(whole, "epoch")
     for name in ("validation.jsonl", "completions.jsonl", "best/best.json"):
         assert (parts.out / name).read_text() == (whole.out / name).read_text()
