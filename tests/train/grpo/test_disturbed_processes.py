@@ -1,5 +1,6 @@
 """Two processes of which one meets a fault: the other does not learn without it, wait for ever, or lose anything."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,24 +39,38 @@ class Ended:
     policy: bool
 
 
-@pytest.fixture(scope="module")
-def wrote(folder: Path, tiny_model: Path) -> str:
-    """What both processes wrote of a run without a fault, and of the runs that go on by themselves or end in order."""
-    code, stderr = play(folder, tiny_model, "calm", "outage:outage:1", "nan:nan:1", "one:sigterm:1", "both:sigterm")
-    assert code == 0, stderr[-4000:]
-    return stderr
+@dataclass
+class Played:
+    """What became of the runs: one without a fault, some that went on by themselves, and some that ended too early.
+
+    Attributes:
+        wrote: what both processes wrote of the first two kinds.
+        ended: the third kind, by name; all of them have gone on since, each by ``resume``.
+    """
+
+    wrote: str
+    ended: dict[str, Ended]
 
 
 @pytest.fixture(scope="module")
-def ended(wrote: str, folder: Path, tiny_model: Path) -> dict[str, Ended]:
-    """Every run that ended before its time; all have gone on since, each by ``resume``."""
-    for lost in ("killed-0:kill:0", "killed-1:kill:1", "hung:stop:1"):
-        assert play(folder, tiny_model, lost)[0] != 0
-    runs = ("one", "both", "killed-0", "killed-1", "hung")
-    found = {run: _ended(folder, run) for run in runs}
-    code, stderr = play(folder, tiny_model, *runs)
+def played(folder: Path, tiny_model: Path) -> Played:
+    """Every run. A process that is lost takes a launch with it, so that it is the last of its launch.
+
+    How long one is waited for is set as the processes meet: the one that hangs has a launch to itself, beside the rest.
+    """
+    with ThreadPoolExecutor(1) as aside:
+        hung = aside.submit(play, folder, tiny_model, "hung:stop:1")
+        calm = ("calm", "outage:outage:1", "nan:nan:1", "one:sigterm:1", "both:sigterm")
+        code, wrote = play(folder, tiny_model, *calm, "killed-0:kill:0")
+        ended = {run: _ended(folder, run) for run in ("one", "both", "killed-0")}
+        assert code != 0 and all((folder / run / "policy").exists() for run in ("calm", "outage", "nan")), wrote[-4000:]
+        code, stderr = play(folder, tiny_model, *ended, "killed-1:kill:1")
+        assert code != 0 and all((folder / run / "policy").exists() for run in ended), stderr[-4000:]
+        assert hung.result()[0] != 0
+    ended |= {run: _ended(folder, run) for run in ("killed-1", "hung")}
+    code, stderr = play(folder, tiny_model, "killed-1", "hung")
     assert code == 0, stderr[-4000:]
-    return found
+    return Played(wrote, ended)
 
 
 def _ended(folder: Path, run: str) -> Ended:
@@ -80,37 +95,37 @@ def same(folder: Path, run: str) -> bool:
     return equal and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_an_outage_in_one_process_sends_both_back_to_the_same_rows(wrote: str, folder: Path) -> None:
-    assert wrote.count("update 3: the patient failed in 1 of 2 sessions; the same rows again in 30 s") == 1
+def test_an_outage_in_one_process_sends_both_back_to_the_same_rows(played: Played, folder: Path) -> None:
+    assert played.wrote.count("update 3: the patient failed in 1 of 2 sessions; the same rows again in 30 s") == 1
     assert same(folder, "outage")
 
 
-def test_a_loss_that_is_no_number_in_one_process_makes_no_update_in_either(wrote: str, folder: Path) -> None:
-    assert wrote.count("update 3: the gradient is no finite number (nan); the same rows again in 0 s") == 1
+def test_a_loss_that_is_no_number_in_one_process_makes_no_update_in_either(played: Played, folder: Path) -> None:
+    assert played.wrote.count("update 3: the gradient is no finite number (nan); the same rows again in 0 s") == 1
     assert same(folder, "nan")
 
 
 @pytest.mark.parametrize("run", ["one", "both"])
 def test_sigterm_to_one_process_or_both_ends_the_run_after_its_generation(
-    ended: dict[str, Ended], folder: Path, run: str
+    played: Played, folder: Path, run: str
 ) -> None:
     end = f"run {folder / run} was stopped by SIGTERM after 3 updates; go on with --resume"
-    assert ended[run] == Ended({0: end, 1: end}, {"checkpoint-2", "checkpoint-3"}, policy=False)
+    assert played.ended[run] == Ended({0: end, 1: end}, {"checkpoint-2", "checkpoint-3"}, policy=False)
     assert same(folder, run)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_is_killed_ends_the_other_and_the_run_goes_on_later(
-    ended: dict[str, Ended], folder: Path, rank: int
+    played: Played, folder: Path, rank: int
 ) -> None:
-    found = ended[f"killed-{rank}"]
+    found = played.ended[f"killed-{rank}"]
     assert list(found.told) == [1 - rank] and (found.checkpoints, found.policy) == ({"checkpoint-2"}, False)
     assert "stopped after 2 updates: another of its processes has ended" in found.told[1 - rank]
     assert same(folder, f"killed-{rank}")
 
 
-def test_a_process_that_hangs_is_waited_for_as_long_as_set(ended: dict[str, Ended], folder: Path) -> None:
-    found = ended["hung"]
+def test_a_process_that_hangs_is_waited_for_as_long_as_set(played: Played, folder: Path) -> None:
+    found = played.ended["hung"]
     assert list(found.told) == [0] and (found.checkpoints, found.policy) == ({"checkpoint-2"}, False)
     assert "not heard of for process_timeout_s (Timed out waiting 90000ms" in found.told[0]
     assert found.told[0].startswith(f"run {folder / 'hung'} stopped after 2 updates")
