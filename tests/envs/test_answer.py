@@ -197,9 +197,9 @@ def test_equal_seeds_give_equal_sessions_in_any_process() -> None:
     told = [
         subprocess.run([sys.executable, "-c", PLAY], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True,
                        text=True, check=True).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     ]  # fmt: skip
-    assert told[0].count("Latent(") == len(personas("dev")) + 1 and told[0] == told[1] == told[2]
+    assert told[0].count("Latent(") == len(personas("dev")) + 1 and told[0] == told[1]
 
 
 def test_what_keeps_somebody_alive_is_asked_for_the_dangers_sake_right_after_it_was_told() -> None:

@@ -143,8 +143,7 @@ def test_hostility_ends_in_rupture() -> None:
 
 
 def test_no_line_twice_and_no_fact_twice_or_danger_out_of_order() -> None:
-    starts = [Start(seed, p.id) for p in library().values() for seed in range(2)]
-    for episode in play(SessionBatch(), baseline("attuned"), starts):
+    for episode in play(SessionBatch(), baseline("attuned"), [Start(0, p.id) for p in library().values()]):
         said = episode.session.transcript.said_by("patient")
         assert len(said) == len(set(said))
         told = [f.id for f in episode.session.latent.told]

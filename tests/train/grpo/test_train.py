@@ -91,9 +91,9 @@ def test_equal_seeds_give_equal_runs(run: Callable[..., TrainResult]) -> None:
 
 @pytest.mark.parametrize("generations", [4, 8], ids=["on-policy", "two updates a generation"])
 def test_a_resumed_run_follows_the_same_curve(run: Callable[..., TrainResult], generations: int) -> None:
-    whole = run("whole", max_steps=4, generations=generations, validate_every=1, validate_sessions=1)
-    run("parts", max_steps=2, generations=generations, validate_every=1, validate_sessions=1)
-    parts = run("parts", max_steps=4, generations=generations, validate_every=1, validate_sessions=1, resume=True)
+    whole = run("whole", max_steps=4, generations=generations, validate_every=2, validate_sessions=1)
+    run("parts", max_steps=2, generations=generations, validate_every=2, validate_sessions=1)
+    parts = run("parts", max_steps=4, generations=generations, validate_every=2, validate_sessions=1, resume=True)
     # Epochs count a data set that is as long as the run.
     assert rows(parts, "epoch") == rows(whole, "epoch")
     assert (parts.out / "completions.jsonl").read_text() == (whole.out / "completions.jsonl").read_text()
