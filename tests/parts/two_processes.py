@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from tests.measures.grpo_recording import Recording, Speech, record, spell
 from therapysim.cli.main import main as cli
+from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import train
@@ -27,8 +28,13 @@ def observe(model: str, out: Path, speech: Speech | None = None, **changes: Any)
     """Trains, and tells of every session in the order played: patient, seed, turns' rewards and their advantages."""
     with pytest.MonkeyPatch.context() as patch:
         seen = record(patch, speech)
-        train(settings_of(model, out, **changes))
+        play(settings_of(model, out, **changes))
     return _told(seen)
+
+
+def play(settings: GRPOSettings) -> None:
+    """Trains with the patients that a run has by itself; what one run has read of them, the next knows."""
+    train(settings, SessionBatch(SessionConfig(max_turns=settings.max_turns), rubric=settings.rubric))
 
 
 def settings_of(model: str, out: Path, **changes: Any) -> GRPOSettings:
@@ -71,7 +77,7 @@ def _place() -> tuple[int, int]:
 def refusal(model: str, out: Path, **changes: Any) -> str:
     """What a run that cannot be is refused with; empty if it was not."""
     try:
-        train(settings_of(model, out, **changes))
+        play(settings_of(model, out, **changes))
     except ConfigError as error:
         return str(error)
     return ""
