@@ -2,17 +2,20 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 from accelerate.utils import gather_object
 
 from therapysim.envs.batch import Session, Turn
 
-__all__ = ["Trajectory", "overlong", "session_return", "summary"]
+__all__ = ["Trajectory", "means", "overlong", "session_return", "summary", "tally"]
+
+#: Sums by name; and over how many they go, by name, or for what comes turn by turn by what stands before the "/".
+Tally = tuple[dict[str, float], Counter[str]]
+_TURN_BY_TURN = ("guard", "screen", "violation", "turns")
 
 
 @dataclass(repr=False)
@@ -150,29 +153,54 @@ def overlong(tokens: int, limit: int, last: int) -> float:
 
 
 def session_return(episode: list[Trajectory], log_metric: Callable[[str, float], None], **_: Any) -> list[float | None]:
-    """TRL's reward function: the sum of a session's turns, None where the patient failed; logs what happened."""
-    for name, value in summary(gather_object(episode)).items():  # a rate that one process lacks is 0 there
+    """TRL's reward function: the sum of a session's turns, None where the patient failed; logs what happened.
+
+    Processes tell one another sums and counts, not their sessions.
+    """
+    for name, value in means(gather_object([tally(episode)])).items():
         log_metric(name, value)
     return [None if e.failed else float(sum(e.turn_rewards)) for e in episode]
 
 
 def summary(episodes: Sequence[Trajectory]) -> dict[str, float]:
     """What happened in some sessions, as numbers: terms a turn, shares of guarded lines and flags, turns, endings."""
-    sound = [e for e in episodes if not e.failed]
-    turns = max(1, sum(len(e.turn_rewards) for e in sound))
-    counts = {
-        "guard": Counter(source for e in sound for source in e.sources),
-        "screen": sum((e.flags for e in sound), Counter()),
-        "violation": sum((e.violations for e in sound), Counter()),
-    }
-    rates = {f"{kind}/{name}": n / turns for kind, count in counts.items() for name, n in count.items()}
-    endings = {f"ending/{name}": n / len(episodes) for name, n in Counter(e.ending for e in episodes).items()}
-    values: defaultdict[str, list[float]] = defaultdict(list)
-    for name, value in (item for e in sound for t in e.terms for item in t.items()):
-        values[f"term/{name}"].append(value)
-    lengths = {"cut": sum(e.cut_turns for e in sound), "charged": sum(e.charged for e in sound)}
-    cut = {f"turns/{name}": value / turns for name, value in lengths.items()} if sound else {}
-    for e in sound:
-        values["session/turns"].append(len(e.turn_rewards))
-        values["session/polarity"].append(e.session.state.history[-1] if e.session else math.nan)
-    return {**rates, **endings, **cut, **{name: float(np.mean(found)) for name, found in values.items()}}
+    return means([tally(episodes)])
+
+
+def means(tallies: Sequence[Tally]) -> dict[str, float]:
+    """The summary of all sessions that were counted, whichever process counted them."""
+    sums, over = defaultdict[str, float](float), Counter[str]()
+    for own, counts in tallies:
+        over.update(counts)
+        for name, value in own.items():
+            sums[name] += value
+    return {name: total / max(1, over[name] or over[name.partition("/")[0]]) for name, total in sums.items()}
+
+
+def tally(episodes: Sequence[Trajectory]) -> Tally:
+    """Sums of what happened in some sessions, and over how many turns or sessions each goes."""
+    sums, over = defaultdict[str, float](float), Counter[str]()
+    for e in episodes:
+        sums[f"ending/{e.ending}"] += 1
+        over["ending"] += 1
+        for name, value in [] if e.failed else _shares(e):
+            sums[name] += value
+        for name, value in [] if e.failed else _values(e):
+            sums[name] += value
+            over[name] += 1
+        over.update({} if e.failed else dict.fromkeys(_TURN_BY_TURN, len(e.turn_rewards)))
+    return dict(sums), over
+
+
+def _shares(episode: Trajectory) -> Iterator[tuple[str, float]]:
+    """What is told as a share of all turns."""
+    counts = {"guard": Counter(episode.sources), "screen": episode.flags, "violation": episode.violations}
+    yield from ((f"{kind}/{name}", n) for kind, count in counts.items() for name, n in count.items())
+    yield from {"turns/cut": episode.cut_turns, "turns/charged": episode.charged}.items()
+
+
+def _values(episode: Trajectory) -> Iterator[tuple[str, float]]:
+    """What is told as a mean of the turns or sessions that have it."""
+    yield from ((f"term/{name}", value) for terms in episode.terms for name, value in terms.items())
+    yield "session/turns", len(episode.turn_rewards)
+    yield "session/polarity", episode.session.state.history[-1] if episode.session else math.nan

@@ -19,7 +19,9 @@ pytest.importorskip("trl")
 from transformers import AutoTokenizer
 
 from therapysim.models.chat_template import TurnTemplate
+from therapysim.train.grpo import trajectory
 from therapysim.train.grpo.rollout import Rollout, Trajectory, session_return, summary
+from therapysim.train.grpo.trajectory import means, tally
 
 MakeBatch = Callable[..., SessionBatch]
 GROUP = [Start(3, "claire")] * 2 + [Start(4, "owen")] * 2
@@ -168,6 +170,31 @@ def test_summary_names_every_term_rate_and_ending(rollout: Rollout, tokenizer: A
     assert numbers["session/turns"] == 3.0
     assert {f"term/{name}" for name in ("affect", "safety", "inquiry", "length")} <= set(numbers)
     assert -1 <= numbers["session/polarity"] <= 1
+
+
+def test_sums_of_two_processes_make_the_summary_of_all_their_sessions(tokenizer: Any, make_batch: MakeBatch) -> None:
+    """Whoever has which: a failed one, one process without any that is sound, names that only one of them has."""
+    batch = make_batch(patient=FailingPatient("claire"))
+    episodes = Rollout(GRPOSettings(max_turn_tokens=32), batch, tokenizer).play(Script(tokenizer), GROUP)
+    episodes[2].violations["hostile"] += 2
+    episodes[3].terms[0] = {"own": -3.0}
+    whole = summary(episodes)
+    assert whole["violation/hostile"] == 2 / 6 and whole["term/own"] == -3.0 and whole["ending/failed"] == 0.5
+    terms = [terms["length"] for e in episodes[2:] for terms in e.terms if "length" in terms]
+    assert len(terms) == 5 and whole["term/length"] == pytest.approx(sum(terms) / 5)
+    for first in range(5):
+        shared = means([tally(episodes[:first]), tally(episodes[first:])])
+        assert shared == {name: pytest.approx(value) for name, value in whole.items()}
+
+
+def test_processes_tell_one_another_sums_and_no_session(
+    rollout: Rollout, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(trajectory, "gather_object", lambda own: told.extend(own) or own)
+    episodes, logged = rollout.play(Script(tokenizer), GROUP), dict[str, float]()
+    session_return(episodes, logged.__setitem__)
+    assert logged == summary(episodes) and told == [tally(episodes)]
 
 
 def test_a_prompt_over_its_budget_is_refused(tokenizer: Any, make_batch: MakeBatch) -> None:
