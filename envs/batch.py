@@ -1,19 +1,19 @@
 """SessionBatch: any number of sessions advanced together. The one implementation of a turn; all else wraps it."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from therapysim.envs.asking import ask
 from therapysim.envs.beliefs import conviction
 from therapysim.envs.danger import handled
 from therapysim.envs.dynamics import Outcome, predict
 from therapysim.envs.latent import begin
 from therapysim.envs.screen import Screened, screen
 from therapysim.envs.session import Session, SessionConfig, Start, Turn
-from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientError, require_count
+from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
 from therapysim.personas.opening import shared_patient
@@ -26,7 +26,6 @@ from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
 from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
-from therapysim.visible import visible
 
 __all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn"]
 
@@ -49,6 +48,10 @@ class SessionBatch:
         emotions: instead of a sensor, the name of one: a hub id or a folder; see
             ``rewards.reading.open_sensor.open_sensor``. A model run by transformers reads a text alike in any batch
             only to float rounding.
+
+    Attributes:
+        at_once: how many calls the patient is asked by in a turn: 1 gives it all cues together; above that each cue
+            has a call of its own, in a thread, so many of them under way. See ``personas.patient.Patient``.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class SessionBatch:
         self.rubric = rubric if isinstance(rubric, Rubric) else Rubric(rubric)
         self.archive, self._appraiser = archive, Appraiser(self.sensor)
         self.sessions: tuple[Session, ...] = ()
+        self.at_once = 1
 
     def reset(self, starts: Sequence[Start]) -> tuple[Session, ...]:
         """Begins one session a start; the patient speaks first. A session whose patient cannot is failed at once.
@@ -198,31 +202,7 @@ class SessionBatch:
         ]
 
     def _speak(self, cues: list[Cue]) -> list[Line | None]:
-        try:
-            return self._lines(cues)
-        except PatientError:
-            fault = None
-        except Exception as error:  # whatever a patient of somebody's own does wrong
-            fault = error
-        # One dead call must not take the whole batch along: each session gets its own try, and fails alone.
-        if len(cues) > 1:
-            return [self._speak([cue])[0] for cue in cues]
-        if fault is not None:
-            warnings.warn(f"a session failed by an error of {type(self.patient).__name__}: {fault!r}", stacklevel=2)
-        return [None]
-
-    def _lines(self, cues: list[Cue]) -> list[Line | None]:
-        """What the patient says, one a cue; None where it told which of them it lost."""
-        lines: Sequence[Line | None]
-        try:
-            lines = list(self.patient.speak(cues))
-        except PatientError as error:
-            if error.lines is None or len(error.lines) != len(cues):
-                raise
-            lines = error.lines
-        if len(lines) != len(cues):
-            raise ValueError(f"it gave {len(lines)} lines for {len(cues)} cues")
-        return [_visible(line) for line in lines]
+        return ask(self.patient, cues, self.at_once)
 
     def _advance(
         self,
@@ -299,16 +279,6 @@ def _choose(start: Start) -> Persona:
         pool = personas(start.split)
         chosen = pool[int(np.random.default_rng(_sequence(start.seed, _PERSONA, 0)).integers(len(pool)))]
     return vary(chosen, start.seed) if start.vary else chosen
-
-
-def _visible(line: Line | None) -> Line | None:
-    """What policies, files and terminals get of a patient's words, whoever wrote them: nothing is hidden in them."""
-    if line is None:
-        return None
-    if not isinstance(line.text, str):
-        raise TypeError(f"it gave {type(line.text).__name__} as its words, expected str")
-    text, rejected = visible(line.text), tuple(map(visible, line.rejected))
-    return line if (text, rejected) == (line.text, line.rejected) else replace(line, text=text, rejected=rejected)
 
 
 def _cue(session: Session, verdict: Screened, appraisal: Appraisal, outcome: Outcome) -> Cue:

@@ -69,7 +69,12 @@ class Line:
 
 @runtime_checkable
 class Patient(Protocol):
-    """Words cues. It holds no session: whatever it needs stands in the cue."""
+    """Words cues. It holds no session: whatever it needs stands in the cue.
+
+    One may have more. ``at_once``, a number, says how many calls of ``speak`` it takes from threads at once: a client's
+    own limit for a server, 1 for what answers one call at a time. ``interrupt`` breaks off the calls under way in other
+    threads, where they wait for a server.
+    """
 
     def speak(self, cues: Sequence[Cue]) -> list[Line]:
         """One line a cue, in order.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from therapysim.errors import ConfigError, ModelError, PatientError
-from therapysim.models.chat import ChatMessage, ChatModel, Sampling, count_tokens, interrupt
+from therapysim.models.chat import ChatMessage, ChatModel, Sampling, calls_at_once, count_tokens, interrupt
 from therapysim.personas.llm.guard import Feel, GuardSettings, Verdict, inspect
 from therapysim.personas.llm.prompts import PROMPTS, Prompt, chat_for, instructions
 from therapysim.personas.patient import Cue, Line, Patient
@@ -82,6 +82,11 @@ class LLMPatient:
             draws = range(first, min(first + self.settings.draws_at_once, self.settings.max_draws))
             self._draw(drawn, [(i, draw) for draw in draws for i in drawn.waiting])
         return self._fill(drawn)
+
+    @property
+    def at_once(self) -> int:
+        """How many calls from threads the model takes at once."""
+        return calls_at_once(self.model)
 
     def interrupt(self) -> None:
         """Breaks off what the model is asked, where it can be."""

@@ -68,6 +68,9 @@ class ScriptedPatient:
         settings: how many compositions are weighed, and how each style speaks.
     """
 
+    #: Threads would only take turns.
+    at_once = 1
+
     def __init__(self, feel: Callable[[Sequence[str]], Floats], settings: ScriptedSettings | None = None) -> None:
         self.feel = feel
         self.settings = settings or ScriptedSettings()

@@ -24,6 +24,7 @@ __all__ = [
     "Sampling",
     "TemplateValue",
     "answer",
+    "calls_at_once",
     "check_seeds",
     "count_tokens",
     "estimate_tokens",
@@ -307,6 +308,11 @@ def count_tokens(
         (sum(estimate_tokens(message["content"]) + TEMPLATE_TOKENS for message in chat), estimate_tokens(reply))
         for chat, reply in zip(chats, replies, strict=True)
     ]
+
+
+def calls_at_once(asked: object, unsaid: int = 1) -> int:
+    """How many calls from threads a model or patient takes at once: its ``at_once``; ``unsaid`` where it has none."""
+    return int(getattr(asked, "at_once", unsaid))
 
 
 def interrupt(asked: object) -> None:

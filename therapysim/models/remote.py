@@ -119,6 +119,11 @@ class RemoteChat:
         extra = json.dumps(dict(self.settings.extra), sort_keys=True)
         return f"remote {self.model} at {self.url} with {extra}"
 
+    @property
+    def at_once(self) -> int:
+        """How many calls from threads are worth while: as many as requests may be under way."""
+        return self.settings.concurrency
+
     def reply(self, chats: Sequence[Sequence[ChatMessage]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
         """One reply a chat, in order, stripped.
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.files import whole
-from therapysim.models.chat import ChatMessage, ChatModel, Sampling, check_seeds, interrupt
+from therapysim.models.chat import ChatMessage, ChatModel, Sampling, calls_at_once, check_seeds, interrupt
 from therapysim.models.server import refuse_secrets
 
 __all__ = ["Mode", "RecordedChat"]
@@ -90,6 +90,11 @@ class RecordedChat:
             replies = None if failed.replies is None else [known.get(key) for key in keys]
             raise ModelError(str(failed), replies) from failed
         return [known[key] for key in keys]
+
+    @property
+    def at_once(self) -> int:
+        """How many calls from threads the model takes at once; 1 where there is none."""
+        return calls_at_once(self.model)
 
     def interrupt(self) -> None:
         """Breaks off what the model is asked, where it can be."""

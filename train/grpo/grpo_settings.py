@@ -141,6 +141,11 @@ class GRPOSettings(RunSettings):
     patient_timeout_s: float = _sampling(
         120.0, "seconds after which a process of patients is replaced, and its turn played again", gt=0, free=True
     )
+    patients_at_once: Count = _sampling(
+        0,
+        "calls at once of a patient that is no process; 0 leaves it to the patient, such as its server's client",
+        free=True,
+    )
     importance: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "off"] = _sampling(
         "token_truncate",
         "how vLLM's probabilities are corrected to the trained model's: by "

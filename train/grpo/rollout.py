@@ -8,14 +8,14 @@ TRL calls ``Rollout`` with the prompts of one generation. It plays that many ses
     logprobs         the sampler's own at therapist tokens, 0.0 elsewhere; None where the sampler gives none
     episode          the whole Trajectory, handed on to the reward function and to the advantages
 
-Hugging Face's ``generate`` and a vLLM server take all sessions on by one turn at a time. A vLLM engine in this process
-takes each session on as soon as its patient has answered, and the patients answer while it goes on with the others:
-``stream.py``.
+Hugging Face's ``generate`` and a vLLM server take all sessions on by one turn at a time. Beside a vLLM engine in this
+process each session goes on at its own pace, as soon as its own patient has answered: ``stream.py``.
 """
 
 import time
 from asyncio import CancelledError
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -23,16 +23,17 @@ import torch
 from accelerate.utils import gather_object
 
 from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, conversation, user_message
-from therapysim.envs.batch import Session, SessionBatch, Start
+from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.errors import ConfigError
-from therapysim.models.chat import ChatMessage, interrupt
+from therapysim.models.chat import ChatMessage, calls_at_once, interrupt
 from therapysim.models.chat_template import TurnTemplate
+from therapysim.train.grpo.answering import Answers
 from therapysim.train.grpo.failsafe import Stopped, Terminated
 from therapysim.train.grpo.generation import play_generation
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
-from therapysim.train.grpo.stream import Answers, Stream, turn_seeds
+from therapysim.train.grpo.stream import Stream
 from therapysim.train.grpo.trajectory import Trajectory, overlong, session_return, summary
 from therapysim.train.runs.run_folder import Transcripts
 from therapysim.train.runs.safe_trainer import TryAgain
@@ -105,9 +106,9 @@ class Rollout:
     def play(self, trainer: Any, starts: Sequence[Start], begun: Sequence[Trajectory | None] = ()) -> list[Trajectory]:
         """Sessions from begin to end, one a start, in order.
 
-        Sampling in this process is a function of the settings' seed and the starts alone, and leaves the global
-        generator as it was: a resumed run samples what the uninterrupted one would have. A vLLM server has a seed of
-        its own.
+        Sampling in this process begins from a seed that hangs on the settings' and the starts alone, and leaves
+        PyTorch's generators as they were: where Hugging Face samples, a resumed run samples what the uninterrupted one
+        would have. A vLLM engine draws by what else is under way; a server has a seed of its own.
 
         Args:
             trainer: samples.
@@ -133,12 +134,13 @@ class Rollout:
         return episodes
 
     def _go_on(self, trainer: Any, starts: Sequence[Start], episodes: list[Trajectory], first: int = 0) -> None:
-        if self.engine is not None:
-            trainer.sync_engine()
-            seeds = turn_seeds(self.settings.seed, starts, trainer.accelerator.process_index, first)
-            Stream(self, self.engine, episodes, seeds).play()
-        else:
-            self._play_in_step(trainer, starts, episodes, first)
+        with torch.random.fork_rng():
+            self._seed(starts, trainer.accelerator.process_index, first)
+            if self.engine is not None:
+                trainer.sync_engine()
+                Stream(self, self.engine, episodes).play()
+            else:
+                self._play_in_step(trainer, episodes)
 
     def _require_sound(self, episodes: list[Trajectory]) -> None:
         """Some group is to have two sessions that were answered, to compare; an update without any changes nothing."""
@@ -170,18 +172,15 @@ class Rollout:
         if self.patients:
             self.patients.close()
 
-    def _play_in_step(self, trainer: Any, starts: Sequence[Start], episodes: list[Trajectory], first: int) -> None:
+    def _play_in_step(self, trainer: Any, episodes: list[Trajectory]) -> None:
         """All sessions one turn on, and again: sampling may be a collective operation of all processes."""
-        with torch.random.fork_rng():
-            self._seed(starts, trainer.accelerator.process_index, first)
-            while True:
-                self.break_off()
-                live = [e for e in episodes if self.goes_on(e)]
-                if not (most := _most(trainer, len(live))):
-                    return
-                self._speak(trainer, live, most=most)
-                self.heed(live, self.step(*self.spoken(live)))
-                self.seconds["environment"] = self.seconds["environment_busy"]
+        while True:
+            self.break_off()
+            live = [e for e in episodes if self.goes_on(e)]
+            if not (most := _most(trainer, len(live))):
+                return
+            self._speak(trainer, live, most=most)
+            self._listen(live)
 
     def say(self, episode: Trajectory, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
         """A turn that the limit or a control token cut off is closed by what comes between two, and not learned from.
@@ -198,7 +197,7 @@ class Rollout:
     def _begin(self, starts: Sequence[Start]) -> list[Trajectory]:
         """Each different start is opened once: members of a group begin from the very same session."""
         began, different = time.perf_counter(), list(dict.fromkeys(starts))
-        opened = dict(zip(different, self.batch.reset(different), strict=True))
+        opened = dict(zip(different, self._own_batch().reset(different), strict=True))
         self.spent("environment_busy", began)
         self.spent("environment", began)
         sessions = [None if opened[start].failed else opened[start] for start in starts]
@@ -242,32 +241,38 @@ class Rollout:
             drawn = logprobs[k] if logprobs is not None else [None] * len(ids)
             self.say(episode, ids, drawn, trainer.eos_token_ids)
 
-    def spoken(self, live: list[Trajectory]) -> tuple[list[Session], list[str]]:
-        """Sessions, and what the therapist has just said in each."""
-        return [e.session for e in live if e.session], [e.words for e in live]
+    def _listen(self, live: list[Trajectory]) -> None:
+        """The answer of every live session's patient."""
+        sessions, turns, seconds = self.step([e.session for e in live if e.session], [e.words for e in live])
+        self.seconds["environment_busy"] += seconds
+        self.seconds["environment"] = self.seconds["environment_busy"]
+        for episode, session, turn in zip(live, sessions, turns, strict=True):
+            self.heed(episode, session, turn)
 
     def step(self, sessions: list[Session], texts: list[str]) -> Answers:
-        """The patients' answers, and how many seconds they took."""
+        """One turn of each session, as the patients' processes or the environment take it; from any thread."""
         began = time.perf_counter()
         if self.patients:
             return *self.patients.step(sessions, texts), time.perf_counter() - began
-        self.batch.restore(sessions)
-        turns = self.batch.step(texts) if texts else []
-        return self.batch.sessions, turns, time.perf_counter() - began
+        batch = self._own_batch()
+        batch.restore(sessions)
+        turns = batch.step(texts) if texts else []
+        return batch.sessions, turns, time.perf_counter() - began
 
-    def heed(self, live: list[Trajectory], answers: Answers) -> None:
-        """Takes the answers in, and makes the tokens that the next turn reads of them."""
-        sessions, turns, seconds = answers
-        self.seconds["environment_busy"] += seconds
-        for episode, turn, session in zip(live, turns, sessions, strict=True):
-            episode.session = session
-            if turn is not None:
-                episode.note(turn, self._charge(episode))
-            if not session.done:
-                heard = user_message(
-                    session.state, session.transcript.last("patient"), show_state=self.settings.show_state
-                )
-                episode.pending = self.template.between(heard, episode.said)
+    def _own_batch(self) -> SessionBatch:
+        """The environment with sessions of its own, so that threads take turns in it side by side."""
+        batch = copy(self.batch)
+        batch.at_once = self.settings.patients_at_once or calls_at_once(batch.patient)
+        return batch
+
+    def heed(self, episode: Trajectory, session: Session, turn: Turn | None) -> None:
+        """Takes an answer in, and makes the tokens that the next turn reads of it."""
+        episode.session = session
+        if turn is not None:
+            episode.note(turn, self._charge(episode))
+        if not session.done:
+            heard = user_message(session.state, session.transcript.last("patient"), show_state=self.settings.show_state)
+            episode.pending = self.template.between(heard, episode.said)
 
     def _charge(self, episode: Trajectory) -> float:
         """What the newest turn costs by its length."""

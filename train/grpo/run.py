@@ -134,10 +134,10 @@ def _train(
 
 def _open_engine(settings: GRPOSettings, trainer: SessionGRPOTrainer) -> Engine:
     """The engine of this process, with room for all the sessions that it may play at once."""
-    processes = trainer.accelerator.num_processes
+    processes, process = trainer.accelerator.num_processes, trainer.accelerator.process_index
     sessions = max(-(-settings.generation_sessions // processes), settings.validate_sessions)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    return Engine(model, settings, trainer.eos_token_ids, sessions, processes)
+    return Engine(model, settings, trainer.eos_token_ids, sessions, processes, process)
 
 
 def open_processes(settings: GRPOSettings, patients: SessionBatch) -> Patients | None:

@@ -24,36 +24,44 @@ _BATCHED_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Said:
-    """One sampled turn: of which session, its token ids, and the log-probability that each was drawn with."""
+    """One sampled turn: the name it was asked under, its token ids, and the log-probability each was drawn with."""
 
-    number: int
+    name: str
     ids: list[int]
     logprobs: list[float | None]
 
 
 class Engine:
-    """A vLLM engine that sessions are put to one turn at a time, each as soon as its patient has answered.
+    """A vLLM engine that turns are put to one at a time, each as soon as its session's patient has answered.
 
-    Every turn is drawn from a seed of its own, so that what is sampled does not depend on which turns happen to be
-    under way together, up to the rounding of a batch. In bfloat16 that parts equal sessions within a few turns
-    (docs/training.md).
+    It lives in this process, since it is given the trained weights in memory: vLLM's ``AsyncLLM`` keeps its engine in a
+    process of its own, which they would have to be copied to. ``stream.Turns`` lets sessions await their turns.
+
+    The engine has a seed, and a turn has none. One each would make vLLM draw row by row, and would reproduce nothing:
+    rounding, which hangs on what a turn is computed beside, parts equal sessions within a few turns (docs/training.md).
 
     Args:
         model: the model in training, with its adapter.
         settings: the run's.
         ends: ids of the tokens that end a turn.
         sessions: how many turns may be under way at once.
-        processes: how many processes train; each has an engine of its own.
+        processes: how many processes train; each has an engine, and a seed, of its own.
+        process: the number of this one.
 
     Raises:
         ModelError: vLLM is not installed, or cannot load the model.
     """
 
     def __init__(
-        self, model: Any, settings: GRPOSettings, ends: Sequence[int], sessions: int, processes: int = 1
+        self,
+        model: Any,
+        settings: GRPOSettings,
+        ends: Sequence[int],
+        sessions: int,
+        processes: int = 1,
+        process: int = 0,
     ) -> None:
         self._model, self._settings, self.ends = model, settings, list(ends)
-        self._numbers: dict[str, int] = {}
         self._vllm = _import_vllm()
         more: dict[str, Any] = {"distributed_executor_backend": "external_launcher"} if processes > 1 else {}
         if not settings.vllm_compile:  # CUDA graphs of the whole model, without compiling it first
@@ -63,7 +71,7 @@ class Engine:
             self._llm = self._vllm.LLM(
                 model=place,
                 dtype=str(_dtype(model)).removeprefix("torch."),
-                seed=settings.seed,
+                seed=settings.seed + process,  # else members of a group on two processes would say the same
                 gpu_memory_utilization=settings.vllm_gpu_memory,
                 max_model_len=settings.max_prompt_tokens + settings.max_completion_tokens,
                 max_num_seqs=sessions,
@@ -77,12 +85,15 @@ class Engine:
             raise ModelError(
                 f"vllm colocate: vLLM cannot load '{place}': {error!r}; lower vllm_gpu_memory, or set vllm off"
             ) from error
+        self._sampling = self._vllm.SamplingParams(
+            max_tokens=settings.max_turn_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            stop_token_ids=self.ends,
+            logprobs=0,  # of the sampled token alone
+            detokenize=False,
+        )
         self._load(quantised_weights(model))
-
-    @property
-    def busy(self) -> bool:
-        """Whether any turn is under way."""
-        return bool(self._numbers)
 
     def sync_weights(self) -> None:
         """Takes over the adapter as it stands; what was cached of the old weights is dropped.
@@ -94,38 +105,26 @@ class Engine:
         if not self._llm.reset_prefix_cache():
             raise ModelError("vllm colocate: new weights came while turns were under way; take these first")
 
-    def ask(self, numbers: Sequence[int], prompts: Sequence[list[int]], seeds: Sequence[int]) -> None:
-        """Puts turns under way: session numbers, what each reads in tokens, and what each is drawn from."""
-        tokens = [self._vllm.TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
-        named = self._llm.enqueue(tokens, [self._sampling(seed) for seed in seeds], use_tqdm=False)
-        self._numbers |= {_external(name): number for name, number in zip(named, numbers, strict=True)}
+    def ask(self, prompt: list[int]) -> str:
+        """Puts a turn under way, given what it reads in tokens; the name that it is told under."""
+        tokens = self._vllm.TokensPrompt(prompt_token_ids=prompt)
+        (name,) = self._llm.enqueue([tokens], self._sampling, use_tqdm=False)
+        return _external(name)
 
     def take(self) -> list[Said]:
         """Goes one step on, one token in each turn, and gives the turns that ended with it; often none."""
-        outputs = [output for output in self._llm.llm_engine.step() if output.finished]
-        return [self._said(output) for output in outputs]
-
-    def _said(self, output: Any) -> Said:
-        (turn,) = output.outputs
-        ids = [int(i) for i in turn.token_ids]
-        drawn = [step[i].logprob for step, i in zip(turn.logprobs, ids, strict=True)]
-        return Said(self._numbers.pop(_external(output.request_id)), ids, drawn)
-
-    def _sampling(self, seed: int) -> Any:
-        settings = self._settings
-        return self._vllm.SamplingParams(
-            max_tokens=settings.max_turn_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            seed=seed,
-            stop_token_ids=self.ends,
-            logprobs=0,  # of the sampled token alone
-            detokenize=False,
-        )
+        return [_said(output) for output in self._llm.llm_engine.step() if output.finished]
 
     def _load(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
         for weight in weights:  # one at a time: all of a large model's would not fit beside it
             self._llm.apply_model(lambda held, weight=weight: held.load_weights([weight]))
+
+
+def _said(output: Any) -> Said:
+    (turn,) = output.outputs
+    ids = [int(i) for i in turn.token_ids]
+    drawn = [step[i].logprob for step, i in zip(turn.logprobs, ids, strict=True)]
+    return Said(_external(output.request_id), ids, drawn)
 
 
 def adapted_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
@@ -196,7 +195,7 @@ def _external(request: str) -> str:
 
 
 def _import_vllm() -> Any:
-    # The weights can be reached only in this process, and FlashInfer's sampler, which seeds would switch off, takes
+    # The weights can be reached only in this process, and FlashInfer's sampler, of use where top_p is below 1, takes
     # two minutes to compile.
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")

@@ -1,132 +1,173 @@
-"""Sessions beside a vLLM engine in this process: each goes on as soon as its own patient has answered."""
+"""Sessions beside a vLLM engine in this process, a coroutine each: it goes on as soon as its own patient has answered.
 
+All coroutines run in the thread that plays, which steps the engine too: the policy's tokenizer and the engine's device
+belong to it. Threads wait for patients alone (``answering.py``).
+"""
+
+import asyncio
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from therapysim.envs.batch import Session, Start, Turn
-from therapysim.models.chat import interrupt
-from therapysim.train.grpo.sampler import Engine
+from therapysim.envs.asking import let_go
+from therapysim.models.chat import calls_at_once
+from therapysim.train.grpo.answering import Answering
+from therapysim.train.grpo.sampler import Engine, Said
 from therapysim.train.grpo.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from therapysim.train.grpo.rollout import Rollout
 
-__all__ = ["Answers", "Stream", "turn_seeds"]
+__all__ = ["Stream", "Turns"]
 
-# Seconds until those who still wait for a patient are broken off again.
-_AGAIN_S = 0.1
+# Calls at once of a patient that does not say how many it takes.
+_UNSAID = 64
 
-#: Sessions after a turn, the turns, and how many seconds they took.
-Answers = tuple[tuple[Session, ...], list[Turn | None], float]
+
+class Turns:
+    """Turns of one engine, awaited: a single pump steps it for as long as any is under way.
+
+    Args:
+        engine: samples.
+        spent: is told what time went into, and since when.
+        check: called before each step; what it raises ends all turns.
+    """
+
+    def __init__(self, engine: Engine, spent: Callable[[str, float], None], check: Callable[[], None]) -> None:
+        self.engine, self._spent, self._check = engine, spent, check
+        self._under_way: dict[str, asyncio.Future[Said]] = {}
+        self._asked = asyncio.Event()
+
+    async def say(self, prompt: list[int]) -> Said:
+        """The turn that the engine samples after these tokens."""
+        began = time.perf_counter()
+        name = self.engine.ask(prompt)
+        self._spent("generation", began)
+        told = self._under_way[name] = asyncio.get_running_loop().create_future()
+        self._asked.set()
+        return await told
+
+    async def pump(self) -> None:
+        """Steps the engine, and lets others run in between; what goes wrong is told to all who wait for a turn."""
+        try:
+            while True:
+                await self._until_asked()
+                self._check()
+                self._step()
+                await asyncio.sleep(0)
+        except Exception as error:
+            for told in self._under_way.values():
+                if not told.done():
+                    told.set_exception(error)
+
+    async def _until_asked(self) -> None:
+        if self._under_way:
+            return
+        began = time.perf_counter()
+        self._asked.clear()
+        try:
+            await self._asked.wait()
+        finally:
+            self._spent("environment", began)
+
+    def _step(self) -> None:
+        began = time.perf_counter()
+        said = self.engine.take()
+        self._spent("generation", began)
+        for turn in said:
+            told = self._under_way.pop(turn.name, None)
+            if told and not told.done():
+                told.set_result(turn)
 
 
 class Stream:
-    """Sessions whose turns an engine says; those whose turn ended while all patients were asked wait for one.
-
-    Threads wait for patients and do nothing else: a tokenizer serves one thread at a time.
+    """Sessions whose turns an engine says.
 
     Args:
         rollout: whose sessions they are.
         engine: samples.
         episodes: the sessions, begun.
-        seeds: what each one's turns are drawn from.
     """
 
-    def __init__(self, rollout: "Rollout", engine: Engine, episodes: list[Trajectory], seeds: list[int]) -> None:
-        self.rollout, self.engine, self.episodes, self.seeds = rollout, engine, episodes, seeds
-        self.most = rollout.patients.count if rollout.patients else 1  # an environment takes one turn at a time
-        self.answering: dict[Future[Answers], list[Trajectory]] = {}
+    def __init__(self, rollout: "Rollout", engine: Engine, episodes: Sequence[Trajectory]) -> None:
+        self.rollout, self.engine, self.episodes = rollout, engine, episodes
 
     def play(self) -> None:
         """All of them to their ends."""
-        number = {id(episode): i for i, episode in enumerate(self.episodes)}
-        waiting: list[Trajectory] = []
-        with ThreadPoolExecutor(self.most) as threads, self._patients_let_go():
-            self._ask(range(len(self.episodes)))
-            while self.engine.busy or waiting or self.answering:
-                self.rollout.break_off()
-                if self.engine.busy:
-                    waiting += self._take()
-                for done in self._answered(wait_for_one=not self.engine.busy and len(self.answering) > 0):
-                    share = self.answering.pop(done)
-                    self.rollout.heed(share, done.result())
-                    self._ask([number[id(e)] for e in share])
-                free = self.most - len(self.answering)
-                for share in _shares(waiting, free):
-                    self.answering[threads.submit(self.rollout.step, *self.rollout.spoken(share))] = share
-                waiting = [] if free else waiting
+        rollout = self.rollout
+        most, apart = _calls(rollout)
+        with ThreadPoolExecutor(most) as threads:
+            self.patients = Answering(rollout.step, threads, most, apart=apart)
+            with self._patients_let_go():
+                _run(self._play())
+        rollout.seconds["environment_busy"] += self.patients.seconds
+
+    async def _play(self) -> None:
+        self.turns = Turns(self.engine, self.rollout.spent, self.rollout.break_off)
+        pump = asyncio.ensure_future(self.turns.pump())
+        sessions = [asyncio.ensure_future(self._session(episode)) for episode in self.episodes]
+        try:
+            await asyncio.gather(*sessions)
+        finally:
+            for task in (pump, *sessions):
+                task.cancel()
+            await asyncio.gather(pump, *sessions, return_exceptions=True)
+
+    async def _session(self, episode: Trajectory) -> None:
+        """One session from where it stands to its end."""
+        while self.rollout.goes_on(episode) and episode.session:
+            episode.hear()
+            said = await self.turns.say(episode.prompt_ids + episode.completion_ids)
+            self.rollout.say(episode, said.ids, said.logprobs, self.engine.ends)
+            self.rollout.heed(episode, *await self.patients.answer(episode.session, episode.words))
+            self.rollout.break_off()
 
     @contextmanager
     def _patients_let_go(self) -> Iterator[None]:
-        """Where the block is broken off, as by Ctrl-C, no thread waits any longer for a process or a server."""
-        try:
-            yield
-        except BaseException:
-            self.rollout.close()
-            while wait(self.answering, _AGAIN_S).not_done:  # one may have been between two calls
-                interrupt(self.rollout.batch.patient)
-            raise
-
-    def _answered(self, *, wait_for_one: bool) -> list[Future[Answers]]:
-        """Those that are done; where nothing else is left to do, at least one."""
-        if wait_for_one:
-            began = time.perf_counter()
-            wait(self.answering, return_when=FIRST_COMPLETED)
-            self.rollout.spent("environment", began)
-        return [future for future in self.answering if future.done()]
-
-    def _ask(self, numbers: Sequence[int]) -> None:
-        """Puts the next turn of each session that goes on under way."""
-        live = [(i, e) for i in numbers if self.rollout.goes_on(e := self.episodes[i])]
-        for _, episode in live:
-            episode.hear()
-        began = time.perf_counter()
-        self.engine.ask(
-            [i for i, _ in live],
-            [e.prompt_ids + e.completion_ids for _, e in live],
-            [_mix(self.seeds[i], len(e.turn_rewards)) for i, e in live],
-        )
-        self.rollout.spent("generation", began)
-
-    def _take(self) -> list[Trajectory]:
-        """The sessions whose turn has ended with the engine's next step."""
-        began = time.perf_counter()
-        said = self.engine.take()
-        self.rollout.spent("generation", began)
-        for turn in said:
-            self.rollout.say(self.episodes[turn.number], turn.ids, turn.logprobs, self.engine.ends)
-        return [self.episodes[turn.number] for turn in said]
+        """Where the block is broken off, no thread waits any longer for a process or a server."""
+        with let_go(self.patients.asked, self.rollout.batch.patient):
+            try:
+                yield
+            except BaseException:
+                self.rollout.close()
+                raise
 
 
-def turn_seeds(seed: int, starts: Sequence[Start], process: int, first: int = 0) -> list[int]:
-    """What each session's turns are drawn from: members of a group share their start, and not this.
+def _calls(rollout: "Rollout") -> tuple[int, bool]:
+    """How many calls of patients may be under way at once, and whether each session has its own.
 
-    Args:
-        seed: the run's.
-        starts: whom each meets.
-        process: the number of this one.
-        first: the number of a group's first member.
+    Processes of patients share out who waits, and so does one that answers a single call at a time, in a batch.
     """
-    met = Counter(dict.fromkeys(starts, first))
-    seeds = []
-    for start in starts:
-        seeds.append(_mix(seed, process, start.seed, met[start]))
-        met[start] += 1
-    return seeds
+    if rollout.patients:
+        return rollout.patients.count, False
+    most = rollout.settings.patients_at_once or calls_at_once(rollout.batch.patient, _UNSAID)
+    return most, most > 1
 
 
-def _shares(episodes: list[Trajectory], most: int) -> Iterator[list[Trajectory]]:
-    """The episodes in at most so many shares of about equal size."""
-    count = min(most, len(episodes))
-    yield from (episodes[k::count] for k in range(count))
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """To its end; in a thread of its own where this one has a loop that runs already, as a notebook's does."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+    else:
+        _run_in_thread(work)
 
 
-def _mix(*entropy: int) -> int:
-    """One seed of 63 bits from several numbers."""
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _run_in_thread(work: Coroutine[Any, Any, None]) -> None:
+    under_way: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
+
+    async def told() -> None:
+        under_way.append((asyncio.get_running_loop(), asyncio.current_task()))  # type: ignore[arg-type]
+        await work
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(asyncio.run, told())
+        try:
+            done.result()
+        except BaseException:
+            for loop, task in [] if done.done() else under_way:  # it was this thread that was broken off
+                loop.call_soon_threadsafe(task.cancel)
+            raise

@@ -1,9 +1,12 @@
 """The engine's side of sampling: weights, and sessions that go on each in its own time. vLLM itself: test_gpu.py."""
 
 import json
+import sys
+import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,9 +24,8 @@ from therapysim.train.grpo import generation
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.rollout import Rollout
-from therapysim.train.grpo.run import train
+from therapysim.train.grpo.run import stop_at, train, trl_arguments
 from therapysim.train.grpo.sampler import Engine, Said, adapted_weights, quantised_weights
-from therapysim.train.grpo.stream import turn_seeds
 
 MakeBatch = Callable[..., SessionBatch]
 
@@ -93,36 +95,92 @@ def test_an_adapter_that_cannot_be_added_up_is_refused(tiny_model: Path) -> None
         list(adapted_weights(model))
 
 
-class SlowEngine:
-    """In vLLM's place: draws each turn from its own seed with the model in training, in an order of its own.
+class TokenEngine:
+    """What ``Engine`` asks of ``vllm.LLM``: it says tokens 5 and 6, a turn a step, and names turns as vLLM does."""
 
-    Whole turns end in a shuffled order, a few at each step, as turns of different lengths do.
+    def __init__(self, **given: Any) -> None:
+        self.given, self.llm_engine = given, self
+        self.asked: list[tuple[str, Any, Any]] = []
+
+    def enqueue(self, prompts: Sequence[Any], sampling: Any, *, use_tqdm: bool) -> list[str]:
+        self.asked.append((f"{len(self.asked)}-{9:x}", prompts[0].prompt_token_ids, sampling))
+        return [self.asked[-1][0]]
+
+    def step(self) -> list[Any]:
+        turn = SimpleNamespace(
+            token_ids=(5, 6), logprobs=[{5: SimpleNamespace(logprob=-0.5)}, {6: SimpleNamespace(logprob=-0.25)}]
+        )
+        return [
+            SimpleNamespace(request_id=self.asked[-1][0], finished=True, outputs=[turn]),
+            SimpleNamespace(request_id=self.asked[0][0], finished=False, outputs=[turn]),
+        ]
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM, as far as ``Engine`` needs it."""
+    package: Any = ModuleType("vllm")
+    package.LLM, package.SamplingParams, package.TokensPrompt = TokenEngine, SimpleNamespace, SimpleNamespace
+    monkeypatch.setitem(sys.modules, "vllm", package)
+
+
+def test_a_turn_ends_where_the_template_ends_it_and_has_no_seed(vllm: None, tiny_model: Path) -> None:
+    engine = Engine(adapted(tiny_model), GRPOSettings(model=str(tiny_model), seed=7), [2, 9], sessions=4)
+    assert engine.ask([1, 2, 3]) == "0" and engine.ask([4]) == "1"
+    assert engine.take() == [Said("1", [5, 6], [-0.5, -0.25])]
+    held: Any = engine._llm
+    assert [prompt for _, prompt, _ in held.asked] == [[1, 2, 3], [4]]
+    sampling = vars(held.asked[0][2])
+    assert sampling["stop_token_ids"] == [2, 9] and sampling["max_tokens"] == 64 and "seed" not in sampling
+    served = trl_arguments(GRPOSettings(vllm="server", vllm_server_url="http://localhost:8000"))
+    stop_at(engine.ends, served)
+    assert served.generation_kwargs == {name: sampling[name] for name in ("max_tokens", "stop_token_ids")}
+
+
+def test_engines_of_several_processes_draw_from_different_seeds(vllm: None, tiny_model: Path) -> None:
+    settings = GRPOSettings(model=str(tiny_model), seed=7)
+    engines = [Engine(adapted(tiny_model), settings, [2], 4, 2, process) for process in range(2)]
+    held: list[Any] = [engine._llm for engine in engines]
+    assert [one.given["seed"] for one in held] == [7, 8]
+
+
+class SlowEngine:
+    """In vLLM's place: draws each turn with the model in training, and ends turns in an order of its own.
+
+    Whole turns end in a shuffled order, a few at each step, as turns of different lengths do. Equal prompts are asked
+    for in the order of their sessions, and each turn is drawn from its prompt and how often that was asked for, so that
+    the order changes nothing that is said.
     """
 
     def __init__(self, model: Any, settings: GRPOSettings, ends: Sequence[int], order: int) -> None:
         self.model, self.settings, self.ends = model, settings, list(ends)
-        self.rng, self.under_way, self.synced, self.most = np.random.default_rng(order), {}, 0, 0
-
-    @property
-    def busy(self) -> bool:
-        return bool(self.under_way)
+        self.rng, self.synced, self.most = np.random.default_rng(order), 0, 0
+        self.under_way: dict[str, tuple[list[int], int]] = {}
+        self.asked: Counter[tuple[int, ...]] = Counter()
 
     def sync_weights(self) -> None:
+        assert not self.under_way
+        self.asked.clear()
         self.synced += 1
 
-    def ask(self, numbers: Sequence[int], prompts: Sequence[list[int]], seeds: Sequence[int]) -> None:
-        assert not set(numbers) & set(self.under_way)  # a session speaks once at a time
-        self.under_way |= {n: (p, s) for n, p, s in zip(numbers, prompts, seeds, strict=True)}
+    def ask(self, prompt: list[int]) -> str:
+        key = tuple(prompt)
+        name = f"{zlib.crc32(repr(key).encode())}-{self.asked[key]}"
+        assert name not in self.under_way
+        self.under_way[name] = list(prompt), self.asked[key]
+        self.asked[key] += 1
         self.most = max(self.most, len(self.under_way))
+        return name
 
     def take(self) -> list[Said]:
         ready = sorted(self.under_way)
-        chosen = self.rng.permutation(ready)[: int(self.rng.integers(0, 3))]
-        return [Said(int(n), *self._sample(*self.under_way.pop(int(n)))) for n in chosen]
+        chosen = self.rng.permutation(len(ready))[: int(self.rng.integers(0, 3))]
+        return [Said(ready[k], *self._sample(*self.under_way.pop(ready[k]))) for k in chosen]
 
-    def _sample(self, prompt: list[int], seed: int) -> tuple[list[int], list[float | None]]:
+    def _sample(self, prompt: list[int], times: int) -> tuple[list[int], list[float | None]]:
         ids, logprobs = list(prompt), []
-        generator = torch.Generator().manual_seed(seed % 2**63)
+        seed = int(np.random.SeedSequence([*prompt, times]).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(seed)
         while len(logprobs) < self.settings.max_turn_tokens and (not logprobs or ids[-1] not in self.ends):
             with torch.no_grad():
                 scores = self.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
@@ -158,7 +216,7 @@ def play(tiny_model: Path, make_batch: MakeBatch) -> Callable[[int], tuple[list[
 
 def test_what_is_said_does_not_depend_on_the_order_in_which_turns_end(play: Any) -> None:
     one, engine = play(0)
-    assert engine.most == 6 and not engine.busy
+    assert engine.most == 6 and not engine.under_way
     for order in range(1, 4):
         other, _ = play(order)
         for a, b in zip(one, other, strict=True):
@@ -173,12 +231,6 @@ def test_members_of_a_group_say_different_things(play: Any) -> None:
     assert len({tuple(e.prompt_ids) for e in episodes}) == 2
     assert all(len(e.turn_rewards) == max(e.turn_ids) + 1 >= 3 for e in episodes)
     assert all(len(e.logprobs) == len(e.env_mask) == len(e.completion_ids) for e in episodes)
-
-
-def test_members_of_a_group_draw_from_different_seeds_on_whichever_process() -> None:
-    group = [Start(3, "claire")] * 2
-    assert len({seed for process in range(2) for seed in turn_seeds(0, group, process)}) == 4
-    assert not set(turn_seeds(0, group, 0)) & set(turn_seeds(0, group, 0, first=2))
 
 
 def test_groups_beside_an_engine_part_from_one_state_too(

@@ -1,0 +1,88 @@
+"""How patients are asked for their lines: all cues in one call, or each in a thread of its own.
+
+Whichever it is, a patient that fails fails its own session: one dead call must not take the others along.
+"""
+
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from therapysim.errors import PatientError
+from therapysim.models.chat import interrupt
+from therapysim.personas.patient import Cue, Line, Patient
+from therapysim.visible import visible
+
+__all__ = ["ask", "let_go"]
+
+# Seconds until those who still wait for a patient are broken off again.
+_AGAIN_S = 0.1
+
+
+def ask(patient: Patient, cues: Sequence[Cue], at_once: int = 1) -> list[Line | None]:
+    """What the patient says, one line a cue, in order; None where it failed.
+
+    Args:
+        patient: words the cues.
+        cues: any number of them.
+        at_once: 1 puts all cues into one call; above that each has a call of its own, so many of them under way.
+    """
+    if at_once == 1 or len(cues) < 2:
+        return _ask_together(patient, cues)
+    with ThreadPoolExecutor(min(at_once, len(cues))) as threads:
+        asked = [threads.submit(_ask_together, patient, [cue]) for cue in cues]
+        with let_go(asked, patient):
+            return [answer.result()[0] for answer in asked]
+
+
+@contextmanager
+def let_go(asked: Collection[Future[Any]], patient: object) -> Iterator[None]:
+    """Where the block is broken off, as by Ctrl-C, no thread waits any longer for what the patient was asked."""
+    try:
+        yield
+    except BaseException:
+        for answer in asked:
+            answer.cancel()  # of those that have not begun
+        while wait(asked, _AGAIN_S).not_done:  # one may have been between two calls
+            interrupt(patient)
+        raise
+
+
+def _ask_together(patient: Patient, cues: Sequence[Cue]) -> list[Line | None]:
+    try:
+        return _lines(patient, cues)
+    except PatientError:
+        fault = None
+    except Exception as error:  # whatever a patient of somebody's own does wrong
+        fault = error
+    if len(cues) > 1:
+        return [_ask_together(patient, [cue])[0] for cue in cues]
+    if fault is not None:
+        warnings.warn(f"a session failed by an error of {type(patient).__name__}: {fault!r}", stacklevel=2)
+    return [None]
+
+
+def _lines(patient: Patient, cues: Sequence[Cue]) -> list[Line | None]:
+    """What the patient says, one a cue; None where it told which of them it lost."""
+    lines: Sequence[Line | None]
+    try:
+        lines = list(patient.speak(cues))
+    except PatientError as error:
+        if error.lines is None or len(error.lines) != len(cues):
+            raise
+        lines = error.lines
+    if len(lines) != len(cues):
+        raise ValueError(f"it gave {len(lines)} lines for {len(cues)} cues")
+    return [_visible(line) for line in lines]
+
+
+def _visible(line: Line | None) -> Line | None:
+    """What policies, files and terminals get of a patient's words, whoever wrote them: nothing is hidden in them."""
+    if line is None:
+        return None
+    if not isinstance(line.text, str):
+        raise TypeError(f"it gave {type(line.text).__name__} as its words, expected str")
+    text, rejected = visible(line.text), tuple(map(visible, line.rejected))
+    return line if (text, rejected) == (line.text, line.rejected) else replace(line, text=text, rejected=rejected)
