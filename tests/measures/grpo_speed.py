@@ -129,7 +129,7 @@ def measure_rollout(chosen: argparse.Namespace) -> dict[str, Any]:
         episodes = rollout.play(_Alone(engine), starts)
         played = time.perf_counter() - began
         engine.sync_weights()  # empties the prefix cache
-        tokens, pure, lengths = _generate_again(engine, settings, episodes, seed=repeat)
+        tokens, pure, lengths = _generate_again(engine, settings, episodes)
         spent = {f"seconds_{name}": value for name, value in rollout.seconds.items()}
         runs.append({"tokens": tokens, "turns": len(lengths), "rollout_seconds": played, "pure_seconds": pure, **spent})
     rollout.close()
@@ -158,7 +158,7 @@ def _adapted(model: Any, config: Any) -> Any:
     return get_peft_model(model, config)
 
 
-def _generate_again(engine: Any, settings: Any, episodes: list[Any], seed: int) -> tuple[int, float, list[int]]:
+def _generate_again(engine: Any, settings: Any, episodes: list[Any]) -> tuple[int, float, list[int]]:
     """Every turn that was played, from the same tokens and of the same length, all handed to vLLM at once."""
     prompts, lengths = [], []
     for turn in range(settings.max_turns):
@@ -168,10 +168,7 @@ def _generate_again(engine: Any, settings: Any, episodes: list[Any], seed: int) 
                 prompts.append({"prompt_token_ids": episode.prompt_ids + episode.completion_ids[: places[0]]})
                 lengths.append(len(places))
     fixed: dict[str, Any] = {"ignore_eos": True, "temperature": 1.0, "logprobs": 0, "detokenize": False}
-    drawn = [
-        engine._vllm.SamplingParams(max_tokens=n, min_tokens=n, seed=seed * 10_000 + i, **fixed)
-        for i, n in enumerate(lengths)
-    ]
+    drawn = [engine._vllm.SamplingParams(max_tokens=n, min_tokens=n, **fixed) for n in lengths]
     began = time.perf_counter()
     engine._llm.generate(prompts, drawn, use_tqdm=False)
     return sum(lengths), time.perf_counter() - began, lengths

@@ -312,7 +312,7 @@ def count_tokens(
 
 def calls_at_once(asked: object, unsaid: int = 1) -> int:
     """How many calls from threads a model or patient takes at once: its ``at_once``; ``unsaid`` where it has none."""
-    return int(getattr(asked, "at_once", unsaid))
+    return max(1, int(getattr(asked, "at_once", unsaid)))
 
 
 def interrupt(asked: object) -> None:

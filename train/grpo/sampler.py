@@ -108,7 +108,7 @@ class Engine:
     def ask(self, prompt: list[int]) -> str:
         """Puts a turn under way, given what it reads in tokens; the name that it is told under."""
         tokens = self._vllm.TokensPrompt(prompt_token_ids=prompt)
-        (name,) = self._llm.enqueue([tokens], self._sampling, use_tqdm=False)
+        (name,) = self._llm.enqueue([tokens], [self._sampling], use_tqdm=False)
         return _external(name)
 
     def take(self) -> list[Said]:

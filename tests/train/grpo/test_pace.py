@@ -17,9 +17,14 @@ pytest.importorskip("trl")
 from transformers import AutoTokenizer
 
 from tests.parts.patience import HANGS_S
-from therapysim.envs.batch import SessionBatch, Start
+from therapysim.envs.batch import Session, SessionBatch, Start
 from therapysim.errors import PatientError
+from therapysim.models.chat import Sampling
+from therapysim.personas.llm.llm_patient import LLMPatient
+from therapysim.personas.load import find
 from therapysim.personas.patient import Cue, Line
+from therapysim.personas.scripted.scripted_patient import ScriptedPatient
+from therapysim.rewards.reading.open_sensor import shipped_sensor
 from therapysim.train.grpo.failsafe import Stopped, Terminated
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.rollout import Rollout, Trajectory
@@ -109,19 +114,48 @@ def turns(episodes: Sequence[Trajectory]) -> list[int]:
     return [len(e.turn_rewards) for e in episodes]
 
 
-def test_a_slow_patient_delays_its_own_session_alone(rollout_of: Any) -> None:
-    """It answers its first turn once all others have been through theirs."""
-    others_done = threading.Event()
+class Model:
+    """A language model that says the same to everybody; ``meets`` is told of each chat first."""
+
+    at_once = 64
+
+    def __init__(self, meets: Callable[[str], None]) -> None:
+        self.meets = meets
+
+    def reply(self, chats: Sequence[Sequence[Any]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
+        for chat in chats:
+            self.meets(repr(chat))
+        return ["I do not know what to say to that." for _ in chats]
+
+
+@pytest.mark.parametrize("kind", ["one's own", "language model"])
+def test_a_slow_patient_delays_its_own_session_alone(
+    rollout_of: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first answer comes once all others have been through all of theirs."""
+    others_done, over = threading.Event(), Counter[str]()
 
     def meets(cue: Cue, turn: int) -> None:
         if cue.persona.id == "claire":
             assert others_done.wait(HANGS_S)
-        elif all(patient.answered[start.persona] >= TURNS for start in WHO[2:]) and turn == TURNS:
+
+    def read(chat: str) -> None:
+        if find("claire").name in chat and speech.asked:
+            assert others_done.wait(HANGS_S)
+
+    scripted = ScriptedPatient(shipped_sensor().affect)
+    model = LLMPatient(Model(read), scripted, scripted.feel)
+    rollout, speech = rollout_of(model if kind == "language model" else Patient(meets))
+    whole = rollout.heed
+
+    def heed(episode: Trajectory, session: Session, *turn: Any) -> None:
+        whole(episode, session, *turn)
+        over[session.persona.id] += session.done
+        if over == {"owen": 1, "ingrid": 1, "marta": 1}:
             others_done.set()
 
-    patient = Patient(meets)
-    rollout, speech = rollout_of(patient)
-    assert turns(rollout.play(speech, WHO)) == [TURNS] * 4 and others_done.is_set()
+    monkeypatch.setattr(rollout, "heed", heed)
+    assert turns(rollout.play(speech, WHO)) == [TURNS] * 4 and over["claire"] == 1
 
 
 def test_each_session_is_asked_for_by_itself_beside_an_engine(rollout_of: Any) -> None:

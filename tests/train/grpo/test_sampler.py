@@ -102,8 +102,8 @@ class TokenEngine:
         self.given, self.llm_engine = given, self
         self.asked: list[tuple[str, Any, Any]] = []
 
-    def enqueue(self, prompts: Sequence[Any], sampling: Any, *, use_tqdm: bool) -> list[str]:
-        self.asked.append((f"{len(self.asked)}-{9:x}", prompts[0].prompt_token_ids, sampling))
+    def enqueue(self, prompts: Sequence[Any], sampling: Sequence[Any], *, use_tqdm: bool) -> list[str]:
+        self.asked.append((f"{len(self.asked)}-{9:x}", prompts[0].prompt_token_ids, sampling[0]))
         return [self.asked[-1][0]]
 
     def step(self) -> list[Any]:
