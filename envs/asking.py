@@ -8,16 +8,18 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from therapysim.errors import PatientError
 from therapysim.models.chat import interrupt
 from therapysim.personas.patient import Cue, Line, Patient
 from therapysim.visible import visible
 
-__all__ = ["ask", "let_go"]
+__all__ = ["ask", "awaited", "let_go"]
 
-# Seconds until those who still wait for a patient are broken off again.
+Result = TypeVar("Result")
+
+# Seconds of one wait; those who still wait for a patient are broken off again as often.
 _AGAIN_S = 0.1
 
 
@@ -34,7 +36,14 @@ def ask(patient: Patient, cues: Sequence[Cue], at_once: int = 1) -> list[Line | 
     with ThreadPoolExecutor(min(at_once, len(cues))) as threads:
         asked = [threads.submit(_ask_together, patient, [cue]) for cue in cues]
         with let_go(asked, patient):
-            return [answer.result()[0] for answer in asked]
+            return [awaited(answer)[0] for answer in asked]
+
+
+def awaited(call: Future[Result]) -> Result:
+    """What a call in another thread gives; in short waits, since a signal just before a long one may go unseen."""
+    while not wait([call], _AGAIN_S).done:
+        pass
+    return call.result()
 
 
 @contextmanager

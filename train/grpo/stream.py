@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from therapysim.envs.asking import let_go
+from therapysim.envs.asking import awaited, let_go
 from therapysim.models.chat import calls_at_once
 from therapysim.train.grpo.answering import Answering
 from therapysim.train.grpo.sampler import Engine, Said
@@ -24,6 +24,8 @@ __all__ = ["Stream", "Turns"]
 
 # Calls at once of a patient that does not say how many it takes.
 _UNSAID = 64
+# Seconds of one wait for a turn.
+_WAIT_S = 0.1
 
 
 class Turns:
@@ -63,14 +65,15 @@ class Turns:
                     told.set_exception(error)
 
     async def _until_asked(self) -> None:
-        if self._under_way:
-            return
-        began = time.perf_counter()
-        self._asked.clear()
-        try:
-            await self._asked.wait()
-        finally:
-            self._spent("environment", began)
+        while not self._under_way:
+            began = time.perf_counter()
+            self._asked.clear()
+            try:  # in short waits, since a signal just before a long one may go unseen
+                await asyncio.wait_for(self._asked.wait(), _WAIT_S)
+            except TimeoutError:
+                self._check()
+            finally:
+                self._spent("environment", began)
 
     def _step(self) -> None:
         began = time.perf_counter()
@@ -166,7 +169,7 @@ def _run_in_thread(work: Coroutine[Any, Any, None]) -> None:
     with ThreadPoolExecutor(1) as thread:
         done = thread.submit(asyncio.run, told())
         try:
-            done.result()
+            awaited(done)
         except BaseException:
             for loop, task in [] if done.done() else under_way:  # it was this thread that was broken off
                 loop.call_soon_threadsafe(task.cancel)
