@@ -33,10 +33,11 @@ def ask(patient: Patient, cues: Sequence[Cue], at_once: int = 1) -> list[Line | 
     """
     if at_once == 1 or len(cues) < 2:
         return _ask_together(patient, cues)
-    with ThreadPoolExecutor(min(at_once, len(cues))) as threads:
-        asked = [threads.submit(_ask_together, patient, [cue]) for cue in cues]
-        with let_go(asked, patient):
-            return [awaited(answer)[0] for answer in asked]
+    asked: list[Future[list[Line | None]]] = []
+    with ThreadPoolExecutor(min(at_once, len(cues))) as threads, let_go(asked, patient):
+        for cue in cues:  # within the block: Ctrl-C may come before the last is asked
+            asked.append(threads.submit(_ask_together, patient, [cue]))
+        return [awaited(answer)[0] for answer in asked]
 
 
 def awaited(call: Future[Result]) -> Result:

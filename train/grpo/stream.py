@@ -69,7 +69,8 @@ class Turns:
             began = time.perf_counter()
             self._asked.clear()
             try:  # in short waits, since a signal just before a long one may go unseen
-                await asyncio.wait_for(self._asked.wait(), _WAIT_S)
+                async with asyncio.timeout(_WAIT_S):
+                    await self._asked.wait()
             except TimeoutError:
                 self._check()
             finally:
