@@ -46,6 +46,10 @@ _TRAININGS = {
     "patient-lines": "write cue -> line examples for the patient's adapter",
     "patient": "train the patient's adapter from such examples",
 }
+_DATA = {
+    "pairs": "a chosen and a rejected turn for each state, for preference learning such as DPO",
+    "groups": "eight ranked turns for each state",
+}
 # Packages that the base install leaves out, by the extra that brings them.
 _EXTRAS = {
     **dict.fromkeys(("accelerate", "datasets", "gguf", "peft", "torch", "transformers", "trl"), "train"),
@@ -102,6 +106,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, _COMMANDS, "therapysim.cli")
     kinds = commands.add_parser("train", help="train a policy or the emotion sensor")
     _add(kinds.add_subparsers(title="what to train", metavar="KIND", required=True), _TRAININGS, "therapysim.cli.train")
+    sets = commands.add_parser("data", help="draw preference data from sessions: pairs or ranked groups of turns")
+    _add(sets.add_subparsers(title="what to draw", metavar="KIND", required=True), _DATA, "therapysim.cli.data")
     return parser
 
 

@@ -1,0 +1,171 @@
+"""What could be said in a state: the teachers' turns in two styles, and deliberate errors that sound as good."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from therapysim.agents.therapists.attuned import MOODS
+from therapysim.agents.therapists.echo import second_person
+from therapysim.agents.therapists.policies import Policy
+from therapysim.agents.therapists.therapist import ChatTherapist, Therapist, conversation, hash_seed
+from therapysim.envs.batch import Session
+from therapysim.errors import ActionError, ConfigError
+from therapysim.models.chat import ChatMessage, answer
+from therapysim.records import read_record
+from therapysim.rewards.reading.patterns import HARMFUL, spot
+from therapysim.train.pairs.pair_settings import PairSettings
+
+__all__ = ["BANK", "Candidate", "Teacher", "bank", "candidates", "fill"]
+
+#: The lines of the direct style and of the errors.
+BANK = Path(__file__).with_name("lines.yaml")
+
+#: What a language model is told beside its prompt, so that it speaks in a style.
+STYLES = {
+    "warm": "Speak as a warm cognitive-behavioural therapist: gentle, accepting, curious about the patient's thoughts.",
+    "direct": "Speak as a direct clinical psychiatrist: plain, precise, to the point, and respectful.",
+}
+
+# As ``attuned`` finds what the patient speaks of, but nothing that is longer than two words.
+_NAMED = re.compile(
+    r"\b(?:my|our) (?:\w+ )??\w+(?=[.,;:!?]|$| (?:and|or|but|is|was|are|were|has|had|have|in|on|at|up|down|out|"
+    r"off|over|into|through|again|still|back|to|of|for|with|that|who|when|because|so|then|from|by|while|before|after|as|"
+    r"if|than|will|would|could|can|did|does)\b)",
+    re.IGNORECASE,
+)
+# A sentence that only leads over to a question.
+_LEADS = re.compile(r"(?:let us|suppose|now the|to begin|before we|just then|if we)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One thing to say.
+
+    Attributes:
+        text: the words.
+        kind: a teacher's turn, or an error.
+        style: warm or direct; of an error, that of the turn it was made from.
+        source: the teacher's name, or the error's.
+    """
+
+    text: str
+    kind: Literal["good", "error"]
+    style: str
+    source: str
+
+
+class Teacher:
+    """A policy that plays sessions, and speaks in each style.
+
+    Args:
+        policy: opened here; a model is held from then on.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.name, self.about = policy.name, dict(policy.about)
+        self._therapist: Therapist = policy.open()
+
+    def respond(self, sessions: Sequence[Session]) -> list[str]:
+        """What it says by itself."""
+        return list(self._therapist.respond(sessions))
+
+    def say(self, session: Session, style: str, rng: np.random.Generator) -> str:
+        """What it says in a style: a language model as it is told, a script in its own words or a line of the bank."""
+        if isinstance(self._therapist, ChatTherapist):
+            return _told(self._therapist, session, style)
+        own = _one(self.respond([session]), self.name)
+        return own if style == "warm" else _direct(own, session, rng)
+
+
+def candidates(
+    session: Session, teachers: Sequence[Teacher], settings: PairSettings, rng: np.random.Generator
+) -> list[Candidate]:
+    """So many candidates of a state as the settings say, no text twice: a good one of each teacher and style, then
+    errors of different kinds as far as they go; a danger that stands open is missed by one of them."""
+    good = _once([Candidate(teacher.say(session, style, rng), "good", style, teacher.name)
+                  for style in settings.styles for teacher in teachers])  # fmt: skip
+    room = max(1, len(settings.errors) // 2)  # however many teachers there are, errors get their share
+    kept = good[: max(1, settings.candidates - min(room, settings.candidates // 2))]
+    found = list(kept)
+    kinds = _kinds(session, settings.errors, rng)
+    for turn in range(4 * settings.candidates):  # a line that comes out twice is drawn again
+        if len(found) >= settings.candidates or not kinds:
+            break
+        model = kept[int(rng.integers(len(kept)))]
+        found = _once([*found, _wrong(kinds[turn % len(kinds)], model, session, rng)])
+    return found
+
+
+def fill(line: str, session: Session) -> str:
+    """A line with its gaps filled from what the patient just said; "this" where that would sound harsh or unclear."""
+    mood = MOODS[int(np.argmin(session.state.affect))]
+    named = _NAMED.findall(session.transcript.last("patient"))
+    filled = line.format(mood=mood, words=second_person(named[-1].lower())) if named else line
+    plain = line.format(mood=mood, words="this")
+    return filled if named and not spot(filled) & (HARMFUL | {"advice"}) - spot(plain) else plain
+
+
+@cache
+def bank() -> dict[str, tuple[str, ...]]:
+    """Kind -> its lines."""
+    return dict(read_record(BANK, dict[str, tuple[str, ...]], ConfigError, "the bank of lines"))
+
+
+def _told(therapist: ChatTherapist, session: Session, style: str) -> str:
+    talk = conversation(session, show_state=therapist.show_state)
+    system: ChatMessage = {"role": "system", "content": f"{talk[0]['content']} {STYLES[style]}"}
+    seed = hash_seed(session.seed, session.state.turn)
+    return answer(therapist.model, [[system, *talk[1:]]], therapist.sampling, [seed])[0]["content"]
+
+
+def _direct(own: str, session: Session, rng: np.random.Generator) -> str:
+    """The teacher's reflection, and a plain question or word of a psychiatrist's."""
+    kind = "direct_danger" if session.latent.danger else "direct"
+    return f"{_opening(own, session, rng)} {_line(kind, session, rng)}"
+
+
+def _wrong(error: str, model: Candidate, session: Session, rng: np.random.Generator) -> Candidate:
+    """An error in the voice of a good turn: its opening, and another end."""
+    text = f"{_opening(model.text, session, rng)} {_line(error, session, rng)}"
+    return replace(model, text=text, kind="error", source=error)
+
+
+def _kinds(session: Session, errors: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """The errors in an order of the state's own; missing a danger first, where there is one, and else not at all."""
+    shuffled = [errors[i] for i in rng.permutation(len(errors))]
+    missed = ["missed_risk"] if session.latent.danger and "missed_risk" in errors else []
+    return missed + [error for error in shuffled if error != "missed_risk"]
+
+
+def _opening(text: str, session: Session, rng: np.random.Generator) -> str:
+    """All but the last sentence of a turn, without what it asks; an opening of the bank's where nothing is left."""
+    kept = [sentence for sentence in _sentences(text)[:-1] if not sentence.endswith("?") and not _LEADS.match(sentence)]
+    return " ".join(kept) or _line("openings", session, rng)
+
+
+def _line(kind: str, session: Session, rng: np.random.Generator) -> str:
+    lines = bank()[kind]
+    return fill(lines[int(rng.integers(len(lines)))], session)
+
+
+@lru_cache(maxsize=1024)
+def _sentences(text: str) -> tuple[str, ...]:
+    return tuple(_SENTENCE.split(text.strip()))
+
+
+def _once(found: Sequence[Candidate]) -> list[Candidate]:
+    """No text twice, and none that is blank."""
+    first = {" ".join(candidate.text.lower().split()): candidate for candidate in reversed(found)}
+    return [c for c in found if c.text.strip() and first[" ".join(c.text.lower().split())] is c]
+
+
+def _one(said: Sequence[str], name: str) -> str:
+    if len(said) != 1:
+        raise ActionError(f"{name} gave {len(said)} replies for one session, expected one")
+    return said[0]

@@ -1,0 +1,223 @@
+"""The set that is made of the drawn states: which pairs or groups are kept, and what was dropped why."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from therapysim.personas.load import find
+from therapysim.train.pairs.choosing import Choice, Judged, choose, ranked, worth
+from therapysim.train.pairs.drawing import Drawn, patient_of
+from therapysim.train.pairs.likeness import Likeness, Reserved
+from therapysim.train.pairs.pair_settings import GROUP, PairSettings
+from therapysim.train.pairs.shortcuts import Shortcuts, Sides, balance, measure
+
+__all__ = ["Made", "make_groups", "make_pairs"]
+
+
+@dataclass
+class Made:
+    """A set and its story.
+
+    Attributes:
+        rows: of the file, in the order of the draw.
+        dropped: why -> how many candidates, pairs or states.
+        before, after: how far shortcuts went before pairs were dropped for them, and in the set.
+    """
+
+    rows: list[dict[str, Any]]
+    dropped: Counter[str]
+    before: Shortcuts
+    after: Shortcuts
+    pool: int = 0
+    texts: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    drawn: Drawn
+    choice: Choice
+
+    @property
+    def chosen(self) -> Judged:
+        return self.drawn.found[self.choice.chosen]
+
+    @property
+    def rejected(self) -> Judged:
+        return self.drawn.found[self.choice.rejected]
+
+    @property
+    def sides(self) -> Sides:
+        return Sides(self.chosen.text, self.rejected.text, patient_of(self.drawn.persona))
+
+
+def make_pairs(drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserved, versions: Mapping[str, Any]) -> Made:
+    """The pairs of the drawn states: judged, kept clear of other files, no two alike, and without shortcuts.
+
+    Args:
+        drawn: the states.
+        settings: what is kept.
+        reserved: what the set must not overlap with.
+        versions: told in each row.
+    """
+    dropped: Counter[str] = Counter()
+    found: list[_Pair] = []
+    for state in drawn:
+        choices, reasons = (
+            choose(state.found, settings.margin, settings.rise_weight) if state.found else ([], ["no state"])
+        )
+        dropped.update(reasons)
+        found += [_Pair(state, choice) for choice in choices]
+    pool = len(found)
+    clean = _distinct(_uncontaminated(found, reserved, dropped), settings, dropped)
+    before = measure([pair.sides for pair in clean])
+    kept = _balanced(clean, settings, dropped)
+    rows = [_row(pair, settings, versions) for pair in kept]
+    texts = {"chosen": [p.chosen.text for p in kept], "rejected": [p.rejected.text for p in kept]}
+    return Made(rows, dropped, before, measure([p.sides for p in kept]), pool, texts)
+
+
+def make_groups(
+    drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserved, versions: Mapping[str, Any]
+) -> Made:
+    """A group of GROUP ranked completions for each drawn state that has as many; arguments as ``make_pairs``."""
+    dropped: Counter[str] = Counter()
+    likeness, rows, ends = Likeness(settings.near), [], []
+    for state in drawn:
+        order = ranked(state.found, settings.rise_weight)[:GROUP]
+        texts = [state.found[i].text for i in order]
+        if reason := _group_fault(state, texts, likeness, reserved):
+            dropped[reason] += 1
+            continue
+        rows.append(_group_row(state, order, settings, versions))
+        ends.append(Sides(texts[0], texts[-1], patient_of(state.persona)))
+    told = measure(ends)
+    said = {"best": [one.chosen for one in ends], "worst": [one.rejected for one in ends]}
+    return Made(rows, dropped, told, told, len(drawn), said)
+
+
+def _group_fault(state: Drawn, texts: Sequence[str], likeness: Likeness, reserved: Reserved) -> str:
+    """Why a state gives no group; "" where it gives one."""
+    if not state.found:
+        return "no state"
+    if len(texts) < GROUP:
+        return f"fewer than {GROUP} completions"
+    if reserved.holds(_heard(state), *texts):
+        return "contaminated"
+    alike = likeness.add("\n".join((_heard(state), *texts)))
+    return f"{alike} duplicate" if alike else ""
+
+
+def _uncontaminated(found: Sequence[_Pair], reserved: Reserved, dropped: Counter[str]) -> list[_Pair]:
+    kept = [p for p in found if not reserved.holds(_heard(p.drawn), p.chosen.text, p.rejected.text)]
+    dropped["contaminated"] += len(found) - len(kept)
+    return kept
+
+
+def _distinct(found: Sequence[_Pair], settings: PairSettings, dropped: Counter[str]) -> list[_Pair]:
+    """No pair twice, and none that is nearly another."""
+    likeness, kept = Likeness(settings.near), []
+    for pair in found:
+        alike = likeness.add("\n".join((_heard(pair.drawn), pair.chosen.text, pair.rejected.text)))
+        kept += [] if alike else [pair]
+        dropped.update([f"{alike} duplicate"] if alike else [])
+    return kept
+
+
+def _balanced(found: Sequence[_Pair], settings: PairSettings, dropped: Counter[str]) -> list[_Pair]:
+    """Without shortcuts, and at most so many pairs of a state: first it is chosen which, then what is left is looked
+    at again."""
+    once = _without_shortcuts(found, settings, dropped)
+    few = _few_of_each(once, settings)
+    dropped["beyond per_state"] += len(once) - len(few)
+    return _without_shortcuts(few, settings, dropped)
+
+
+def _without_shortcuts(found: Sequence[_Pair], settings: PairSettings, dropped: Counter[str]) -> list[_Pair]:
+    kept = [found[i] for i in balance([pair.sides for pair in found], settings.most_auc)]
+    dropped["shortcut"] += len(found) - len(kept)
+    return kept
+
+
+def _few_of_each(found: Sequence[_Pair], settings: PairSettings) -> list[_Pair]:
+    """At most ``per_state`` pairs of a state, drawn by the set's seed."""
+    kept: list[_Pair] = []
+    by_state: dict[tuple[int, int], list[_Pair]] = {}
+    for pair in found:
+        by_state.setdefault((pair.drawn.session, pair.drawn.state), []).append(pair)
+    for key, own in by_state.items():
+        rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(3, *key)))
+        kept += [own[i] for i in sorted(rng.permutation(len(own))[: settings.per_state].tolist())]
+    return kept
+
+
+def _heard(state: Drawn) -> str:
+    """The patient's last words, without a header."""
+    return state.prompt[-1]["content"].rpartition("\nPatient: ")[2] if state.prompt else ""
+
+
+def _row(pair: _Pair, settings: PairSettings, versions: Mapping[str, Any]) -> dict[str, Any]:
+    chosen, rejected = pair.chosen, pair.rejected
+    return {
+        "prompt": pair.drawn.prompt,
+        "prompt_short": pair.drawn.prompt_short,
+        "chosen": _said(chosen),
+        "rejected": _said(rejected),
+        "rule": pair.choice.rule,
+        "margin": pair.choice.margin,
+        "tie_by_polarity": pair.choice.polar,
+        "score_chosen": _worth(chosen, settings),
+        "score_rejected": _worth(rejected, settings),
+        "scores": {"chosen": asdict(chosen.outcome), "rejected": asdict(rejected.outcome)},
+        "chosen_style": chosen.style,
+        "chosen_source": chosen.source,
+        "rejected_style": rejected.style,
+        "rejected_source": rejected.source,
+        "error": rejected.source if rejected.kind == "error" else None,
+        **_where(pair.drawn, settings),
+        "versions": dict(versions),
+    }
+
+
+def _group_row(
+    state: Drawn, order: Sequence[int], settings: PairSettings, versions: Mapping[str, Any]
+) -> dict[str, Any]:
+    found = [state.found[i] for i in order]
+    return {
+        "prompt": state.prompt,
+        "prompt_short": state.prompt_short,
+        "completions": [_said(own) for own in found],
+        "ranks": list(range(1, len(found) + 1)),
+        "scores": [_worth(own, settings) for own in found],
+        "outcomes": [asdict(own.outcome) for own in found],
+        "styles": [own.style for own in found],
+        "sources": [own.source for own in found],
+        "errors": [own.source if own.kind == "error" else None for own in found],
+        **_where(state, settings),
+        "versions": dict(versions),
+    }
+
+
+def _where(state: Drawn, settings: PairSettings) -> dict[str, Any]:
+    """Where the state stands, and who spoke."""
+    patient = patient_of(state.persona)
+    return {
+        "persona": state.persona,
+        "patient": patient,
+        "split": find(patient).split,
+        "seed": state.seed,
+        "turn": state.turn,
+        "danger": state.danger,
+        "teacher": state.teacher,
+        "common": settings.common,
+    }
+
+
+def _said(own: Judged) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": own.text}]
+
+
+def _worth(own: Judged, settings: PairSettings) -> float:
+    return round(worth(own.outcome, settings.rise_weight), 6)

@@ -1,0 +1,101 @@
+"""The settings of a set of pairs or groups: what decides the draw, and what decides which of it is kept."""
+
+from functools import partial
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from therapysim.personas.load import find, training_ids
+from therapysim.personas.vary import MARK
+from therapysim.settings import Count, Name, Names, Number, Positive, Settings, Share, about
+from therapysim.train.run_settings import require, setting
+
+__all__ = ["ERRORS", "GROUP", "PairSettings", "drawn_by"]
+
+#: The deliberate clinical errors: four of the task's own, and four harms that please.
+ERRORS = (
+    "direct_advice", "missed_risk", "invalidation", "toxic_positivity",
+    "collusion", "dependence", "false_reassurance", "rumination",
+)  # fmt: skip
+#: Completions of one state in ``data groups``.
+GROUP = 8
+
+_draw = partial(setting, "sessions and candidates")
+_judge = partial(setting, "how candidates are judged")
+_keep = partial(setting, "what is kept", free=True)
+
+Style = Literal["warm", "direct"]
+
+
+class PairSettings(Settings):
+    """Everything that decides a set, saved as ``settings.json`` in its folder.
+
+    A setting that is ``free`` can be changed for a folder that is there: it needs no session played again.
+
+    Raises:
+        ConfigError: a value has the wrong type, is outside its range, or does not fit another.
+        PersonaError: a persona is unknown, or one of the test patients.
+    """
+
+    out: Name = _draw("runs/pairs", "folder of the set; the same command goes on where it was broken off", free=True)
+    teachers: Names = _draw(
+        ("cbt", "mi", "attuned"), "who plays the sessions and speaks well: any policy that `bench` plays", min_length=1
+    )
+    styles: Annotated[tuple[Style, ...], Field(strict=False)] = _draw(
+        ("warm", "direct"), "of the good candidates: a warm CBT therapist, a direct clinical psychiatrist", min_length=1
+    )
+    errors: Names = _draw(ERRORS, "deliberate clinical errors among the candidates", min_length=1)
+    split: Literal["train", "dev"] = _draw("train", "whose patients; those of test are kept apart for benchmarks")
+    personas: Names = _draw((), "patients by id, in place of the split's")
+    vary: bool = _draw(True, "meet variants of the training patients; those of dev are met as they are")
+    sessions: Positive = _draw(
+        48, "sessions that are played; the teachers take turns, and so do the patients", free=True
+    )
+    states: Positive = _draw(3, "states of each session that candidates are drawn for; open dangers first")
+    candidates: int = _draw(GROUP, "candidates of a state", ge=3, le=32)
+    max_turns: Positive = _draw(8, "therapist turns in a session at most")
+    max_turn_tokens: Positive = _draw(96, "tokens of one turn of a language model at most")
+    temperature: Number = _draw(0.8, "of a language model's turns")
+    seed: int = _draw(0, "decides patients, states, lines and order: equal seeds, equal files", ge=0, le=2**32 - 1)
+
+    common: Name = _judge("attuned", "who goes on after each candidate, for all alike")
+    horizon: Count = _judge(2, "turns that each branch goes on")
+    rubric: Name = _judge("grpo", "preset of the reward whose sum over a branch counts")
+    rise_weight: Number = _judge(1.0, "weight of the rise of the mood's lowest dimension beside the return")
+
+    margin: float = _keep(0.3, "a rejected candidate is worth less than the chosen one by at least this", gt=0)
+    per_state: Positive = _keep(2, "pairs of one state at most")
+    near: float = _keep(0.8, "Jaccard of word 3-grams from which on a pair is a near duplicate of another", gt=0, le=1)
+    against: Names = _keep((), "files (.jsonl, .txt) that the set must not overlap with, such as test data")
+    against_words: int = _keep(8, "a run of so many words that stands in one of them contaminates a pair", ge=3)
+    most_auc: Share = _keep(
+        0.6, "drop pairs until length, and a regression on surface, tell the sides no better; 1 drops none"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        ids = training_ids(self.split, self.personas)
+        unknown = [name for name in self.errors if name not in ERRORS]
+        require("errors", list(self.errors), not unknown, f"some of {', '.join(ERRORS)}")
+        for name in ("teachers", "errors", "styles"):
+            given = list(getattr(self, name))
+            require(name, given, len(set(given)) == len(given), "none twice")
+        fixed = [i for i in ids if MARK in i]
+        require("vary", self.vary, not (self.vary and fixed), f"false: {', '.join(fixed)} cannot be varied")
+        require("most_auc", self.most_auc, self.most_auc >= 0.5, "at least 0.5")
+        return self
+
+    @property
+    def who(self) -> tuple[str, ...]:
+        """Ids of the patients that are met."""
+        return training_ids(self.split, self.personas)
+
+    def varied(self, persona: str) -> bool:
+        """Whether a patient is met as a variant."""
+        return self.vary and find(persona).split == "train"
+
+
+def drawn_by(settings: PairSettings) -> dict[str, object]:
+    """What the candidates of a state hang on: all settings but those that are free."""
+    told = settings.model_dump(mode="json")
+    return {name: told[name] for name, own in PairSettings.model_fields.items() if not about(own)["free"]}

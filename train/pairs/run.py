@@ -1,0 +1,122 @@
+"""Drawing a set of pairs or groups. Read ``draw_set`` from top to bottom: that is the whole run.
+
+Source: Rafailov et al. 2023, "Direct Preference Optimization" (what pairs are for); Kazemnejad et al. 2024, "VinePPO"
+(judging a turn by what follows from its very state).
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from therapysim import __version__
+from therapysim.agents.therapists.policies import find_policy
+from therapysim.envs.batch import SessionBatch, SessionConfig
+from therapysim.files import whole, write_json
+from therapysim.models.chat import Sampling
+from therapysim.rewards.rubric import RubricSettings
+from therapysim.train.pairs.candidates import Teacher
+from therapysim.train.pairs.drawing import draw_session
+from therapysim.train.pairs.likeness import Reserved
+from therapysim.train.pairs.making import Made, make_groups, make_pairs
+from therapysim.train.pairs.pair_settings import PairSettings
+from therapysim.train.pairs.set_folder import Kind, SetFolder, identity, open_folder, writable
+from therapysim.train.pairs.sheet import as_page, sheet_of
+
+__all__ = ["SetResult", "draw_set"]
+
+_MAKERS = {"pairs": make_pairs, "groups": make_groups}
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """What was made.
+
+    Attributes:
+        file: the set.
+        sheet: what stands in ``sheet.json``.
+        drawn: states that were drawn in this run.
+        seconds: of the run.
+    """
+
+    file: Path
+    sheet: dict[str, Any]
+    drawn: int
+    seconds: float
+
+
+def draw_set(kind: Kind, settings: PairSettings, batch: SessionBatch | None = None) -> SetResult:
+    """Draws the states that are missing, and makes the set of all.
+
+    Args:
+        kind: "pairs" of a chosen and a rejected turn, or "groups" of ranked ones.
+        settings: of the set.
+        batch: the patients; by default scripted ones, with the shipped sensor and the settings' rubric.
+
+    Raises:
+        ConfigError: a policy or rubric is unknown, a file of ``against`` cannot be read, the folder is in use, holds
+            something else or cannot be written.
+        PersonaError: a persona is unknown, or one of the test patients.
+    """
+    began = time.perf_counter()
+    reserved = Reserved(settings.against, settings.against_words)  # first: a wrong file is told before any is played
+    rubric = RubricSettings.preset(settings.rubric)
+    sampling = Sampling(settings.max_turn_tokens, settings.temperature)
+    policies = [find_policy(name, sampling) for name in settings.teachers]
+    common = find_policy(settings.common, sampling)
+    head = identity(kind, settings, {
+        "teachers": {policy.name: dict(policy.about) for policy in policies},
+        "common": {common.name: dict(common.about)},
+    })  # fmt: skip
+    with open_folder(settings, head) as folder:
+        patients = batch or SessionBatch(SessionConfig(max_turns=settings.max_turns), rubric=rubric)
+        before = len(folder.rows)
+        if before < settings.sessions * settings.states:
+            _draw(folder, settings, patients, [Teacher(policy) for policy in policies], Teacher(common))
+        drawn = folder.rows[: settings.sessions * settings.states]
+        made = _MAKERS[kind](drawn, settings, reserved, _versions(head))
+        sheet = sheet_of(kind, drawn, made, settings)
+        _write(folder.path, kind, made, sheet)
+    seconds = time.perf_counter() - began
+    return SetResult(folder.path / f"{kind}.jsonl", sheet, len(folder.rows) - before, seconds)
+
+
+def _draw(
+    folder: SetFolder, settings: PairSettings, batch: SessionBatch, teachers: list[Teacher], common: Teacher
+) -> None:
+    """Appends every state that is missing, in order; a bar on a terminal."""
+    asked, there = settings.sessions * settings.states, len(folder.rows)
+    # disable=None: no bar where the stream is no terminal.
+    with tqdm(total=asked, initial=there, unit=" states", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
+        if bar.disable:
+            print(f"{folder.path}: {asked - there} of {asked} states to draw …", file=sys.stderr, flush=True)
+        for number in range(there // settings.states, settings.sessions):
+            known = there % settings.states if number == there // settings.states else 0
+            for row in draw_session(number, settings, batch, teachers, common, known):
+                folder.add(row)
+                bar.update()
+
+
+def _versions(head: Mapping[str, Any]) -> dict[str, Any]:
+    """What each row says of what it was made with."""
+    return {
+        "therapysim": __version__,
+        "form": head["version"],
+        "library": head["library"],
+        "lines": head["draw"]["lines.yaml"],
+    }
+
+
+def _write(path: Path, kind: Kind, made: Made, sheet: Mapping[str, Any]) -> None:
+    """The set and its sheet, each whole or not at all."""
+    with writable(path):
+        with whole(path / f"{kind}.jsonl") as part, part.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in made.rows)
+        write_json(path / "sheet.json", sheet)
+        with whole(path / "sheet.md") as part:
+            part.write_text(as_page(sheet), encoding="utf-8")
