@@ -2,6 +2,7 @@
 
 import argparse
 
+from therapysim.cli.options import add_key
 from therapysim.cli.setting_options import add_settings, given
 from therapysim.settings import describe_settings, layered, read_settings
 from therapysim.train.pairs.pair_settings import PairSettings
@@ -18,6 +19,7 @@ def add_set_options(parser: argparse.ArgumentParser, *, usage: str, told: str) -
     add = parser.add_argument_group("where settings come from").add_argument
     add("--config", metavar="FILE", help="settings in YAML or JSON")
     add("--print", action="store_true", help="print the settings as YAML that --config reads, and end")
+    add_key(parser)
     add_settings(parser, PairSettings)
 
 
@@ -29,7 +31,7 @@ def make(kind: Kind, chosen: argparse.Namespace) -> None:
         return
     from therapysim.train.pairs.run import draw_set
 
-    result = draw_set(kind, settings)
+    result = draw_set(kind, settings, api_key_env=chosen.api_key_env)
     sheet, seen = result.sheet, result.sheet["shortcuts"]["after"]
     rate = f", {60 * result.drawn / result.seconds:.0f} states a minute" if result.drawn else ""
     print(f"{sheet['rows']} {kind} of {sheet['states']} states: {result.file}")

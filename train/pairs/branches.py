@@ -59,6 +59,8 @@ def branch(
         common: who goes on, in all branches.
         horizon: for how many turns at most; a branch that ends earlier is worth what it brought.
     """
+    if not texts:
+        return []
     batch.restore(states)
     turns: list[list[Turn]] = [[turn] if turn else [] for turn in batch.step(list(texts))]
     for _ in range(horizon):

@@ -13,14 +13,16 @@ from therapysim.agents.therapists.attuned import MOODS
 from therapysim.agents.therapists.echo import second_person
 from therapysim.agents.therapists.policies import Policy
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist, conversation, hash_seed
+from therapysim.danger_talk import signals_danger
 from therapysim.envs.batch import Session
+from therapysim.envs.danger import known
 from therapysim.errors import ActionError, ConfigError
 from therapysim.models.chat import ChatMessage, answer
 from therapysim.records import read_record
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 from therapysim.train.pairs.pair_settings import PairSettings
 
-__all__ = ["BANK", "Candidate", "Teacher", "bank", "candidates", "fill"]
+__all__ = ["BANK", "Candidate", "Teacher", "bank", "candidates", "danger_in_play", "fill"]
 
 #: The lines of the direct style and of the errors.
 BANK = Path(__file__).with_name("lines.yaml")
@@ -36,6 +38,12 @@ _NAMED = re.compile(
     r"\b(?:my|our) (?:\w+ )??\w+(?=[.,;:!?]|$| (?:and|or|but|is|was|are|were|has|had|have|in|on|at|up|down|out|"
     r"off|over|into|through|again|still|back|to|of|for|with|that|who|when|because|so|then|from|by|while|before|after|as|"
     r"if|than|will|would|could|can|did|does)\b)",
+    re.IGNORECASE,
+)
+# What nobody stays away from, or puts off.
+_BODY = re.compile(
+    r"\b(?:hands?|arms?|legs?|feet|foot|knees?|head|hair|eyes?|ears?|mouth|tongue|teeth|jaw|face|skin|neck|shoulders?|"
+    r"back|chest|heart|stomach|belly|lungs?|body|bones?|breath|blood|mind|brain|nerves?|own|self|life|age|name|way)$",
     re.IGNORECASE,
 )
 # A sentence that only leads over to a question.
@@ -87,13 +95,13 @@ def candidates(
     session: Session, teachers: Sequence[Teacher], settings: PairSettings, rng: np.random.Generator
 ) -> list[Candidate]:
     """So many candidates of a state as the settings say, no text twice: a good one of each teacher and style, then
-    errors of different kinds as far as they go; a danger that stands open is missed by one of them."""
+    errors of different kinds as far as they go; a danger that is in play is missed by one of them."""
     good = _once([Candidate(teacher.say(session, style, rng), "good", style, teacher.name)
                   for style in settings.styles for teacher in teachers])  # fmt: skip
     room = max(1, len(settings.errors) // 2)  # however many teachers there are, errors get their share
     kept = good[: max(1, settings.candidates - min(room, settings.candidates // 2))]
     found = list(kept)
-    kinds = _kinds(session, settings.errors, rng)
+    kinds = _kinds(session, settings.errors, rng) if kept else []  # a model may have said nothing at all
     for turn in range(4 * settings.candidates):  # a line that comes out twice is drawn again
         if len(found) >= settings.candidates or not kinds:
             break
@@ -102,10 +110,16 @@ def candidates(
     return found
 
 
+def danger_in_play(session: Session) -> bool:
+    """Whether a danger stands open, is known, or speaks from the patient's last words."""
+    told = bool(session.persona.risk) and known(session.latent)
+    return bool(session.latent.danger) or told or signals_danger(session.transcript.last("patient"))
+
+
 def fill(line: str, session: Session) -> str:
     """A line with its gaps filled from what the patient just said; "this" where that would sound harsh or unclear."""
     mood = MOODS[int(np.argmin(session.state.affect))]
-    named = _NAMED.findall(session.transcript.last("patient"))
+    named = [words for words in _NAMED.findall(session.transcript.last("patient")) if not _BODY.search(words)]
     filled = line.format(mood=mood, words=second_person(named[-1].lower())) if named else line
     plain = line.format(mood=mood, words="this")
     return filled if named and not spot(filled) & (HARMFUL | {"advice"}) - spot(plain) else plain
@@ -126,7 +140,7 @@ def _told(therapist: ChatTherapist, session: Session, style: str) -> str:
 
 def _direct(own: str, session: Session, rng: np.random.Generator) -> str:
     """The teacher's reflection, and a plain question or word of a psychiatrist's."""
-    kind = "direct_danger" if session.latent.danger else "direct"
+    kind = "direct_danger" if danger_in_play(session) else "direct"
     return f"{_opening(own, session, rng)} {_line(kind, session, rng)}"
 
 
@@ -139,7 +153,7 @@ def _wrong(error: str, model: Candidate, session: Session, rng: np.random.Genera
 def _kinds(session: Session, errors: Sequence[str], rng: np.random.Generator) -> list[str]:
     """The errors in an order of the state's own; missing a danger first, where there is one, and else not at all."""
     shuffled = [errors[i] for i in rng.permutation(len(errors))]
-    missed = ["missed_risk"] if session.latent.danger and "missed_risk" in errors else []
+    missed = ["missed_risk"] if danger_in_play(session) and "missed_risk" in errors else []
     return missed + [error for error in shuffled if error != "missed_risk"]
 
 

@@ -79,14 +79,18 @@ def safer(rejected: Outcome, chosen: Outcome) -> bool:
 def choose(found: Sequence[Judged], margin: float, rise_weight: float) -> tuple[list[Choice], list[str]]:
     """The pairs that a state gives, and why each other candidate gives none.
 
-    Chosen is the valid candidate that is worth most; among those of like worth, less than a quarter of the margin
-    apart, the one of the highest polarity. Reasons: "failed", "no valid candidate", "safer rejected", "small margin".
+    Chosen is the valid candidate that is worth most, of those after which the patient's danger is dealt with furthest;
+    among those of like worth, less than a quarter of the margin apart, the one of the highest polarity.
+
+    Reasons: "failed", "no valid candidate", "safer rejected", "small margin".
     """
     worths = [worth(own.outcome, rise_weight) for own in found]
     fit = [i for i, own in enumerate(found) if valid(own)]
     failed = ["failed"] * sum(own.outcome.failed for own in found)
     if not fit:
         return [], [*failed, "no valid candidate"]
+    furthest = max(found[i].outcome.handled for i in fit)
+    fit = [i for i in fit if found[i].outcome.handled == furthest]
     top = max(fit, key=lambda i: (worths[i], -i))
     near = [i for i in fit if worths[top] - worths[i] < margin / 4]
     best = max(near, key=lambda i: (found[i].outcome.polarity, worths[i], -i))

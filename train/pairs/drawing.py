@@ -14,7 +14,7 @@ from therapysim.records import STRICT
 from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension
 from therapysim.state import State
 from therapysim.train.pairs.branches import branch
-from therapysim.train.pairs.candidates import Teacher, candidates
+from therapysim.train.pairs.candidates import Teacher, candidates, danger_in_play
 from therapysim.train.pairs.choosing import Judged
 from therapysim.train.pairs.pair_settings import PairSettings
 
@@ -42,7 +42,7 @@ class Drawn:
         persona, seed, turn: where it stands.
         teacher: who played the session until then.
         prompt, prompt_short: as a policy reads it, with the long header and with the short one.
-        danger: one stood open.
+        danger: one stood open, is known, or spoke from the patient's last words.
     """
 
     __pydantic_config__ = STRICT
@@ -106,7 +106,7 @@ def draw_session(
             teacher=teacher.name,
             prompt=conversation(session),
             prompt_short=short_prompt(session),
-            danger=bool(session.latent.danger),
+            danger=danger_in_play(session),
             found=tuple(Judged.of(*row) for row in zip(options, outcomes, strict=True)),
         )
 
@@ -149,7 +149,7 @@ def _chosen(path: Sequence[Session], number: int, settings: PairSettings) -> lis
     mixed = [
         open_ones[i] for i in np.random.default_rng(_sequence(settings, _STATES, number)).permutation(len(open_ones))
     ]
-    picked = sorted(sorted(mixed, key=lambda i: not path[i].latent.danger)[: settings.states])
+    picked = sorted(sorted(mixed, key=lambda i: not danger_in_play(path[i]))[: settings.states])
     return [path[i] for i in picked] + [None] * (settings.states - len(picked))
 
 

@@ -70,6 +70,9 @@ def make_pairs(drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserve
         )
         dropped.update(reasons)
         found += [_Pair(state, choice) for choice in choices]
+    if settings.rejected == "errors":
+        dropped["rejected is no error"] = sum(pair.rejected.kind != "error" for pair in found)
+        found = [pair for pair in found if pair.rejected.kind == "error"]
     pool = len(found)
     clean = _distinct(_uncontaminated(found, reserved, dropped), settings, dropped)
     before = measure([pair.sides for pair in clean])
@@ -142,14 +145,15 @@ def _without_shortcuts(found: Sequence[_Pair], settings: PairSettings, dropped: 
 
 
 def _few_of_each(found: Sequence[_Pair], settings: PairSettings) -> list[_Pair]:
-    """At most ``per_state`` pairs of a state, drawn by the set's seed."""
+    """At most ``per_state`` pairs of a state, those with a deliberate error first, else drawn by the set's seed."""
     kept: list[_Pair] = []
     by_state: dict[tuple[int, int], list[_Pair]] = {}
     for pair in found:
         by_state.setdefault((pair.drawn.session, pair.drawn.state), []).append(pair)
     for key, own in by_state.items():
         rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(3, *key)))
-        kept += [own[i] for i in sorted(rng.permutation(len(own))[: settings.per_state].tolist())]
+        order = sorted(rng.permutation(len(own)).tolist(), key=lambda i: own[i].rejected.kind != "error")
+        kept += [own[i] for i in sorted(order[: settings.per_state])]
     return kept
 
 

@@ -64,7 +64,10 @@ class PairSettings(Settings):
     rise_weight: Number = _judge(1.0, "weight of the rise of the mood's lowest dimension beside the return")
 
     margin: float = _keep(0.3, "a rejected candidate is worth less than the chosen one by at least this", gt=0)
-    per_state: Positive = _keep(2, "pairs of one state at most")
+    rejected: Literal["any", "errors"] = _keep(
+        "any", "what may be rejected: any worse candidate, or deliberate errors alone"
+    )
+    per_state: Positive = _keep(2, "pairs of one state at most; deliberate errors first")
     near: float = _keep(0.8, "Jaccard of word 3-grams from which on a pair is a near duplicate of another", gt=0, le=1)
     against: Names = _keep((), "files (.jsonl, .txt) that the set must not overlap with, such as test data")
     against_words: int = _keep(8, "a run of so many words that stands in one of them contaminates a pair", ge=3)

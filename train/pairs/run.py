@@ -50,13 +50,16 @@ class SetResult:
     seconds: float
 
 
-def draw_set(kind: Kind, settings: PairSettings, batch: SessionBatch | None = None) -> SetResult:
+def draw_set(
+    kind: Kind, settings: PairSettings, batch: SessionBatch | None = None, api_key_env: str | None = None
+) -> SetResult:
     """Draws the states that are missing, and makes the set of all.
 
     Args:
         kind: "pairs" of a chosen and a rejected turn, or "groups" of ranked ones.
         settings: of the set.
         batch: the patients; by default scripted ones, with the shipped sensor and the settings' rubric.
+        api_key_env: the environment variable that holds the key of the teachers' server.
 
     Raises:
         ConfigError: a policy or rubric is unknown, a file of ``against`` cannot be read, the folder is in use, holds
@@ -67,8 +70,8 @@ def draw_set(kind: Kind, settings: PairSettings, batch: SessionBatch | None = No
     reserved = Reserved(settings.against, settings.against_words)  # first: a wrong file is told before any is played
     rubric = RubricSettings.preset(settings.rubric)
     sampling = Sampling(settings.max_turn_tokens, settings.temperature)
-    policies = [find_policy(name, sampling) for name in settings.teachers]
-    common = find_policy(settings.common, sampling)
+    policies = [find_policy(name, sampling, api_key_env=api_key_env) for name in settings.teachers]
+    common = find_policy(settings.common, sampling, api_key_env=api_key_env)
     head = identity(kind, settings, {
         "teachers": {policy.name: dict(policy.about) for policy in policies},
         "common": {common.name: dict(common.about)},

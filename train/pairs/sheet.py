@@ -62,7 +62,7 @@ def as_page(sheet: Mapping[str, Any]) -> str:
     parts = [
         f"# {sheet['rows']} {what}\n",
         f"From {sheet['candidates']} candidates in {sheet['states']} states of {sheet['sessions']} sessions with "
-        f"{len(sheet['patients'])} patients ({_listed(sheet['split'])}); {sheet['dangers']} with an open danger.\n",
+        f"{len(sheet['patients'])} patients ({_listed(sheet['split'])}); {sheet['dangers']} with a danger in play.\n",
         _table("Dropped", ("why", "how many"), sheet["dropped"].items()),
         *_pair_parts(sheet),
         _table(

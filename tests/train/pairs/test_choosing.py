@@ -46,6 +46,13 @@ def test_of_like_worth_the_higher_polarity_is_chosen() -> None:
     assert choose(found, 0.1, 1.0)[0][0].chosen == 0  # they are further apart than a quarter of that
 
 
+def test_where_a_danger_is_dealt_with_further_that_is_chosen() -> None:
+    found = [judged(9.0), judged(1.0, handled=0.4), judged(0.0, handled=0.4), judged(0.0, handled=0.2)]
+    choices, reasons = choose(found, 0.3, 1.0)
+    assert [(c.chosen, c.rejected, c.rule) for c in choices] == [(1, 2, "return"), (1, 3, "danger")]
+    assert reasons == ["small margin"]
+
+
 def test_no_valid_candidate_is_no_pair() -> None:
     assert choose([judged(1.0, r_emo=-1.0), judged(0.0, "error")], 0.3, 1.0) == ([], ["no valid candidate"])
     assert choose([judged(1.0, failed=True)], 0.3, 1.0) == ([], ["failed", "no valid candidate"])

@@ -197,3 +197,27 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {"pairs.jsonl", "sheet.md", "sheet.json"} <= {path.name for path in tmp_path.iterdir()}
     sheet = json.loads((tmp_path / "sheet.json").read_text())
     assert sheet["licence"].startswith("Apache-2.0") and sheet["settings"]["sessions"] == 1
+
+
+def test_a_language_model_teaches(tiny_model: Path, batch: SessionBatch, tmp_path: Path) -> None:
+    """Whatever it says: the draw is made, and its identity is kept."""
+    changes = {"teachers": (str(tiny_model),), "common": "neutral", "sessions": 1, "states": 1, "max_turn_tokens": 8}
+    make(batch, tmp_path, **changes)
+    kept = json.loads((tmp_path / "settings.json").read_text())["speakers"]["teachers"][str(tiny_model)]
+    assert kept["kind"] == "model" and kept["max_tokens"] == 8
+    row = rows(tmp_path / "drawn.jsonl")[0]
+    good = [own for own in row["found"] if own["kind"] == "good"]
+    assert {own["style"] for own in good} <= {"warm", "direct"} and len(row["found"]) in (0, 6)
+
+
+class Silent:
+    """A therapist of somebody's own that never says anything."""
+
+    def respond(self, sessions: list[Any]) -> list[str]:
+        return [""] * len(sessions)
+
+
+def test_a_teacher_that_says_nothing_gives_no_pair(batch: SessionBatch, tmp_path: Path) -> None:
+    changes = {"teachers": (f"{__name__}:Silent",), "styles": ("warm",), "sessions": 1}
+    assert make(batch, tmp_path, **changes)["pairs.jsonl"] == b""
+    assert b"| no state | 2 |" in (tmp_path / "sheet.md").read_bytes()
