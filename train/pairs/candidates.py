@@ -134,7 +134,8 @@ def bank() -> dict[str, tuple[str, ...]]:
 def _told(therapist: ChatTherapist, session: Session, style: str) -> str:
     talk = conversation(session, show_state=therapist.show_state)
     system: ChatMessage = {"role": "system", "content": f"{talk[0]['content']} {STYLES[style]}"}
-    seed = hash_seed(session.seed, session.state.turn)
+    place = list(STYLES).index(style)  # with one seed for both, a small model often says the same in either style
+    seed = hash_seed(session.seed, len(STYLES) * session.state.turn + place)
     return answer(therapist.model, [[system, *talk[1:]]], therapist.sampling, [seed])[0]["content"]
 
 
