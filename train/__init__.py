@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, presets
     from therapysim.train.grpo.run import TrainResult
     from therapysim.train.grpo.run import train as train_grpo
+    from therapysim.train.pairs.pair_settings import PairSettings
+    from therapysim.train.pairs.run import draw_set
     from therapysim.train.runs.export import export as export_policy
     from therapysim.train.sft.run import train as train_sft
     from therapysim.train.sft.sft_settings import SFTSettings
 
 __all__ = [
     "GRPOSettings",
+    "PairSettings",
     "SFTSettings",
     "TrainResult",
+    "draw_set",
     "export_policy",
     "load_settings",
     "presets",
@@ -29,8 +33,10 @@ __all__ = [
 
 _PLACES = {
     "GRPOSettings": ("grpo.grpo_settings", "GRPOSettings"),
+    "PairSettings": ("pairs.pair_settings", "PairSettings"),
     "SFTSettings": ("sft.sft_settings", "SFTSettings"),
     "TrainResult": ("grpo.run", "TrainResult"),
+    "draw_set": ("pairs.run", "draw_set"),
     "export_policy": ("runs.export", "export"),
     "load_settings": ("grpo.grpo_settings", "load_settings"),
     "presets": ("grpo.grpo_settings", "presets"),

@@ -1,12 +1,14 @@
 """What the commands of ``therapysim data`` share: their options, and what they say in the end."""
 
 import argparse
+from math import isnan
 
 from therapysim.cli.options import add_key
 from therapysim.cli.setting_options import add_settings, given
 from therapysim.settings import describe_settings, layered, read_settings
 from therapysim.train.pairs.pair_settings import PairSettings
 from therapysim.train.pairs.set_folder import Kind
+from therapysim.train.pairs.shortcuts import LEAST
 
 __all__ = ["add_set_options", "make", "settings_of"]
 
@@ -36,7 +38,9 @@ def make(kind: Kind, chosen: argparse.Namespace) -> None:
     rate = f", {60 * result.drawn / result.seconds:.0f} states a minute" if result.drawn else ""
     print(f"{sheet['rows']} {kind} of {sheet['states']} states: {result.file}")
     print("dropped: " + (", ".join(f"{n} {why}" for why, n in sheet["dropped"].items()) or "none"))
-    print(f"told apart by length {seen['length']:.2f}, by surface {seen['surface']:.2f} (AUC)")
+    few = f"too few pairs, or patients, to tell how far shortcuts go: expected {LEAST} pairs of two patients or more"
+    told = f"told apart by length {seen['length']:.2f}, by surface {seen['surface']:.2f} (AUC)"
+    print(few if isnan(seen["surface"]) else told)
     print(f"{result.drawn} states drawn in {result.seconds:.0f} s{rate}; more in {result.file.parent / 'sheet.md'}")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from therapysim.agents.probes.surface import Surface
 from therapysim.train.pairs.likeness import words_of
 
-__all__ = ["FOLDS", "Shortcuts", "Sides", "auc", "balance", "features", "measure"]
+__all__ = ["FOLDS", "LEAST", "Shortcuts", "Sides", "auc", "balance", "features", "measure"]
 
 Floats = NDArray[np.float64]
 

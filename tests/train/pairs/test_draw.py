@@ -193,7 +193,8 @@ def test_mistakes_are_told_before_anything_is_played(tmp_path: Path, capsys: pyt
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--sessions", "1", "--states", "1", "--max-turns", "1", "--horizon", "0", "--candidates", "4"]
     assert cli.main(["data", "pairs", "--out", str(tmp_path), *options]) == 0
-    assert "pairs of 1 states" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "pairs of 1 states" in said and "too few pairs" in said
     assert {"pairs.jsonl", "sheet.md", "sheet.json"} <= {path.name for path in tmp_path.iterdir()}
     sheet = json.loads((tmp_path / "sheet.json").read_text())
     assert sheet["licence"].startswith("Apache-2.0") and sheet["settings"]["sessions"] == 1
