@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "explain",
     "hint",
+    "numbered_rows",
     "read_record",
     "read_rows",
     "record_of",
@@ -81,6 +82,20 @@ def read_rows(
     Raises:
         error: the file cannot be read, or a line is no such record; names the line.
     """
+    for _, row in numbered_rows(path, kind, error, where, broken_end=broken_end, most_bytes=most_bytes):
+        yield row
+
+
+def numbered_rows(
+    path: str | Path,
+    kind: type[T],
+    error: type[Exception],
+    where: str = "",
+    *,
+    broken_end: bool = False,
+    most_bytes: int = 2**30,
+) -> Iterator[tuple[int, T]]:
+    """As ``read_rows``, each row with the number of its line, for messages of one's own."""
     name = where or str(path)
     try:
         *lines, rest = read_bytes(Path(path), most_bytes).split(b"\n")
@@ -89,7 +104,7 @@ def read_rows(
     # An editor may leave out the last line end; a run that was killed leaves half a row.
     for i, line in enumerate(lines if broken_end else [*lines, rest], 1):
         if line.strip():
-            yield _row(line, kind, error, f"{name}: line {i}")
+            yield i, _row(line, kind, error, f"{name}: line {i}")
 
 
 def _row(line: bytes, kind: type[T], error: type[Exception], where: str) -> T:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from therapysim.moved import refuse_renamed
 
 if TYPE_CHECKING:
+    from therapysim.train.dpo.dpo_settings import DPOSettings
+    from therapysim.train.dpo.run import train as train_dpo
     from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, presets
     from therapysim.train.grpo.run import TrainResult
     from therapysim.train.grpo.run import train as train_grpo
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from therapysim.train.sft.sft_settings import SFTSettings
 
 __all__ = [
+    "DPOSettings",
     "GRPOSettings",
     "PairSettings",
     "SFTSettings",
@@ -27,11 +30,13 @@ __all__ = [
     "export_policy",
     "load_settings",
     "presets",
+    "train_dpo",
     "train_grpo",
     "train_sft",
 ]
 
 _PLACES = {
+    "DPOSettings": ("dpo.dpo_settings", "DPOSettings"),
     "GRPOSettings": ("grpo.grpo_settings", "GRPOSettings"),
     "PairSettings": ("pairs.pair_settings", "PairSettings"),
     "SFTSettings": ("sft.sft_settings", "SFTSettings"),
@@ -40,6 +45,7 @@ _PLACES = {
     "export_policy": ("runs.export", "export"),
     "load_settings": ("grpo.grpo_settings", "load_settings"),
     "presets": ("grpo.grpo_settings", "presets"),
+    "train_dpo": ("dpo.run", "train"),
     "train_grpo": ("grpo.run", "train"),
     "train_sft": ("sft.run", "train"),
 }

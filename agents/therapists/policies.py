@@ -31,8 +31,8 @@ __all__ = ["KINDS", "Engine", "ObservationPolicy", "Policy", "find_policy", "kin
 
 #: What a policy's name may be.
 KINDS = (
-    "a baseline, a run's folder of `therapysim train grpo` or `sft`, a model's folder, .gguf file or hub id, smollm2, "
-    "URL#MODEL of an OpenAI-compatible server, or package.module:function"
+    "a baseline, a run's folder of `therapysim train grpo`, `sft` or `dpo`, a model's folder, .gguf file or hub id, "
+    "smollm2, URL#MODEL of an OpenAI-compatible server, or package.module:function"
 )
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 

@@ -100,7 +100,7 @@ class ChatTherapist:
 
     @classmethod
     def from_run(cls, folder: str | Path, sampling: Sampling | None = None) -> Self:
-        """The policy that ``therapysim train grpo`` or ``sft`` left in a folder, prompted as it was trained.
+        """The policy that ``therapysim train grpo``, ``sft`` or ``dpo`` left in a folder, prompted as it was trained.
 
         Args:
             folder: of a run, or its ``checkpoints/checkpoint-N``.
@@ -114,8 +114,8 @@ class ChatTherapist:
 
         if kind_of(str(folder)) != "run":
             raise ConfigError(
-                f"{folder} is no run, expected a folder of `therapysim train grpo` or `sft` with settings.json and "
-                "policy, or one of its checkpoints; open a model by `therapysim.agents.therapists.policies.find_policy`"
+                f"{folder} is no run, expected a folder of `therapysim train grpo`, `sft` or `dpo` with settings.json "
+                "and policy, or one of its checkpoints; open a model by `therapysim.agents.therapists.policies.find_policy`"
             )
         opened = cast(ChatTherapist, find_policy(str(folder), sampling).open())
         return cls(opened.model, opened.sampling, show_state=opened.show_state)

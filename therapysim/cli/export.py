@@ -11,7 +11,11 @@ __all__ = ["add_options", "run"]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which policy of a run, and what is made of it."""
     add = parser.add_argument
-    add("run_folder", metavar="RUN", help="the folder of a `train grpo` or `train sft`, its best/, or a checkpoint")
+    add(
+        "run_folder",
+        metavar="RUN",
+        help="the folder of a `train grpo`, `train sft` or `train dpo`, its best/, or a checkpoint",
+    )
     add("--out", required=True, metavar="FOLDER", help="the new folder; written whole or not at all")
     add("--merged", action="store_true", help="the whole model with the adapter added to its base, as safetensors")
     add("--dtype", choices=DTYPES,

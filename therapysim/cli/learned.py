@@ -12,7 +12,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The runs, the benchmark that played them, and where the report goes."""
     add = parser.add_argument
     add("runs", nargs="+", metavar="[LABEL=]RUN",
-        help="folders of train grpo and sft; runs of one label are pooled, or of one --advantage")  # fmt: skip
+        help="folders of train grpo, sft and dpo; runs of one label are pooled, or of one --advantage")  # fmt: skip
     add("--bench", required=True, type=Path, metavar="FOLDER",
         help="of bench, which played the base and every run; with --sessions, turns have their terms too")  # fmt: skip
     add("--base", required=True, metavar="POLICY", help="what it calls the policy that they started from, as smollm2")

@@ -36,6 +36,7 @@ _COMMANDS = {
 }
 _TRAININGS = {
     "sft": "a therapist policy that copies others, by supervised fine-tuning on sessions",
+    "dpo": "a therapist policy that learns which of two answers is better, from pairs (DPO)",
     "grpo": "a therapist policy, by GRPO on whole sessions",
     "emotions": "the emotion sensor, on GoEmotions",
     "emotions-teacher": "a large encoder that labels texts for the sensor, one fold",

@@ -2,7 +2,8 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -45,6 +46,11 @@ def _wanted(name: str, setting: FieldInfo) -> dict[str, Any]:
     inner = get_args(setting.annotation)[0] if many else setting.annotation
     # Words to choose from are shown here and checked by the settings, whose message names the nearest.
     words = get_args(inner) if get_origin(inner) is Literal else ()
-    metavar = about(setting).get("metavar", "NAME" if many and inner is str else getattr(inner, "__name__", "").upper())
-    wanted |= {"required": setting.is_required(), "type": str if words else inner}
+    mixed = get_origin(inner) in (Union, UnionType)  # a number or a word: the settings read the text
+    metavar = (
+        "VALUE"
+        if mixed
+        else about(setting).get("metavar", "NAME" if many and inner is str else getattr(inner, "__name__", "").upper())
+    )
+    wanted |= {"required": setting.is_required(), "type": str if words or mixed else inner}
     return wanted | {"metavar": f"{{{','.join(words)}}}" if words else metavar} | ({"nargs": "*"} if many else {})

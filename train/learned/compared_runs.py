@@ -15,6 +15,7 @@ from therapysim.agents.statistics.intervals import FEW
 from therapysim.agents.therapists.policies import run_of
 from therapysim.errors import ConfigError
 from therapysim.records import read_record
+from therapysim.train.dpo.dpo_settings import DPOSettings
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.run_settings import free
 from therapysim.train.runs.rows import read_rows
@@ -26,7 +27,7 @@ __all__ = ["Key", "Run", "Study", "open_study", "rounded"]
 Key = tuple[str, int]
 
 #: What runs of one mode may differ in: it changes where and how they ran, not what they learned from.
-_OWN = frozenset({*free(GRPOSettings), *free(SFTSettings), "seed"})
+_OWN = frozenset({*free(GRPOSettings), *free(SFTSettings), *free(DPOSettings), "seed"})
 #: What a benchmark must prompt and sample alike for a difference to be the training's.
 _PROMPTED = ("show_state", "max_tokens", "temperature", "top_p", "engine")
 
@@ -119,7 +120,7 @@ def open_study(folders: Sequence[str | Path], bench: str | Path, base: str, simu
     """Reads the runs and the benchmark.
 
     Args:
-        folders: of ``therapysim train grpo`` and ``train sft``; ``LABEL=FOLDER`` pools it with others of that label.
+        folders: of ``therapysim train grpo``, ``sft`` and ``dpo``; ``LABEL=FOLDER`` pools it with others of that label.
         bench: a folder of ``therapysim bench`` that played the base and every run.
         base: the base's name in it.
         simulator: who worded the patients, where the benchmark had more than one.
@@ -171,7 +172,7 @@ def _played(held: Runs, simulator: str) -> dict[str, dict[Key, SessionResult]]:
 
 def _read_all(folders: Sequence[str | Path], policies: Sequence[str], bench: str | Path) -> tuple[Run, ...]:
     if not folders:
-        raise ConfigError("no run is given, expected at least one folder of `therapysim train grpo` or `train sft`")
+        raise ConfigError("no run is given, expected at least one folder of `therapysim train grpo`, `sft` or `dpo`")
     runs = tuple(_read(folder, policies, bench) for folder in folders)
     for kind, own in (("policy", [run.policy for run in runs]), ("name", [run.name for run in runs])):
         if len(set(own)) < len(own):

@@ -79,7 +79,7 @@ def export(
     """Writes a run's policy to a folder, whole or not at all.
 
     Args:
-        run: folder of ``therapysim train grpo`` or ``sft``, or one in it: ``policy``, ``best``, a checkpoint.
+        run: folder of ``therapysim train grpo``, ``sft`` or ``dpo``, or one in it: ``policy``, ``best``, a checkpoint.
         out: the new folder.
         merged: the whole model, for servers and programs that know no adapters; else the adapter alone.
         dtype: precision of a merged model; the merging itself is done in float32. Half precision rounds small changes
@@ -120,7 +120,8 @@ def find_source(place: Path, checkpoint: int | None = None) -> Source:
     if not (run / "settings.json").is_file():
         found = f"it holds {_names(run)}" if run.is_dir() else "there is no such folder"
         raise ConfigError(
-            f"{run} is no run: {found}, expected settings.json of `therapysim train grpo` or `sft`; check the path"
+            f"{run} is no run: {found}, expected settings.json of `therapysim train grpo`, `sft` or `dpo`; check the "
+            "path"
         )
     folder = run / "policy" if run == place else place.resolve()
     folder = folder if checkpoint is None else run / "checkpoints" / f"checkpoint-{checkpoint}"

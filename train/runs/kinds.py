@@ -6,6 +6,7 @@ from pydantic import ConfigDict
 
 from therapysim.errors import ConfigError
 from therapysim.records import Record, read_record
+from therapysim.train.dpo.dpo_settings import DPOSettings
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.run_settings import RunSettings, load
 from therapysim.train.sft.sft_settings import SFTSettings
@@ -13,7 +14,7 @@ from therapysim.train.sft.sft_settings import SFTSettings
 __all__ = ["KINDS", "read_settings"]
 
 #: Settings by the name of their training.
-KINDS: dict[str, type[RunSettings]] = {kind.training: kind for kind in (GRPOSettings, SFTSettings)}
+KINDS: dict[str, type[RunSettings]] = {kind.training: kind for kind in (GRPOSettings, SFTSettings, DPOSettings)}
 
 
 class _Named(Record):

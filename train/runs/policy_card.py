@@ -46,7 +46,7 @@ learnt from. No clinical outcome was measured, and nothing here says how a real 
 |---|---|
 | base | {base} |
 | licence | {licence} |
-| updates | {step}, each from {sessions} sessions a device, of at most {size} |
+| updates | {step}, each from {sessions} a device, of at most {size} |
 | patients | {patients} |
 | who words them | {patient} |
 | seed | {seed} |
@@ -103,6 +103,10 @@ _SHOWN = {
         "max_prompt_tokens", "max_completion_tokens", "show_state", "chat_template_kwargs", *_ADAPTED, "vllm",
         "importance", "importance_max",
     ),
+    "dpo": (
+        "lr", "beta", "loss_type", "label_smoothing", "sft_weight", "warmup", "batch_size", "accumulation",
+        "max_grad_norm", "max_turn_tokens", "max_tokens", "show_state", "chat_template_kwargs", *_ADAPTED,
+    ),
     "sft": (
         "therapists", "draws", "best", "lr", "warmup", "batch_size", "accumulation", "max_grad_norm", "max_turn_tokens",
         "max_tokens", "show_state", "chat_template_kwargs", *_ADAPTED,
@@ -110,6 +114,7 @@ _SHOWN = {
 }  # fmt: skip
 _HOW = {
     "grpo": "It was trained by reinforcement learning (GRPO over whole sessions) against **simulated** patients.",
+    "dpo": "It was trained on pairs of answers (DPO), to prefer the better one of each.",
     "sft": "It was fine-tuned (SFT) to copy what other therapists said to **simulated** patients.",
 }
 _REWARD = """## Reward
@@ -123,8 +128,13 @@ Sessions of {therapists}: of those with each patient the share {best} that earne
 says what they would say, where they would be wrong too. Read transcripts before you believe a number.
 
 `validation/loss` below is the mean loss a token on what they say to the patients of the validation."""
+_PREFERS = """## What it prefers
+
+The chosen answer of each pair of {files} to the rejected one. It is held to the policy it started from: {beta} A pair
+says what whoever made it thought better, where they were wrong too. Read transcripts before you believe a number."""
 _COURSE = ("validation/best", "validation/since_best", "validation/stopped")
 _TRAIN = ("reward", "reward_std", "kl", "loss", "mean_token_accuracy", "session/turns", "session/polarity")
+_RANKED = ("rewards/margins", "rewards/accuracies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +188,11 @@ def card(settings: RunSettings, rows: Sequence[Mapping[str, Any]], step: int, me
         front=_front(base, licence, settings, merge),
         what="A LoRA adapter." if merge is None else "A language model with its adapter merged in.",
         how=_HOW[settings.training],
-        section=_section(settings),
+        section=_section(settings, seen),
         base=f"`{base}`{_start(settings.model)}",
         licence=f"that of the base, {licence}" if licence else "that of the base: see the base",
         step=step,
-        sessions=settings.batch_size * settings.accumulation,
+        sessions=f"{settings.batch_size * settings.accumulation} {'pairs' if settings.training == 'dpo' else 'sessions'}",
         size=_size(settings),
         patients=_patients(settings),
         patient=_speaker(settings),
@@ -236,13 +246,17 @@ def _front(base: str, licence: str, settings: RunSettings, merge: Merge | None) 
 
 def _size(settings: RunSettings) -> str:
     """What a session that is learned from is cut by; those of files may have any number of turns."""
-    return f"{settings.context} tokens" if settings.training == "sft" else f"{settings.max_turns} therapist turns"
+    return (
+        f"{settings.context} tokens" if settings.training in ("sft", "dpo") else f"{settings.max_turns} therapist turns"
+    )
 
 
 def _patients(settings: RunSettings) -> str:
     ids = ", ".join(f"`{i}`" for i in training_ids(settings.split, settings.personas))
     variants = "a new variant of one each time" if settings.vary else "as written, no variants"
     which = "chosen" if settings.personas else f"all of split `{settings.split}`"
+    if settings.training == "dpo":
+        which, variants = "those of the pairs", "any but patients of split `test`, among ours these"
     if not getattr(settings, "therapists", True):  # nothing was played
         which, variants = "those of the files", "among these"
     return f"{which}, {variants}: {ids}"
@@ -251,6 +265,8 @@ def _patients(settings: RunSettings) -> str:
 def _speaker(settings: RunSettings) -> str:
     """Who words the patients; in session files, whoever did when they were written."""
     spoke = f"`{_told(getattr(settings, 'patient', 'scripted').rpartition('#')[2])}`"
+    if settings.training == "dpo":
+        return f"{spoke} in validations; in the pairs, whoever did"
     return f"{spoke}; in the files, whoever did" if getattr(settings, "sessions", ()) else spoke
 
 
@@ -271,14 +287,25 @@ def _shown(settings: RunSettings) -> list[str]:
     return [name for name in _SHOWN[settings.training] if name != "turn_weight" or mixed]
 
 
-def _section(settings: RunSettings) -> str:
-    """What it was rewarded for, or what it copies."""
+def _section(settings: RunSettings, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What it was rewarded for, what it copies, or what it prefers."""
+    if settings.training == "dpo":
+        files = ", ".join(f"`{_told(place)}`" for place in getattr(settings, "pairs", ()))
+        return _PREFERS.format(files=files, beta=_beta(settings, rows))
     if settings.training == "sft":
         sources = [f"`{_told(name)}`" for name in getattr(settings, "therapists", ())]
         sources += [f"the files in `{_told(place)}`" for place in getattr(settings, "sessions", ())]
         return _COPIED.format(therapists=", ".join(sources), best=_value(getattr(settings, "best", 1.0)))
     rubric = getattr(settings, "rubric", "")
     return _REWARD.format(rubric=rubric, reward=_REWARDS.get(rubric, "see there."))
+
+
+def _beta(settings: RunSettings, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which β it learned with, and what the validation before the first update had suggested, where there was one."""
+    told = next((row for row in rows if "beta/used" in row), None)
+    if told is None:
+        return f"β is {_value(getattr(settings, 'beta', None))}."
+    return f"β is {told['beta/used']:g}; by the unsafe turns of the start, {told['beta/suggested']:g} was suggested."
 
 
 def _merged(settings: RunSettings, merge: Merge | None) -> str:
@@ -300,7 +327,7 @@ def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
     checked = [(row, _validation(row)) for row in rows if _validation(row)]
     parts = []
     if trained:
-        newest = {name: trained[-1][name] for name in _TRAIN if trained[-1].get(name) is not None}
+        newest = {name: trained[-1][name] for name in (*_TRAIN, *_RANKED) if trained[-1].get(name) is not None}
         parts.append(_table(f"training, update {trained[-1]['step']}", [newest]))
     if checked:
         (first, before), (last, after) = checked[0], checked[-1]

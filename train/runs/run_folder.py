@@ -7,6 +7,7 @@ validation.jsonl    one object a validation: return, mood, alliance, terms, vari
 validation/         the mood profile of each validation, drawn
 completions.jsonl   sessions word for word, in training and in validation, with the patient's mood turn by turn
 examples.jsonl      of SFT: the sessions that are copied; dev_examples.jsonl: those that the loss of a validation is of
+pairs.jsonl         of DPO: what is learned from; dev_pairs.jsonl: what validations rank; beta.json: the suggested β
 checkpoints/        to resume from
 best/               the policy of the best validation so far
 policy/             the trained adapter, and policy.json, which says after how many updates
@@ -162,6 +163,7 @@ class ProgressLog(TrainerCallback):
             return
         names = {"reward": "reward", "reward_std": "±", "kl": "kl", "loss": "loss", "step_time": "seconds"}
         names["mean_token_accuracy"] = "accuracy"
+        names |= {"rewards/margins": "margin", "rewards/accuracies": "ranked right"}
         text = ", ".join(f"{short} {logs[name]:.4g}" for name, short in names.items() if logs.get(name) is not None)
         if self.bar is None:
             print(f"update {state.global_step}/{state.max_steps}: {text}", file=sys.stderr, flush=True)

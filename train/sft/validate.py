@@ -1,7 +1,7 @@
-"""Validation of a copy: how well it foretells what others say to dev patients, and what it earns with them."""
+"""Validation of a policy: how well it does on what is kept apart, and what it earns with dev patients."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ from therapysim.agents.therapists.therapist import ChatTherapist
 from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ModelError
 from therapysim.models.chat import HuggingFaceChat, Sampling
+from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.rows import append
 from therapysim.train.runs.run_folder import announce
 from therapysim.train.runs.starts import dev_starts
-from therapysim.train.sft.sft_settings import SFTSettings
 
-__all__ = ["Check", "scores"]
+__all__ = ["MEASURES", "Check", "scores"]
 
 # As GRPO samples.
 _TEMPERATURE, _TOP_P = 1.0, 1.0
 # Shown beside the return, under these names as GRPO's validation has them.
-_MEASURES = {
+MEASURES: Mapping[str, str] = {
     "alliance": "alliance",
     "polarity_gain": "polarity",
     "safe": "safe",
@@ -37,7 +37,7 @@ _MEASURES = {
 
 
 class Check(TrainerCallback):
-    """Before the first update, every ``validate_every`` and after the last: the loss on dev sessions, and dev sessions.
+    """Before the first update, every ``validate_every`` and after the last: what is kept apart, and dev sessions.
 
     It leaves no trace in the run: with validation and without, it learns the same.
 
@@ -47,10 +47,12 @@ class Check(TrainerCallback):
         tokenizer: the policy's.
     """
 
-    def __init__(self, settings: SFTSettings, batch: SessionBatch, tokenizer: Any) -> None:
+    def __init__(self, settings: RunSettings, batch: SessionBatch, tokenizer: Any) -> None:
         self.settings, self.batch, self.tokenizer = settings, batch, tokenizer
         self.starts = dev_starts(settings)
         self.trainer: Any = None  # set once there is one
+        #: Of the newest validation; of one process.
+        self.results: Sequence[SessionResult] = []
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self.settings.validate_every and state.global_step == 0:
@@ -66,17 +68,26 @@ class Check(TrainerCallback):
         """One validation, as it joins the metrics: the loss by all processes, the sessions by one of them."""
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         with _set_aside(model):
-            loss = self.trainer.dev_loss()
+            apart = self.kept_apart()
             results = self._play(model, state.global_step) if state.is_world_process_zero else []
         if not state.is_world_process_zero:
             return {}
         sound = [result for result in results if not result.failed]
-        found = {"failed": 1 - len(sound) / len(self.starts), **(scores(sound) if sound else {})}
-        found |= {} if loss is None else {"loss": loss}
+        found = {"failed": 1 - len(sound) / len(self.starts), **(self.score(sound) if sound else {}), **apart}
         named = {f"validation/{name}": value for name, value in found.items()}
         self._write(state.global_step, results, {"sessions": len(sound), **named})
         announce(_line(state.global_step, found))
+        self.results = results
         return named
+
+    def kept_apart(self) -> dict[str, float]:
+        """How well the policy does on what is not learned from; nothing where there is none. By all processes."""
+        loss = self.trainer.dev_loss()
+        return {} if loss is None else {"loss": loss}
+
+    def score(self, results: Sequence[SessionResult]) -> dict[str, float]:
+        """What became of the sessions whose patient did not fail, at least one."""
+        return scores(results)
 
     def _play(self, model: Any, step: int) -> list[SessionResult]:
         """The policy's sessions; none where the model cannot go on, which is no reason to lose what was learnt."""
@@ -109,21 +120,29 @@ def _set_aside(model: Any) -> Iterator[None]:
         model.config.use_cache = cached
 
 
-def scores(results: Sequence[SessionResult]) -> dict[str, float]:
+def scores(results: Sequence[SessionResult], measures: Mapping[str, str] = MEASURES) -> dict[str, float]:
     """What became of sessions whose patient did not fail, at least one.
 
     return                        mean of the rewards' sum over sessions
     return_low, return_high       its 95 % interval for patients like these; left out where one patient is all
     alliance, polarity_gain, ...  means of the benchmark's measures
+
+    Args:
+        results: of the sessions.
+        measures: what is shown beside the return, by name, and the benchmark's name of it.
     """
     own = mean_interval([result["total"] for result in results], [result.persona for result in results])
     ends = {"return_low": own.low, "return_high": own.high} if math.isfinite(own.low) else {}
-    means = {name: float(np.mean([r[measure] for r in results])) for name, measure in _MEASURES.items()}
+    means = {name: float(np.mean([r[measure] for r in results])) for name, measure in measures.items()}
     return {"return": own.mean, **ends, **means}
 
 
 def _line(step: int, found: dict[str, float]) -> str:
-    told = [f"{name} {found[name]:.3f}" for name in ("loss", "return", "alliance", "failed") if name in found]
+    told = [
+        f"{name} {found[name]:.3f}"
+        for name in ("loss", "accuracy", "return", "polarity", "unsafe", "alliance", "failed")
+        if name in found
+    ]
     return f"update {step}: validation {', '.join(told)}"
 
 

@@ -106,7 +106,7 @@ def test_a_run_from_before_there_was_another_training_is_of_grpo(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"training": "dpo"}', "training is 'dpo', expected one of grpo, sft"),
+        ('{"training": "ppo"}', "training is 'ppo', expected one of grpo, sft, dpo"),
         ('{"training": 1}', "training is 1"),
         ("{", "cannot be read"),
         ('{"training": "sft", "draws": 0}', "draws is 0"),
