@@ -52,16 +52,16 @@ def write_rows(path: Path, rows: Sequence[Any]) -> Path:
     return path
 
 
-def settings(source: Path, out: Path, pairs: Path, **changes: Any) -> DPOSettings:
+def settings(source: Path, out: Path, made: Path, /, **changes: Any) -> DPOSettings:
     """Those of a small run, changed."""
-    return DPOSettings(**{"model": str(source), "out": str(out), "pairs": (str(pairs),), **SHAPE, **changes})
+    return DPOSettings(**{"model": str(source), "out": str(out), "pairs": (str(made),), **SHAPE, **changes})
 
 
 def preferrer(model: Path, place: Path) -> Prefer:
     """Trains in folders of ``place``: ``preferrer(...)("one", lr=0.1)``."""
-    pairs = write_rows(place / "made.jsonl", made_pairs())
+    made = write_rows(place / "made.jsonl", made_pairs())
 
     def start(out: str = "run", patient: Patient | None = None, **changes: Any) -> TrainResult:
-        return train(settings(model, place / out, pairs, **changes), patients(patient))
+        return train(settings(model, place / out, made, **changes), patients(patient))
 
     return start

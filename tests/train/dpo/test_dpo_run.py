@@ -133,11 +133,11 @@ def test_the_margin_is_that_of_the_kept_pairs_tokens(trained: TrainResult, tiny_
 def test_a_run_goes_on_from_a_runs_policy_with_it_as_the_reference(
     run: Prefer, trained: TrainResult, tiny_model: Path
 ) -> None:
-    result = run(model=str(trained.policy), max_steps=2)
-    first, second = rows(result.out)
+    result = run(model=str(trained.policy), max_steps=3, lr=3e-3)
+    first, *_, last = rows(result.out)
     assert first["rewards/margins"] == pytest.approx(0.0, abs=1e-6)  # measured from the policy, not from its base
     assert first["logps/chosen"] != pytest.approx(rows(trained.out)[1]["logps/chosen"], abs=0.1)
-    assert second["rewards/margins"] > 0
+    assert last["rewards/margins"] > 0
     policy, tokenizer = checkpoint.load(result.policy)
     start, _ = checkpoint.load(trained.policy)
     assert sum(margin(policy, start, row) for row in own_rows(result, tokenizer)) > 0
@@ -232,11 +232,11 @@ def test_how_much_there_is_to_learn_from_is_told(
 ) -> None:
     run(max_steps=3)
     assert "6 pairs to learn from; 3 updates are 1.5 epochs" in capsys.readouterr().err
-    longest = "The longest answer of all, with many more words than any of the others have, so that it is cut off."
-    apart = [{**made_pairs()[0], "chosen": longest}, *made_pairs()[1:]]
-    write_rows(tmp_path / "made.jsonl", apart)
-    run("short", max_steps=3, max_turn_tokens=40)
-    assert "have a chosen answer of more than max_turn_tokens 40, and are left out" in capsys.readouterr().err
+    longest = "The longest answer of all, with many more words than any of the others have, so that it is cut off. "
+    write_rows(tmp_path / "made.jsonl", [{**made_pairs()[0], "chosen": 4 * longest}, *made_pairs()[1:]])
+    run("short", max_steps=1)
+    told = capsys.readouterr().err
+    assert "5 pairs to learn from; 1 have a chosen answer of more than max_turn_tokens 96, and are left out" in told
 
 
 class Silent:

@@ -90,7 +90,5 @@ def test_what_does_not_fit_is_counted_and_never_cut() -> None:
 
 
 def test_where_nothing_fits_it_is_told() -> None:
-    with pytest.raises(
-        ConfigError, match="max_tokens is 8 and max_turn_tokens 4, and none of 1 pairs fits; raise them"
-    ):
+    with pytest.raises(ConfigError, match="max_tokens is 8 and max_turn_tokens 4, and none of 1 pairs fits; raise"):
         fitting([made(5, 3, 4)], max_tokens=8, max_turn_tokens=4)

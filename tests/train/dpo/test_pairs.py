@@ -64,7 +64,7 @@ def messages(*roles: str) -> list[dict[str, str]]:
         ({**PLAIN, "chosen": [{"role": "user", "content": "a"}]}, "line 3: chosen.*user.*expected"),
         (
             {**PLAIN, "rejected": PLAIN["chosen"] + " "},
-            "line 3: chosen and rejected are the same, .*leave the line out",
+            "line 3: chosen and rejected are the same, .*leave the line",
         ),
         ({**PLAIN, "chosen": " "}, "line 3: chosen is empty, expected one answer"),
         ({**PLAIN, "rejected": []}, "line 3: rejected is 0 messages, expected one answer"),
@@ -98,7 +98,7 @@ def test_variants_can_be_left_out(tmp_path: Path) -> None:
 def test_prompts_are_headed_as_the_policy_will_be(tmp_path: Path) -> None:
     bare = Practice(frozenset(), show_state=False)
     path = write_rows(tmp_path / "a.jsonl", [PLAIN])
-    with pytest.raises(ConfigError, match="message 1 of prompt has a .* header, and with show_state false"):
+    with pytest.raises(ConfigError, match=r"message 1 of prompt has a .* header, and with show_state false"):
         read_pairs([path], bare)
     assert read_pairs([write_rows(tmp_path / "b.jsonl", [{**PLAIN, "prompt": "Patient: Hm."}])], bare)
 
