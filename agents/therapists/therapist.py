@@ -115,7 +115,8 @@ class ChatTherapist:
         if kind_of(str(folder)) != "run":
             raise ConfigError(
                 f"{folder} is no run, expected a folder of `therapysim train grpo`, `sft` or `dpo` with settings.json "
-                "and policy, or one of its checkpoints; open a model by `therapysim.agents.therapists.policies.find_policy`"
+                "and policy, or one of its checkpoints; open a model by "
+                "`therapysim.agents.therapists.policies.find_policy`"
             )
         opened = cast(ChatTherapist, find_policy(str(folder), sampling).open())
         return cls(opened.model, opened.sampling, show_state=opened.show_state)

@@ -21,8 +21,8 @@ __all__ = ["add_options", "run"]
 
 _WAYS = {"state": (True,), "none": (False,), "both": (True, False)}
 _POLICY = (
-    "a baseline, a run's folder of train grpo, sft or dpo, a model's folder, .gguf file or hub id, smollm2, URL#MODEL of "
-    "an OpenAI-compatible server, or package.module:function"
+    "a baseline, a run's folder of train grpo, sft or dpo, a model's folder, .gguf file or hub id, smollm2, URL#MODEL "
+    "of an OpenAI-compatible server, or package.module:function"
 )
 
 

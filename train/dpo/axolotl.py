@@ -20,7 +20,7 @@ _SMOLLM2_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _HEAD = """\
 # A DPO run of TherapySim in the words of Axolotl (0.19): axolotl train FILE
 # Axolotl plays no sessions: no validation with patients, no fail-safe checkpoints. It adds no system message to a
-# prompt that is a plain text, and checks neither headers nor patients; RUN/pairs.jsonl of a run of ours holds checked pairs.
+# prompt that is a plain text, and checks neither headers nor patients: pairs.jsonl of a run of ours holds checked ones.
 """
 
 

@@ -160,13 +160,12 @@ def _header_fault(pair: Pair, show_state: bool) -> str:
 def _stranger(persona: str | None, practice: Practice) -> str:
     """Whether a pair is of a patient whom nothing may be learned from."""
     known = _library_patient(persona)
-    variant = MARK in (persona or "")
-    if known is None or ({known.id, persona} & practice.patients and (practice.variants or not variant)):
+    if known is None or persona in practice.patients or (known.id in practice.patients and practice.variants):
         return ""
     if known.split == "test":
         return (
-            f"persona {persona!r} is a test patient, kept apart for benchmarks: nothing may be trained on it; leave its "
-            "lines out"
+            f"persona {persona!r} is a test patient, kept apart for benchmarks: nothing may be trained on it; leave "
+            "its lines out"
         )
     if known.id in practice.patients:
         return f"persona {persona!r} is a variant, and vary is false; leave its lines out, or leave out --no-vary"

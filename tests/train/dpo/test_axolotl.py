@@ -42,7 +42,8 @@ def test_the_users_run_in_axolotls_keys(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_other_settings_have_their_keys() -> None:
-    told = config(model="smollm2", loss_type="robust", label_smoothing=0.1, sft_weight=0.5, warmup=10, dev_pairs=("d",))
+    learning = {"loss_type": "robust", "label_smoothing": 0.1, "sft_weight": 0.5, "warmup": 10}
+    told = config(model="smollm2", dev_pairs=("d",), **learning)
     assert told["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert (told["adapter"], told["load_in_4bit"]) == ("lora", False)
     assert (told["dpo_loss_type"], told["dpo_loss_weights"]) == (["robust", "sft"], [1.0, 0.5])

@@ -67,9 +67,7 @@ def test_a_gradient_that_is_no_number_ends_the_run_and_changes_no_weight(
 
     with monkeypatch.context() as broken:
         broken.setattr(PairDPOTrainer, "compute_loss", loss)
-        with pytest.raises(
-            TrainingError, match=r"after 3 updates: the gradient is no finite number \(nan\); .*smaller"
-        ):
+        with pytest.raises(TrainingError, match=r"after 3 updates: the gradient is no finite number \(nan\)"):
             run("disturbed")
     assert not (disturbed / "policy").exists() and rows(disturbed) == rows(undisturbed.out)[:3]
     assert same(run("disturbed", resume=True), undisturbed)

@@ -1,4 +1,4 @@
-"""What becomes of a policy that learnt from pairs: it is opened, benchmarked, exported, gone on from and reported on."""
+"""What becomes of a policy that learnt from pairs: it is opened, benchmarked, exported and reported on."""
 
 import json
 from pathlib import Path
