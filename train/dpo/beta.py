@@ -23,6 +23,8 @@ __all__ = ["Suggestion", "suggest", "suggested_beta"]
 _KIND, _KIND_BETA = 0.02, 0.1
 _UNSAFE, _UNSAFE_BETA = 0.20, 0.5
 _MOST = 1.0
+# Of 50 turns, a share of 0.2 is known to about 0.11 either way.
+_FEW = 50
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Suggestion:
 
     def __str__(self) -> str:
         rule = "0.1 up to 2 %, 0.5 at 20 %, linear between and beyond, at most 1"
+        few = "; so few tell little: raise validate_sessions" if self.turns < _FEW else ""
         return (
-            f"suggested beta {self.beta:g}: {self.unsafe} of {self.turns} turns of the start are unsafe ({rule}); "
+            f"suggested beta {self.beta:g}: {self.unsafe} of {self.turns} turns of the start are unsafe ({rule}){few}; "
             f"used is {self.used:g}"
         )
 

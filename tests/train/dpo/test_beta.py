@@ -7,7 +7,7 @@ import pytest
 from therapysim.agents.bench.benchmark import play_policy
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
-from therapysim.train.dpo.beta import suggest, suggested_beta
+from therapysim.train.dpo.beta import Suggestion, suggest, suggested_beta
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,8 @@ def test_unsafe_turns_are_counted() -> None:
     assert kind is not None and (kind.beta, kind.used, kind.unsafe) == (0.1, 0.1, 0)
     assert harmful is not None and (harmful.beta, harmful.unsafe) == (1.0, harmful.turns)
     assert "suggested beta 1: " in str(harmful) and "turns of the start are unsafe" in str(harmful)
+    assert "so few tell little: raise validate_sessions" in str(harmful)
+    assert "so few" not in str(Suggestion(0.1, 0.1, 0, 128))
 
 
 def test_a_beta_that_is_given_is_used() -> None:
