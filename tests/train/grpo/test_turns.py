@@ -83,7 +83,7 @@ def test_the_samplers_probabilities_stay_with_their_tokens(make_batch: MakeBatch
     rollout = Rollout(GRPOSettings(max_prompt_tokens=8000, mask_cut_turns=False), make_batch(), template.tokenizer)
     [episode] = rollout._begin([Start(3, "claire")])
     ids = template.encode("Hm.<|im_start|>user\nNo.")
-    rollout._say(episode, ids, [-float(i) for i in range(len(ids))], template.ends(None))
+    rollout.say(episode, ids, [-float(i) for i in range(len(ids))], template.ends(None))
     assert episode.logprobs == [0.0, -1.0, -2.0] and len(episode.completion_ids) == 3
 
 
