@@ -58,6 +58,7 @@ LONG = (
     "train/grpo/test_validate.py",
     "train/grpo/test_train.py",
     "train/sft/test_sft_run.py",
+    "train/dpo/test_dpo_processes.py",
     "train/grpo/test_hung_patient.py",
     "envs/test_wrappers.py",
     "agents/probes/test_audit.py",
