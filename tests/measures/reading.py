@@ -34,6 +34,7 @@ from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings, s
 from therapysim.rewards.reading.patterns import spot
 from therapysim.rewards.reading.reader import Reader, open_reader
 from therapysim.state import Appraisal
+from therapysim.train.pairs.shortcuts import auc
 from therapysim.train.reader.made_turns import second_person
 
 Acts = frozenset[str]
@@ -226,11 +227,6 @@ def meaning_table(reader: Reader, path: Path = HERE / "meaning.jsonl") -> str:
             means = [float(np.mean([getattr(a, n) for a in some])) for n in ("uptake", "addition")]
             out.append(f"| {name}, {how} | {len(some)} | {means[0]:.2f} | {means[1]:.2f} | {share:.2f} |")
     return "\n".join([*out, "", "; ".join(aucs)])
-
-
-def auc(above: np.ndarray, below: np.ndarray) -> float:
-    """The chance that one of the first is above one of the second, ties half."""
-    return float((above[:, None] > below).mean() + 0.5 * (above[:, None] == below).mean())
 
 
 #: Ways to hand the patient's words back.

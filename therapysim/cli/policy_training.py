@@ -1,20 +1,49 @@
 """What a training of a policy says in the terminal: its settings, how to go on if broken off, where the policy is."""
 
+import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from therapysim.cli.setting_options import add_settings
 from therapysim.settings import describe_settings
 from therapysim.train.run_settings import RunSettings
 
 if TYPE_CHECKING:
     from therapysim.train.runs.start_up import TrainResult
 
-__all__ = ["carry_out"]
+__all__ = ["add_sources", "carry_out"]
 
 R = TypeVar("R", bound=RunSettings)
+
+
+def add_sources(
+    parser: argparse.ArgumentParser, kind: type[RunSettings], description: str, notes: Mapping[str, str]
+) -> Any:
+    """Where the settings of a training come from, and each of them; presets stand above, a line each.
+
+    Args:
+        parser: of the command.
+        kind: the settings.
+        description: what the command does.
+        notes: preset -> a line on it; none for a training without presets.
+
+    Returns:
+        ``add_argument`` of the group of the sources, for what a training has beside these.
+    """
+    parser.description, parser.formatter_class = description, argparse.RawDescriptionHelpFormatter
+    parser.allow_abbrev = False  # an abbreviation could mean another setting tomorrow
+    listed = "\n".join(f"{name:{max(map(len, notes))}}  {about}" for name, about in notes.items())
+    group = parser.add_argument_group("where settings come from", f"presets:\n{listed}" if notes else None)
+    if notes:
+        group.add_argument("--preset", metavar="NAME", help="begin with the settings of one of these")
+    over = "; they override the preset" if notes else ""
+    group.add_argument("--config", metavar="FILE", help=f"settings in YAML or JSON{over}")
+    group.add_argument("--print", action="store_true", help="print the settings as YAML that --config reads, and end")
+    add_settings(parser, kind, also={"max_steps": ["--steps"]})
+    return group.add_argument
 
 
 def carry_out(settings: R, train: "Callable[[R], TrainResult]", *, only_print: bool) -> None:

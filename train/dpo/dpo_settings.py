@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
 from therapysim.errors import ConfigError
-from therapysim.records import Record, hint, record_of, shown, wrong
-from therapysim.settings import Count, Name, Names, Number, Positive, read_settings
-from therapysim.train.run_settings import RunSettings, load, policy_setting, require, setting
+from therapysim.records import shown, wrong
+from therapysim.settings import Count, Name, Names, Number, Positive
+from therapysim.train.presets import Presets
+from therapysim.train.run_settings import RunSettings, policy_setting, require, setting
 
 __all__ = ["AUTO", "DPOSettings", "load_settings", "preset_notes", "presets", "require_pairs"]
 
@@ -36,11 +37,6 @@ def _beta(given: Any) -> Any:
     if value != AUTO and not 0 < value < math.inf:
         raise wrong(shown(given), f"a number above 0, or {AUTO}")
     return value
-
-
-class _Preset(Record):
-    about: str
-    settings: dict[str, Any]
 
 
 class DPOSettings(RunSettings):
@@ -138,32 +134,5 @@ def require_pairs(settings: DPOSettings) -> None:
         )
 
 
-def presets() -> dict[str, dict[str, Any]]:
-    """The presets' settings by name; each names only what it is for, and the rest are the defaults."""
-    return {name: dict(preset.settings) for name, preset in _presets().items()}
-
-
-def preset_notes() -> dict[str, str]:
-    """A line on each preset by name."""
-    return {name: preset.about for name, preset in _presets().items()}
-
-
-def load_settings(
-    path: str | Path | None, overrides: Mapping[str, Any] | None = None, *, preset: str | None = None
-) -> DPOSettings:
-    """Settings of a preset, changed by those of a YAML or JSON file, changed by ``overrides``.
-
-    Raises:
-        ConfigError: the preset is unknown, the file cannot be read, a name is unknown, or a value is not allowed.
-        PersonaError: a persona is unknown, or one of the test patients.
-    """
-    known = presets()
-    if preset is not None and preset not in known:
-        raise ConfigError(f"preset is {preset!r}, expected one of {', '.join(known)}{hint(preset, list(known))}")
-    return load(DPOSettings, path, overrides, known[preset] if preset is not None else {})
-
-
-@cache
-def _presets() -> dict[str, _Preset]:
-    path = Path(__file__).with_name("presets.yaml")
-    return {name: record_of(own, _Preset, ConfigError, f"preset {name}") for name, own in read_settings(path).items()}
+_PRESETS = Presets(DPOSettings, Path(__file__).with_name("presets.yaml"))
+presets, preset_notes, load_settings = _PRESETS.settings, _PRESETS.notes, _PRESETS.load

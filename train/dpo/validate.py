@@ -28,6 +28,8 @@ __all__ = ["BETA", "PairCheck", "pair_scores"]
 
 #: In a run's folder: what the first validation says of β.
 BETA = "beta.json"
+# Of what TRL measures of the pairs that are kept apart, the names in a validation.
+_RANKED = {"rewards/accuracies": "accuracy", "rewards/margins": "margin"}
 
 
 class PairCheck(Check):
@@ -56,8 +58,8 @@ class PairCheck(Check):
             self.trainer.beta = advice.used
 
     def kept_apart(self) -> dict[str, float]:
-        ranked: dict[str, float] = self.trainer.dev_ranking()
-        return ranked
+        found = self.trainer.dev_means()
+        return {"loss": found["loss"], **{own: found[name] for name, own in _RANKED.items()}} if found else {}
 
     def score(self, results: Sequence[SessionResult]) -> dict[str, float]:
         return pair_scores(results)

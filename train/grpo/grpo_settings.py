@@ -1,18 +1,17 @@
 """The settings of one GRPO training: what may be set, what is allowed, and how a file of them is read."""
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from therapysim.errors import ConfigError
 from therapysim.models.server import require_url, require_variable, server_of
-from therapysim.records import Record, hint, record_of
-from therapysim.settings import Count, Name, Number, Positive, Share, read_settings
+from therapysim.settings import Count, Name, Number, Positive, Share
 from therapysim.train.grpo.advantages import Scale
-from therapysim.train.run_settings import RunSettings, load, policy_setting, require, setting
+from therapysim.train.presets import Presets
+from therapysim.train.run_settings import RunSettings, policy_setting, require, setting
 
 __all__ = ["GRPOSettings", "load_settings", "preset_notes", "presets"]
 
@@ -29,11 +28,6 @@ _adapter = partial(setting, "adapter and memory")
 _sampling = partial(setting, "sampling")
 _keeping = partial(setting, "checkpoints and validation")
 _tracking = partial(setting, "tracking")
-
-
-class _Preset(Record):
-    about: str
-    settings: dict[str, Any]
 
 
 class GRPOSettings(RunSettings):
@@ -256,32 +250,5 @@ class GRPOSettings(RunSettings):
         return max(1, self.generation_sessions // (self.batch_size * self.accumulation))
 
 
-def presets() -> dict[str, dict[str, Any]]:
-    """The presets' settings by name; each names only what it is for, and the rest are the defaults."""
-    return {name: dict(preset.settings) for name, preset in _presets().items()}
-
-
-def preset_notes() -> dict[str, str]:
-    """A line on each preset by name."""
-    return {name: preset.about for name, preset in _presets().items()}
-
-
-def load_settings(
-    path: str | Path | None, overrides: Mapping[str, Any] | None = None, *, preset: str | None = None
-) -> GRPOSettings:
-    """Settings of a preset, changed by those of a YAML or JSON file, changed by ``overrides``.
-
-    Raises:
-        ConfigError: the preset is unknown, the file cannot be read, a name is unknown, or a value is not allowed.
-        PersonaError: a persona is unknown, or one of the test patients.
-    """
-    known = presets()
-    if preset is not None and preset not in known:
-        raise ConfigError(f"preset is {preset!r}, expected one of {', '.join(known)}{hint(preset, list(known))}")
-    return load(GRPOSettings, path, overrides, known[preset] if preset is not None else {})
-
-
-@cache
-def _presets() -> dict[str, _Preset]:
-    path = Path(__file__).with_name("presets.yaml")
-    return {name: record_of(own, _Preset, ConfigError, f"preset {name}") for name, own in read_settings(path).items()}
+_PRESETS = Presets(GRPOSettings, Path(__file__).with_name("presets.yaml"))
+presets, preset_notes, load_settings = _PRESETS.settings, _PRESETS.notes, _PRESETS.load

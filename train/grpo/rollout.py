@@ -28,13 +28,14 @@ from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, calls_at_once, interrupt
 from therapysim.models.chat_template import TurnTemplate
 from therapysim.train.grpo.answering import Answers
-from therapysim.train.grpo.failsafe import Stopped, Terminated
+from therapysim.train.grpo.failsafe import Stopped
 from therapysim.train.grpo.generation import play_generation
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.stream import Stream
 from therapysim.train.grpo.trajectory import Trajectory, overlong, session_return, summary
+from therapysim.train.runs.ending import Terminated
 from therapysim.train.runs.run_folder import Transcripts
 from therapysim.train.runs.safe_trainer import TryAgain
 

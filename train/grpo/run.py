@@ -28,7 +28,7 @@ from therapysim.personas.load import training_ids
 from therapysim.personas.opening import describe_patient, open_patient
 from therapysim.personas.vary import MARK
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
-from therapysim.train.grpo.failsafe import Terminated, run_to_end, told
+from therapysim.train.grpo.failsafe import run_to_end
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.limit import TimeLimit
 from therapysim.train.grpo.patient_processes import Office, Patients
@@ -39,6 +39,7 @@ from therapysim.train.grpo.trajectory import session_return
 from therapysim.train.grpo.validate import Validation
 from therapysim.train.runs.alarms import Alarms
 from therapysim.train.runs.checkpoints import checkpoint_step
+from therapysim.train.runs.ending import Terminated, told
 from therapysim.train.runs.model import load_policy, lora_config, precision, set_ends
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows

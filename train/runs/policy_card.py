@@ -21,120 +21,23 @@ from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.personas.load import personas, training_ids
 from therapysim.settings import typed
 from therapysim.train.run_settings import RunSettings
+from therapysim.train.runs.card_words import (
+    CARD,
+    COPIED,
+    COURSE,
+    HOW,
+    LICENCES,
+    PREFERS,
+    RANKED,
+    REWARD,
+    REWARDS,
+    SHOWN,
+    SMOLLM2_ID,
+    TRAIN,
+)
 from therapysim.train.runs.rows import read_rows
 
 __all__ = ["CardWriter", "Merge", "base_of", "card", "practised", "write_card"]
-
-# Known to us; of any other base the reader must look.
-_SMOLLM2_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_LICENCES = {"HuggingFaceTB/SmolLM2-": "apache-2.0"}
-
-_CARD = """---
-{front}
----
-
-# A therapist policy trained by TherapySim
-
-{what} {how}
-
-**Not a clinical device, and not fit to talk with a person in distress.** Its patients are fiction, and so is everything it
-learnt from. No clinical outcome was measured, and nothing here says how a real person would fare.
-
-## What it was trained from and on
-
-| | |
-|---|---|
-| base | {base} |
-| licence | {licence} |
-| updates | {step}, each from {sessions} a device, of at most {size} |
-| patients | {patients} |
-| who words them | {patient} |
-| seed | {seed} |
-{merge}
-{section}
-
-## Settings
-
-| | |
-|---|---|
-{settings}
-
-## Numbers
-
-{numbers}
-
-They are the simulator's own. The patients of the validation are simulated as well, by the same hands; they
-are those of split `dev`, {validated}. `validation/return` is the mean of its sessions' rewards,
-`return_low` and `return_high` the ends of its 95 % interval by patient.
-
-## How to load it
-
-It is prompted as it was trained: {prompt}. `FOLDER` is where this card lies{run}.
-
-```sh
-{commands}
-```
-
-```python
-{python}
-```
-
-## Use
-
-For research on reinforcement learning of dialogue, on rewards and their exploits, and on simulated patients. It is **not** for
-therapy, counselling, triage, diagnosis, crisis help, or practice on people, with or without supervision. Whoever is in distress
-should turn to local emergency services, a crisis line or a professional.
-
-It inherits the base model's errors and biases, reads English alone, may say what is harmful or untrue, and does not recognise
-danger reliably. The emotion sensor behind its state header was taught on comments of Reddit.
-"""
-
-_REWARDS = {
-    "grpo": "what a session brought (mood, alliance, disclosure) and what a turn must not do, behind a gate.",
-    "default": "every term, those included that words alone can please, behind a gate.",
-    "user": "two functions alone, deficit rise and safety, with no gate; of 62 cheap policies 28 please it.",
-}
-_ADAPTED = ("lora_r", "lora_alpha", "lora_dropout", "lora_targets", "dtype", "quantize_4bit", "unsloth")
-_SHOWN = {
-    "grpo": (
-        "lr", "beta", "generations", "groups", "shared_turns", "redraw_groups", "redraw_spread", "batch_size",
-        "accumulation", "advantage", "turn_weight", "loss_type", "clip", "clip_high", "scale_rewards", "max_grad_norm", "learn_reasoning",
-        "mask_cut_turns", "cut_penalty", "overlong_tokens", "temperature", "top_p", "max_turn_tokens",
-        "max_prompt_tokens", "max_completion_tokens", "show_state", "chat_template_kwargs", *_ADAPTED, "vllm",
-        "importance", "importance_max",
-    ),
-    "dpo": (
-        "lr", "beta", "loss_type", "label_smoothing", "sft_weight", "warmup", "batch_size", "accumulation",
-        "max_grad_norm", "max_turn_tokens", "max_tokens", "show_state", "chat_template_kwargs", *_ADAPTED,
-    ),
-    "sft": (
-        "therapists", "draws", "best", "lr", "warmup", "batch_size", "accumulation", "max_grad_norm", "max_turn_tokens",
-        "max_tokens", "show_state", "chat_template_kwargs", *_ADAPTED,
-    ),
-}  # fmt: skip
-_HOW = {
-    "grpo": "It was trained by reinforcement learning (GRPO over whole sessions) against **simulated** patients.",
-    "dpo": "It was trained on pairs of answers (DPO), to prefer the better one of each.",
-    "sft": "It was fine-tuned (SFT) to copy what other therapists said to **simulated** patients.",
-}
-_REWARD = """## Reward
-
-The preset `{rubric}` of TherapySim: {reward} Rewards of this kind can be pleased: a policy may repeat a
-question about danger, or find words that the readers of a turn take for good ones. `docs/rewards.md` of TherapySim lists the
-terms, the audit of cheap policies and the exploits that are known. Read transcripts before you believe a number."""
-_COPIED = """## What it copies
-
-Sessions of {therapists}: of those with each patient the share {best} that earned most by the reward preset `grpo`. A copy
-says what they would say, where they would be wrong too. Read transcripts before you believe a number.
-
-`validation/loss` below is the mean loss a token on what they say to the patients of the validation."""
-_PREFERS = """## What it prefers
-
-The chosen answer of each pair of {files} to the rejected one. It is held to the policy it started from: {beta} A pair
-says what whoever made it thought better, where they were wrong too. Read transcripts before you believe a number."""
-_COURSE = ("validation/best", "validation/since_best", "validation/stopped")
-_TRAIN = ("reward", "reward_std", "kl", "loss", "mean_token_accuracy", "session/turns", "session/polarity")
-_RANKED = ("rewards/margins", "rewards/accuracies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +87,10 @@ def card(settings: RunSettings, rows: Sequence[Mapping[str, Any]], step: int, me
     """
     base, licence = base_of(settings.model)
     seen = [row for row in rows if row.get("step", 0) <= step]
-    return _CARD.format(
+    return CARD.format(
         front=_front(base, licence, settings, merge),
         what="A LoRA adapter." if merge is None else "A language model with its adapter merged in.",
-        how=_HOW[settings.training],
+        how=HOW[settings.training],
         section=_section(settings, seen),
         base=f"`{base}`{_start(settings.model)}",
         licence=f"that of the base, {licence}" if licence else "that of the base: see the base",
@@ -216,8 +119,8 @@ def base_of(model: str) -> tuple[str, str]:
     place = Path(model).expanduser()
     if (place / "adapter_config.json").is_file():
         return base_of(adapter_base(place))
-    name = _SMOLLM2_ID if model == SMOLLM2 else _told(model)
-    known = (licence for start, licence in _LICENCES.items() if name.startswith(start))
+    name = SMOLLM2_ID if model == SMOLLM2 else _told(model)
+    known = (licence for start, licence in LICENCES.items() if name.startswith(start))
     return name, next(known, "")
 
 
@@ -284,20 +187,20 @@ def _validated(settings: RunSettings) -> str:
 
 def _shown(settings: RunSettings) -> list[str]:
     mixed = getattr(settings, "advantage", "") == "mixed"
-    return [name for name in _SHOWN[settings.training] if name != "turn_weight" or mixed]
+    return [name for name in SHOWN[settings.training] if name != "turn_weight" or mixed]
 
 
 def _section(settings: RunSettings, rows: Sequence[Mapping[str, Any]]) -> str:
     """What it was rewarded for, what it copies, or what it prefers."""
     if settings.training == "dpo":
         files = ", ".join(f"`{_told(place)}`" for place in getattr(settings, "pairs", ()))
-        return _PREFERS.format(files=files, beta=_beta(settings, rows))
+        return PREFERS.format(files=files, beta=_beta(settings, rows))
     if settings.training == "sft":
         sources = [f"`{_told(name)}`" for name in getattr(settings, "therapists", ())]
         sources += [f"the files in `{_told(place)}`" for place in getattr(settings, "sessions", ())]
-        return _COPIED.format(therapists=", ".join(sources), best=_value(getattr(settings, "best", 1.0)))
+        return COPIED.format(therapists=", ".join(sources), best=_value(getattr(settings, "best", 1.0)))
     rubric = getattr(settings, "rubric", "")
-    return _REWARD.format(rubric=rubric, reward=_REWARDS.get(rubric, "see there."))
+    return REWARD.format(rubric=rubric, reward=REWARDS.get(rubric, "see there."))
 
 
 def _beta(settings: RunSettings, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -327,7 +230,7 @@ def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
     checked = [(row, _validation(row)) for row in rows if _validation(row)]
     parts = []
     if trained:
-        newest = {name: trained[-1][name] for name in (*_TRAIN, *_RANKED) if trained[-1].get(name) is not None}
+        newest = {name: trained[-1][name] for name in (*TRAIN, *RANKED) if trained[-1].get(name) is not None}
         parts.append(_table(f"training, update {trained[-1]['step']}", [newest]))
     if checked:
         (first, before), (last, after) = checked[0], checked[-1]
@@ -340,7 +243,7 @@ def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
 def _validation(row: Mapping[str, Any]) -> dict[str, Any]:
     """Without the terms one by one, and without what only says how the run went on."""
     names = sorted(name for name, value in row.items() if name.startswith("validation/") and value is not None)
-    return {name: row[name] for name in names if name.count("/") == 1 and name not in _COURSE}
+    return {name: row[name] for name in names if name.count("/") == 1 and name not in COURSE}
 
 
 def _table(head: str, columns: Sequence[Mapping[str, Any]]) -> str:

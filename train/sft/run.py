@@ -1,38 +1,17 @@
 """Supervised fine-tuning of a therapist on sessions of others, through TRL.
 
-Read ``train`` from top to bottom: that is the whole run. What is copied stands in ``examples.py``, how a session
-becomes tokens in ``tokens.py``, what a run keeps of both in ``data.py``.
+The run itself stands in ``train/runs/on_rows.py``; what is copied in ``examples.py``, how a session becomes tokens in
+``tokens.py``, what a run keeps of both in ``data.py``.
 
 Source: Ouyang et al. 2022, "Training language models to follow instructions with human feedback" (SFT before
 reinforcement learning); https://huggingface.co/docs/trl (SFTTrainer).
 """
 
-import math
-import time
-import warnings
-from contextlib import ExitStack
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
-
-import torch
-from accelerate import PartialState
-from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from therapysim.envs.batch import SessionBatch, SessionConfig
-from therapysim.errors import ConfigError, TrainingError
-from therapysim.files import write_json
-from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
-from therapysim.train.grpo.failsafe import Terminated, told
-from therapysim.train.runs.checkpoints import checkpoint_step
-from therapysim.train.runs.model import load_policy, lora_config, precision, set_ends
-from therapysim.train.runs.policy_card import CardWriter, write_card
-from therapysim.train.runs.rows import read_rows
-from therapysim.train.runs.run_folder import MetricsFile, ProgressLog
-from therapysim.train.runs.safe_trainer import SafeTrainer, TryAgain, shares_weights_out
-from therapysim.train.runs.start_up import TrainResult, check_devices, cores, join_processes, open_once, quieten
-from therapysim.train.runs.tracking import trackers
+from therapysim.envs.batch import SessionBatch
+from therapysim.train.runs.on_rows import RowTrainer, Way, learn, shared_arguments
+from therapysim.train.runs.start_up import TrainResult
 from therapysim.train.sft.data import dev_set, keep_sessions, practice_set
 from therapysim.train.sft.sft_settings import SFTSettings
 from therapysim.train.sft.validate import Check
@@ -40,27 +19,8 @@ from therapysim.train.sft.validate import Check
 __all__ = ["SessionSFTTrainer", "train"]
 
 
-class SessionSFTTrainer(SafeTrainer, SFTTrainer):
+class SessionSFTTrainer(RowTrainer, SFTTrainer):
     """TRL's trainer, fail-safe, with the loss on dev sessions."""
-
-    @property
-    def _total_train_tokens(self) -> int:
-        """Tokens read in training, which TRL forgets where a run is resumed; the trainer's state is saved with it."""
-        return int(self.state.num_input_tokens_seen)
-
-    @_total_train_tokens.setter
-    def _total_train_tokens(self, count: int) -> None:
-        self.state.num_input_tokens_seen = count
-
-    def dev_loss(self) -> float | None:
-        """Mean loss a token, over batches, None where there are no dev sessions; nothing of it is logged here."""
-        if self.eval_dataset is None:
-            return None
-        output = self.evaluation_loop(
-            self.get_eval_dataloader(), "dev", prediction_loss_only=True, metric_key_prefix="dev"
-        )
-        self._metrics["eval"].clear()
-        return float(output.metrics["dev_loss"])
 
 
 def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResult:
@@ -77,112 +37,13 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
         PersonaError: a persona or split is unknown.
         TrainingError: the run cannot go on, or SIGTERM ended it; its folder holds what it has learnt.
     """
-    began, folder = time.perf_counter(), Path(settings.out)
-    with ExitStack() as held:
-        held.enter_context(warnings.catch_warnings())
-        quieten()
-        join_processes(settings)
-        arguments = trl_arguments(settings)
-        check_devices(arguments.world_size)
-        checkpoint = open_once(settings, held)
-
-        patients = batch or open_patients(settings)
-        if PartialState().is_main_process:
-            write_json(folder / "rubric.json", asdict(patients.rubric.settings))
-        keep_sessions(settings, patients)
-        model, tokenizer = load_policy(settings)
-        ends = set_ends(model, tokenizer, settings)
-        metrics, check = MetricsFile(folder), Check(settings, patients, tokenizer)
-        callbacks = [check, metrics, ProgressLog(), CardWriter(settings)]
-        terminated = held.enter_context(Terminated())
-        callbacks += [terminated, *trackers(settings)]
-
-        trainer = _open_trainer(
-            model=model,
-            args=arguments,
-            processing_class=tokenizer,
-            peft_config=lora_config(model, settings),
-            train_dataset=practice_set(settings, tokenizer, arguments.world_size),
-            eval_dataset=dev_set(settings, tokenizer),
-            callbacks=callbacks,
-        )
-        trainer.model.generation_config.eos_token_id = ends  # TRL adds the tokenizer's, be it right or wrong
-        check.trainer = trainer
-        trainer.remove_callback(PrinterCallback)
-
-        with told(settings.out, trainer):
-            if checkpoint and checkpoint_step(checkpoint) >= settings.max_steps:
-                trainer.take_over(checkpoint)  # killed before its policy was written
-            else:
-                _train(trainer, checkpoint, settings, terminated)
-            steps = trainer.state.global_step
-            trainer.keep_policy(
-                folder / "policy", lambda place: write_card(place, settings, read_rows(metrics.path), steps)
-            )
-    return TrainResult(folder / "policy", folder, steps, time.perf_counter() - began, metrics.last)
-
-
-def _open_trainer(**wanted: Any) -> SessionSFTTrainer:
-    """The trainer.
-
-    Raises:
-        ConfigError: TRL refuses the model or the settings, or the weights would be shared out.
-    """
-    try:
-        trainer = SessionSFTTrainer(**wanted)
-    except ValueError as error:
-        raise ConfigError(f"TRL refuses the settings: {error}") from error
-    if shares_weights_out(trainer.accelerator) or trainer.accelerator.state.deepspeed_plugin is not None:
-        raise ConfigError("SFT has not been tried with FSDP or DeepSpeed; start it with neither, one process a GPU")
-    return trainer
-
-
-def _train(trainer: SessionSFTTrainer, checkpoint: str | None, settings: SFTSettings, terminated: Terminated) -> None:
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except TryAgain as error:  # the same rows would give the same gradient
-        raise TrainingError(
-            f"run {settings.out} stopped after {trainer.state.global_step} updates: {error}; begin again with a "
-            "smaller lr, or go on from the newest checkpoint with --resume"
-        ) from error
-    steps = trainer.state.global_step
-    if terminated.stopped:
-        raise TrainingError(f"run {settings.out} was stopped by SIGTERM after {steps} updates; go on with --resume")
-
-
-def open_patients(settings: SFTSettings) -> SessionBatch:
-    """Scripted patients, with the shipped sensor and the rubric that GRPO learns from."""
-    threads = settings.sensor_threads or max(2, min(8, cores()))
-    sensor = EmotionSensor(settings=SensorSettings(threads=threads))
-    return SessionBatch(SessionConfig(max_turns=settings.max_turns), sensor=sensor, rubric="grpo")
+    return learn(_WAY, settings, batch)
 
 
 def trl_arguments(settings: SFTSettings) -> SFTConfig:
     """The settings in TRL's words."""
-    return SFTConfig(
-        output_dir=str(Path(settings.out) / "checkpoints"),
-        seed=settings.seed,
-        max_steps=settings.max_steps,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulation,
-        learning_rate=settings.lr,
-        # Afterwards constant: a run can be prolonged without becoming another run.
-        lr_scheduler_type="constant_with_warmup" if settings.warmup else "constant",
-        warmup_steps=settings.warmup,
-        max_grad_norm=settings.max_grad_norm,
-        max_length=None,  # rows are cut by whole turns
-        dataset_kwargs={"skip_prepare_dataset": True},  # they are tokens already
-        bf16=precision(settings) == "bfloat16",
-        use_cpu=not torch.accelerator.is_available(),  # left to itself, transformers refuses bfloat16 on a CPU
-        gradient_checkpointing=settings.gradient_checkpointing,
-        ddp_timeout=math.ceil(settings.process_timeout_s),
-        ddp_find_unused_parameters=False,  # every weight of the adapter is used in every pass
-        dataloader_pin_memory=torch.cuda.is_available(),
-        logging_steps=1,
-        save_steps=settings.save_steps,
-        save_total_limit=2,
-        logging_nan_inf_filter=False,  # a loss that is no number is to be seen
-        report_to=[],  # tracking.py has the trackers
-        disable_tqdm=True,  # ProgressLog shows one
-    )
+    ready = {"skip_prepare_dataset": True}  # they are tokens already
+    return SFTConfig(**shared_arguments(settings), dataset_kwargs=ready)
+
+
+_WAY = Way(SessionSFTTrainer, trl_arguments, keep_sessions, practice_set, dev_set, Check)

@@ -82,8 +82,8 @@ class Check(TrainerCallback):
 
     def kept_apart(self) -> dict[str, float]:
         """How well the policy does on what is not learned from; nothing where there is none. By all processes."""
-        loss = self.trainer.dev_loss()
-        return {} if loss is None else {"loss": loss}
+        found = self.trainer.dev_means()
+        return {"loss": found["loss"]} if found else {}
 
     def score(self, results: Sequence[SessionResult]) -> dict[str, float]:
         """What became of the sessions whose patient did not fail, at least one."""

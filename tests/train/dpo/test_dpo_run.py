@@ -21,6 +21,7 @@ from therapysim.train.dpo.dpo_settings import load_settings
 from therapysim.train.dpo.pair_tokens import PairRow, pair_rows
 from therapysim.train.dpo.pairs import kept_pairs
 from therapysim.train.dpo.run import PairDPOTrainer
+from therapysim.train.runs.on_rows import open_patients
 from therapysim.train.runs.start_up import TrainResult
 
 
@@ -205,13 +206,13 @@ def test_what_trl_refuses_is_no_crash(run: Prefer, monkeypatch: pytest.MonkeyPat
 
 
 def test_weights_that_are_shared_out_are_refused(run: Prefer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dpo, "shares_weights_out", lambda accelerator: True)
+    monkeypatch.setattr("therapysim.train.runs.on_rows.shares_weights_out", lambda accelerator: True)
     with pytest.raises(ConfigError, match="DPO has not been tried with FSDP or DeepSpeed"):
         run()
 
 
 def test_a_run_has_patients_of_its_own(tiny_model: Path, tmp_path: Path) -> None:
-    opened = dpo.open_patients(settings(tiny_model, tmp_path, tmp_path / "a.jsonl"))
+    opened = open_patients(settings(tiny_model, tmp_path, tmp_path / "a.jsonl"))
     assert opened.rubric.settings == PRESETS["grpo"] and opened.config.max_turns == 2
 
 

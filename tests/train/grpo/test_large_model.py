@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("trl")
 
+import torch
+
 from tests.measures.large_model import main
 from tests.parts.run_files import rows
 
@@ -20,7 +22,8 @@ def test_it_trains_on_whole_sessions_of_the_longest_turns(
     told = main(
         [str(tmp_path), "--shape", "tiny", "--tokenizer", str(tiny_model), "--preset", "smoke", "--set", *changed]
     )
-    assert (told["session/turns"], told["memory/peak_gib"]) == (2.0, None) and told["step_time"] > 0
+    assert told["session/turns"] == 2.0 and told["step_time"] > 0
+    assert (told["memory/peak_gib"] is None) == (not torch.cuda.is_available())
     (row,) = rows(tmp_path / "run")
     assert row["turns/cut"] == 0 and row["grad_norm"] > 0
     assert (tmp_path / "run" / "policy" / "adapter_model.safetensors").is_file()

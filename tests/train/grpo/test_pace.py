@@ -25,10 +25,11 @@ from therapysim.personas.load import find
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.reading.open_sensor import shipped_sensor
-from therapysim.train.grpo.failsafe import Stopped, Terminated
+from therapysim.train.grpo.failsafe import Stopped
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.rollout import Rollout, Trajectory
 from therapysim.train.grpo.sampler import Said
+from therapysim.train.runs.ending import Terminated
 
 MakeBatch = Callable[..., SessionBatch]
 WHO = [Start(3, "claire"), Start(4, "owen"), Start(5, "ingrid"), Start(6, "marta")]

@@ -17,9 +17,9 @@ from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models import checkpoint
 from therapysim.rewards.rubric import PRESETS, RubricSettings
+from therapysim.train.runs.on_rows import open_patients
 from therapysim.train.runs.start_up import TrainResult
 from therapysim.train.sft import data
-from therapysim.train.sft import run as sft
 from therapysim.train.sft.examples import read_examples
 from therapysim.train.sft.run import SessionSFTTrainer, train
 from therapysim.train.sft.sft_settings import load_settings
@@ -234,7 +234,7 @@ def test_what_trl_refuses_is_no_crash(run: Copy, monkeypatch: pytest.MonkeyPatch
 
 
 def test_weights_that_are_shared_out_are_refused(run: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sft, "shares_weights_out", lambda accelerator: True)
+    monkeypatch.setattr("therapysim.train.runs.on_rows.shares_weights_out", lambda accelerator: True)
     with pytest.raises(ConfigError, match="SFT has not been tried with FSDP or DeepSpeed"):
         run()
 
@@ -247,7 +247,7 @@ def test_one_process_that_sees_several_gpus_is_told_what_to_do(run: Copy, monkey
 
 def test_a_run_has_patients_of_its_own(tiny_model: Path, tmp_path: Path) -> None:
     """Those that the command line gives it: scripted, with the rubric that GRPO learns from."""
-    opened = sft.open_patients(settings(tiny_model, tmp_path))
+    opened = open_patients(settings(tiny_model, tmp_path))
     assert opened.rubric.settings == PRESETS["grpo"] and opened.config.max_turns == 2
 
 

@@ -3,8 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from therapysim.cli.policy_training import carry_out
-from therapysim.cli.setting_options import add_settings, given
+from therapysim.cli.policy_training import add_sources, carry_out
+from therapysim.cli.setting_options import given
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, preset_notes
 
 if TYPE_CHECKING:
@@ -23,15 +23,7 @@ differ from their defaults marked, and saved as settings.json in the run's folde
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Where settings come from, and each of them; the presets stand above, a line each."""
     parser.usage = "therapysim train grpo [--preset NAME] [--config FILE] [--SETTING VALUE ...]"
-    parser.description, parser.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
-    parser.allow_abbrev = False  # an abbreviation could mean another setting tomorrow
-    notes = preset_notes()
-    listed = "\n".join(f"{name:{max(map(len, notes))}}  {about}" for name, about in notes.items())
-    add = parser.add_argument_group("where settings come from", f"presets:\n{listed}").add_argument
-    add("--preset", metavar="NAME", help="begin with the settings of one of these")
-    add("--config", metavar="FILE", help="settings in YAML or JSON; they override the preset")
-    add("--print", action="store_true", help="print the settings as YAML that --config reads, and end")
-    add_settings(parser, GRPOSettings, also={"max_steps": ["--steps"]})
+    add_sources(parser, GRPOSettings, _DESCRIPTION, preset_notes())
 
 
 def run(chosen: argparse.Namespace) -> None:

@@ -3,8 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from therapysim.cli.policy_training import carry_out
-from therapysim.cli.setting_options import add_settings, given
+from therapysim.cli.policy_training import add_sources, carry_out
+from therapysim.cli.setting_options import given
 from therapysim.train.sft.sft_settings import SFTSettings, load_settings
 
 if TYPE_CHECKING:
@@ -21,12 +21,7 @@ all settings are printed as the run begins, and saved as settings.json in its fo
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Where settings come from, and each of them."""
     parser.usage = "therapysim train sft [--config FILE] [--SETTING VALUE ...]"
-    parser.description, parser.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
-    parser.allow_abbrev = False  # an abbreviation could mean another setting tomorrow
-    add = parser.add_argument_group("where settings come from").add_argument
-    add("--config", metavar="FILE", help="settings in YAML or JSON")
-    add("--print", action="store_true", help="print the settings as YAML that --config reads, and end")
-    add_settings(parser, SFTSettings, also={"max_steps": ["--steps"]})
+    add_sources(parser, SFTSettings, _DESCRIPTION, {})
 
 
 def run(chosen: argparse.Namespace) -> None:
