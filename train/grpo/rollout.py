@@ -24,6 +24,7 @@ from accelerate.utils import gather_object
 
 from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, conversation, user_message
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
+from therapysim.envs.patient_processes import Patients
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, calls_at_once, interrupt
 from therapysim.models.chat_template import TurnTemplate
@@ -31,7 +32,6 @@ from therapysim.train.grpo.answering import Answers
 from therapysim.train.grpo.failsafe import Stopped
 from therapysim.train.grpo.generation import play_generation
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.grpo.patient_processes import Patients
 from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.stream import Stream
 from therapysim.train.grpo.trajectory import Trajectory, overlong, session_return, summary

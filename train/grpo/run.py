@@ -22,6 +22,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from therapysim.envs.batch import SessionBatch, SessionConfig
+from therapysim.envs.patient_processes import Office, Patients
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.personas.load import training_ids
@@ -31,7 +32,6 @@ from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
 from therapysim.train.grpo.failsafe import run_to_end
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.limit import TimeLimit
-from therapysim.train.grpo.patient_processes import Office, Patients
 from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.trainer import SessionGRPOTrainer, check_shards

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from therapysim.agents.therapists.therapist import Therapist
 from therapysim.envs.batch import Session, SessionBatch, Turn
+from therapysim.envs.patient_processes import SpreadBatch
 from therapysim.records import STRICT
 from therapysim.rewards.terms.affect import deficit_rise
 from therapysim.rewards.terms.alignment import emotional_alignment
@@ -48,7 +49,11 @@ _FAILED = Outcome(0.0, 0.0, 0.0, False, 0.0, (), 0, 0.0, failed=True)
 
 
 def branch(
-    batch: SessionBatch, states: Sequence[Session], texts: Sequence[str], common: Therapist, horizon: int
+    batch: SessionBatch | SpreadBatch,
+    states: Sequence[Session],
+    texts: Sequence[str],
+    common: Therapist,
+    horizon: int,
 ) -> list[Outcome]:
     """Says each text in its state, lets ``common`` go on for so many turns, and tells what came of it.
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,8 @@ _BODY = re.compile(
     r"back|chest|heart|stomach|belly|lungs?|body|bones?|breath|blood|mind|brain|nerves?|own|self|life|age|name|way)$",
     re.IGNORECASE,
 )
+# More turns than a session has: tells the seeds of one sample from those of the next.
+_TURNS = 1_000
 # A sentence that only leads over to a question.
 _LEADS = re.compile(r"(?:let us|suppose|now the|to begin|before we|just then|if we)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -83,21 +86,44 @@ class Teacher:
         """What it says by itself."""
         return list(self._therapist.respond(sessions))
 
-    def say(self, session: Session, style: str, rng: np.random.Generator) -> str:
-        """What it says in a style: a language model as it is told, a script in its own words or a line of the bank."""
+    def say(
+        self, sessions: Sequence[Session], style: str, rngs: Sequence[np.random.Generator], k: int = 0
+    ) -> list[str]:
+        """What it says in a style: a language model as it is told, a script in its own words or a line of the bank.
+
+        Args:
+            sessions: all are answered at once.
+            style: of ``STYLES``.
+            rngs: one a session, which a script's lines are drawn from.
+            k: number of the sample; a language model says something else in each.
+        """
         if isinstance(self._therapist, ChatTherapist):
-            return _told(self._therapist, session, style)
-        own = _one(self.respond([session]), self.name)
-        return own if style == "warm" else _direct(own, session, rng)
+            return _told(self._therapist, sessions, style, k)
+        own = self.respond(sessions)
+        if len(own) != len(sessions):
+            raise ActionError(f"{self.name} gave {len(own)} replies for {len(sessions)} sessions, expected one each")
+        return own if style == "warm" else [_direct(*row) for row in zip(own, sessions, rngs, strict=True)]
 
 
 def candidates(
-    session: Session, teachers: Sequence[Teacher], settings: PairSettings, rng: np.random.Generator
-) -> list[Candidate]:
-    """So many candidates of a state as the settings say, no text twice: a good one of each teacher and style, then
+    sessions: Sequence[Session],
+    teachers: Sequence[Teacher],
+    settings: PairSettings,
+    rngs: Sequence[np.random.Generator],
+) -> list[list[Candidate]]:
+    """So many candidates of each state as the settings say, no text twice: good ones of each teacher and style, then
     errors of different kinds as far as they go; a danger that is in play is missed by one of them."""
-    good = _once([Candidate(teacher.say(session, style, rng), "good", style, teacher.name)
-                  for style in settings.styles for teacher in teachers])  # fmt: skip
+    good: list[list[Candidate]] = [[] for _ in sessions]
+    for k, style, teacher in product(range(settings.samples), settings.styles, teachers):
+        for own, text in zip(good, teacher.say(sessions, style, rngs, k) if sessions else [], strict=True):
+            own.append(Candidate(text, "good", style, teacher.name))
+    rows = zip(good, sessions, rngs, strict=True)
+    return [_with_errors(_once(own), session, rng, settings) for own, session, rng in rows]
+
+
+def _with_errors(
+    good: Sequence[Candidate], session: Session, rng: np.random.Generator, settings: PairSettings
+) -> list[Candidate]:
     room = max(1, len(settings.errors) // 2)  # however many teachers there are, errors get their share
     kept = good[: max(1, settings.candidates - min(room, settings.candidates // 2))]
     found = list(kept)
@@ -131,12 +157,15 @@ def bank() -> dict[str, tuple[str, ...]]:
     return dict(read_record(BANK, dict[str, tuple[str, ...]], ConfigError, "the bank of lines"))
 
 
-def _told(therapist: ChatTherapist, session: Session, style: str) -> str:
-    talk = conversation(session, show_state=therapist.show_state)
-    system: ChatMessage = {"role": "system", "content": f"{talk[0]['content']} {STYLES[style]}"}
+def _told(therapist: ChatTherapist, sessions: Sequence[Session], style: str, k: int) -> list[str]:
     place = list(STYLES).index(style)  # with one seed for both, a small model often says the same in either style
-    seed = hash_seed(session.seed, len(STYLES) * session.state.turn + place)
-    return answer(therapist.model, [[system, *talk[1:]]], therapist.sampling, [seed])[0]["content"]
+    chats: list[list[ChatMessage]] = []
+    seeds: list[int] = []
+    for session in sessions:
+        talk = conversation(session, show_state=therapist.show_state)
+        chats.append([{"role": "system", "content": f"{talk[0]['content']} {STYLES[style]}"}, *talk[1:]])
+        seeds.append(hash_seed(session.seed, len(STYLES) * (session.state.turn + _TURNS * k) + place))
+    return [message["content"] for message in answer(therapist.model, chats, therapist.sampling, seeds)]
 
 
 def _direct(own: str, session: Session, rng: np.random.Generator) -> str:
@@ -178,9 +207,3 @@ def _once(found: Sequence[Candidate]) -> list[Candidate]:
     """No text twice, and none that is blank."""
     first = {" ".join(candidate.text.lower().split()): candidate for candidate in reversed(found)}
     return [c for c in found if c.text.strip() and first[" ".join(c.text.lower().split())] is c]
-
-
-def _one(said: Sequence[str], name: str) -> str:
-    if len(said) != 1:
-        raise ActionError(f"{name} gave {len(said)} replies for one session, expected one")
-    return said[0]

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from therapysim.agents.therapists.therapist import Therapist, conversation
 from therapysim.envs.batch import Session, SessionBatch, Start
+from therapysim.envs.patient_processes import SpreadBatch
 from therapysim.models.chat import ChatMessage
 from therapysim.personas.vary import MARK
 from therapysim.records import STRICT
@@ -18,7 +20,7 @@ from therapysim.train.pairs.candidates import Teacher, candidates, danger_in_pla
 from therapysim.train.pairs.choosing import Judged
 from therapysim.train.pairs.pair_settings import PairSettings
 
-__all__ = ["Drawn", "draw_session", "patient_of", "short_header", "short_prompt", "start_of"]
+__all__ = ["Drawn", "draw_sessions", "patient_of", "short_header", "short_prompt", "start_of"]
 
 # The streams of chance that a set's seed is split into.
 _WHO, _STATES, _SAID = range(3)
@@ -68,46 +70,74 @@ def start_of(number: int, settings: PairSettings) -> Start:
     return Start(seed, persona, vary=settings.varied(persona))
 
 
-def draw_session(
-    number: int,
+def draw_sessions(
+    numbers: Sequence[int],
     settings: PairSettings,
-    batch: SessionBatch,
+    batch: SessionBatch | SpreadBatch,
     teachers: Sequence[Teacher],
     common: Therapist,
     known: int = 0,
 ) -> Iterator[Drawn]:
-    """The rows of one session, as many as the settings ask for.
+    """The rows of several sessions, in order, as many of each as the settings ask for; all are played side by side.
 
     Args:
-        number: of the session, from 0.
+        numbers: of the sessions, from 0.
         settings: of the set.
         batch: its sessions are replaced.
-        teachers: opened; the session's own is theirs by its number.
+        teachers: opened; a session's own is theirs by its number.
         common: who goes on after each candidate.
-        known: rows of it that are there already, and are not judged again.
+        known: rows of the first of them that are there already, and are not judged again.
     """
-    teacher = teachers[number % len(teachers)]
-    path = _play(batch, teacher, start_of(number, settings))
-    for state, session in enumerate(_chosen(path, number, settings)):
-        if state < known:
-            continue
+    paths = _play(batch, [teachers[n % len(teachers)] for n in numbers], [start_of(n, settings) for n in numbers])
+    spots = [
+        _Spot(number, state, session, path[0])
+        for number, path in zip(numbers, paths, strict=True)
+        for state, session in enumerate(_chosen(path, number, settings))
+    ][known:]
+    there = [(spot, spot.session) for spot in spots if spot.session]
+    states = [session for _, session in there]
+    rngs = [np.random.default_rng(_sequence(settings, _SAID, spot.number, spot.state)) for spot, _ in there]
+    options = candidates(states, teachers, settings, rngs)
+    where = [session for session, own in zip(states, options, strict=True) for _ in own]
+    said = [candidate for own in options for candidate in own]
+    judged = map(Judged.of, said, branch(batch, where, [one.text for one in said], common, settings.horizon))
+    found = iter([tuple(islice(judged, len(own))) for own in options])
+    for spot in spots:
+        teacher = teachers[spot.number % len(teachers)].name
+        yield spot.drawn(teacher, next(found) if spot.session else ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """A state of a session that candidates are drawn for; without one, there was none left.
+
+    Attributes:
+        number, state: of the draw.
+        session: as it stands there.
+        first: how it began.
+    """
+
+    number: int
+    state: int
+    session: Session | None
+    first: Session
+
+    def drawn(self, teacher: str, found: tuple[Judged, ...]) -> Drawn:
+        """Its row."""
+        session, first = self.session, self.first
         if session is None:
-            yield Drawn(number, state, path[0].persona.id, path[0].seed, -1, teacher.name, [], [], False, ())
-            continue
-        rng = np.random.default_rng(_sequence(settings, _SAID, number, state))
-        options = candidates(session, teachers, settings, rng)
-        outcomes = branch(batch, [session] * len(options), [o.text for o in options], common, settings.horizon)
-        yield Drawn(
-            session=number,
-            state=state,
+            return Drawn(self.number, self.state, first.persona.id, first.seed, -1, teacher, [], [], False, ())
+        return Drawn(
+            session=self.number,
+            state=self.state,
             persona=session.persona.id,
             seed=session.seed,
             turn=session.state.turn,
-            teacher=teacher.name,
+            teacher=teacher,
             prompt=conversation(session),
             prompt_short=short_prompt(session),
             danger=danger_in_play(session),
-            found=tuple(Judged.of(*row) for row in zip(options, outcomes, strict=True)),
+            found=found,
         )
 
 
@@ -134,13 +164,22 @@ def short_prompt(session: Session) -> list[ChatMessage]:
     ]
 
 
-def _play(batch: SessionBatch, teacher: Teacher, start: Start) -> list[Session]:
-    """Every state in which the teacher was to speak, oldest first; the first even if the patient could not open."""
-    path = [batch.reset([start])[0]]
-    while not path[-1].done:
-        batch.step(teacher.respond([path[-1]]))
-        path.append(batch.sessions[0])
-    return path
+def _play(
+    batch: SessionBatch | SpreadBatch, teachers: Sequence[Teacher], starts: Sequence[Start]
+) -> list[list[Session]]:
+    """Of each session every state in which its teacher was to speak, oldest first; the first even if the patient could
+    not open."""
+    paths = [[session] for session in batch.reset(starts)]
+    while going := [i for i, session in enumerate(batch.sessions) if not session.done]:
+        said: list[str | None] = [None] * len(starts)
+        for teacher in dict.fromkeys(teachers[i] for i in going):
+            own = [i for i in going if teachers[i] is teacher]
+            for i, text in zip(own, teacher.respond([batch.sessions[i] for i in own]), strict=True):
+                said[i] = text
+        batch.step(said)
+        for i in going:
+            paths[i].append(batch.sessions[i])
+    return paths
 
 
 def _chosen(path: Sequence[Session], number: int, settings: PairSettings) -> list[Session | None]:

@@ -53,9 +53,14 @@ class PairSettings(Settings):
     )
     states: Positive = _draw(3, "states of each session that candidates are drawn for; open dangers first")
     candidates: int = _draw(GROUP, "candidates of a state", ge=3, le=32)
+    samples: Positive = _draw(1, "turns that a language model draws for a state in each style")
     max_turns: Positive = _draw(8, "therapist turns in a session at most")
     max_turn_tokens: Positive = _draw(96, "tokens of one turn of a language model at most")
     temperature: Number = _draw(0.8, "of a language model's turns")
+    engine: Literal["transformers", "vllm"] = _draw("transformers", "what runs a language model here; vllm needs a GPU")
+    gpu_memory: float = _draw(0.5, "share of the GPU's memory that vllm takes", gt=0, le=1, free=True)
+    at_once: Count = _draw(0, "sessions that are played side by side; 0 is 8, or 4 a process", free=True)
+    processes: Count = _draw(0, "processes of patients beside this one; 0 plays them here", free=True)
     seed: int = _draw(0, "decides patients, states, lines and order: equal seeds, equal files", ge=0, le=2**32 - 1)
 
     common: Name = _judge("attuned", "who goes on after each candidate, for all alike")
@@ -92,6 +97,11 @@ class PairSettings(Settings):
     def who(self) -> tuple[str, ...]:
         """Ids of the patients that are met."""
         return training_ids(self.split, self.personas)
+
+    @property
+    def side_by_side(self) -> int:
+        """Sessions that are played at once."""
+        return self.at_once or max(8, 4 * self.processes)
 
     def varied(self, persona: str) -> bool:
         """Whether a patient is met as a variant."""

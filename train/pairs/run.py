@@ -7,7 +7,8 @@ Source: Rafailov et al. 2023, "Direct Preference Optimization" (what pairs are f
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 from tqdm import tqdm
 
 from therapysim import __version__
-from therapysim.agents.therapists.policies import find_policy
+from therapysim.agents.therapists.policies import Engine, Policy, find_policy
 from therapysim.envs.batch import SessionBatch, SessionConfig
+from therapysim.envs.patient_processes import Office, Patients, SpreadBatch
 from therapysim.files import whole, write_json
 from therapysim.models.chat import Sampling
 from therapysim.rewards.rubric import RubricSettings
 from therapysim.train.pairs.candidates import Teacher
-from therapysim.train.pairs.drawing import draw_session
+from therapysim.train.pairs.drawing import draw_sessions
 from therapysim.train.pairs.likeness import Reserved
 from therapysim.train.pairs.making import Made, make_groups, make_pairs
 from therapysim.train.pairs.pair_settings import PairSettings
@@ -69,18 +71,18 @@ def draw_set(
     began = time.perf_counter()
     reserved = Reserved(settings.against, settings.against_words)  # first: a wrong file is told before any is played
     rubric = RubricSettings.preset(settings.rubric)
-    sampling = Sampling(settings.max_turn_tokens, settings.temperature)
-    policies = [find_policy(name, sampling, api_key_env=api_key_env) for name in settings.teachers]
-    common = find_policy(settings.common, sampling, api_key_env=api_key_env)
+    policies = [_policy(name, settings, api_key_env) for name in settings.teachers]
+    common = _policy(settings.common, settings, api_key_env)
     head = identity(kind, settings, {
         "teachers": {policy.name: dict(policy.about) for policy in policies},
         "common": {common.name: dict(common.about)},
     })  # fmt: skip
     with open_folder(settings, head) as folder:
-        patients = batch or SessionBatch(SessionConfig(max_turns=settings.max_turns), rubric=rubric)
         before = len(folder.rows)
         if before < settings.sessions * settings.states:
-            _draw(folder, settings, patients, [Teacher(policy) for policy in policies], Teacher(common))
+            office = Office(SessionConfig(max_turns=settings.max_turns), rubric)
+            with _patients(settings, office, batch) as patients:
+                _draw(folder, settings, patients, [Teacher(policy) for policy in policies], Teacher(common))
         drawn = folder.rows[: settings.sessions * settings.states]
         made = _MAKERS[kind](drawn, settings, reserved, _versions(head))
         sheet = sheet_of(kind, drawn, made, settings)
@@ -89,8 +91,32 @@ def draw_set(
     return SetResult(folder.path / f"{kind}.jsonl", sheet, len(folder.rows) - before, seconds)
 
 
+def _policy(name: str, settings: PairSettings, api_key_env: str | None) -> Policy:
+    sampling = Sampling(settings.max_turn_tokens, settings.temperature)
+    return find_policy(name, sampling, api_key_env=api_key_env, engine=Engine(settings.engine, settings.gpu_memory))
+
+
+@contextmanager
+def _patients(
+    settings: PairSettings, office: Office, batch: SessionBatch | None
+) -> Iterator[SessionBatch | SpreadBatch]:
+    """The patients that were given; else scripted ones, here or in processes of their own."""
+    if batch or not settings.processes:
+        yield batch or office.open()
+        return
+    patients = Patients(office, settings.processes)
+    try:
+        yield SpreadBatch(patients)
+    finally:
+        patients.close()
+
+
 def _draw(
-    folder: SetFolder, settings: PairSettings, batch: SessionBatch, teachers: list[Teacher], common: Teacher
+    folder: SetFolder,
+    settings: PairSettings,
+    batch: SessionBatch | SpreadBatch,
+    teachers: list[Teacher],
+    common: Teacher,
 ) -> None:
     """Appends every state that is missing, in order; a bar on a terminal."""
     asked, there = settings.sessions * settings.states, len(folder.rows)
@@ -98,9 +124,10 @@ def _draw(
     with tqdm(total=asked, initial=there, unit=" states", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
         if bar.disable:
             print(f"{folder.path}: {asked - there} of {asked} states to draw …", file=sys.stderr, flush=True)
-        for number in range(there // settings.states, settings.sessions):
-            known = there % settings.states if number == there // settings.states else 0
-            for row in draw_session(number, settings, batch, teachers, common, known):
+        for first in range(there // settings.states, settings.sessions, settings.side_by_side):
+            numbers = range(first, min(first + settings.side_by_side, settings.sessions))
+            known = max(0, there - first * settings.states)
+            for row in draw_sessions(numbers, settings, batch, teachers, common, known):
                 folder.add(row)
                 bar.update()
 

@@ -37,7 +37,7 @@ def told(batch: SessionBatch) -> list[Session]:
 
 def drawn(session: Session, seed: int = 0) -> list[Candidate]:
     teachers = [Teacher(find_policy(name)) for name in SETTINGS.teachers]
-    return candidates(session, teachers, SETTINGS, np.random.default_rng(seed))
+    return candidates([session], teachers, SETTINGS, [np.random.default_rng(seed)])[0]
 
 
 def test_the_bank() -> None:
@@ -100,5 +100,21 @@ def test_a_language_model_is_told_the_style(told: list[Session]) -> None:
     model = Model()
     teacher = Teacher(Policy("model", lambda: ChatTherapist(model)))  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
-    assert [teacher.say(told[0], style, rng) for style in ("warm", "direct")] == ["warm", "direct"]
+    assert [teacher.say(told, style, [rng, rng]) for style in ("warm", "direct")] == [["warm"] * 2, ["direct"] * 2]
     assert all(seen.startswith("You are a psychotherapist") for seen in model.seen)
+
+
+class Counting(Model):
+    """A chat model that tells the seed of each reply."""
+
+    def reply(self, chats: list[list[dict[str, str]]], sampling: Sampling, seeds: list[int]) -> list[str]:
+        return [f"It weighs on you. {seed}" for seed in seeds]
+
+
+def test_each_sample_of_a_language_model_has_a_seed_of_its_own(told: list[Session]) -> None:
+    teacher = Teacher(Policy("model", lambda: ChatTherapist(Counting())))  # type: ignore[arg-type]
+    settings = PairSettings(samples=2, errors=("collusion",), candidates=6)
+    found = candidates(told, [teacher], settings, [np.random.default_rng(i) for i in range(2)])
+    good = [[own.text for own in state if own.kind == "good"] for state in found]
+    assert [len(set(own)) for own in good] == [4, 4] and not set(good[0]) & set(good[1])
+    assert [own.style for own in found[0][:4]] == ["warm", "direct"] * 2

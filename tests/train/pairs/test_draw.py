@@ -48,6 +48,16 @@ def test_equal_seeds_give_equal_files(batch: SessionBatch, tmp_path: Path) -> No
     assert first["pairs.jsonl"]
 
 
+@pytest.mark.parametrize("how", [{"at_once": 1}, {"at_once": 3}, {"processes": 2}])
+def test_however_many_are_played_at_once_the_files_are_the_same(tmp_path: Path, how: dict[str, int]) -> None:
+    """Sessions one by one, side by side, and with their patients in processes."""
+    changes = {"sessions": 4, "states": 1}
+    here = make(SessionBatch(SessionConfig(max_turns=3), rubric="grpo"), tmp_path / "a", **changes)
+    settings = PairSettings(**{**SMALL, "out": str(tmp_path / "b"), **changes, **how})
+    draw_set("pairs", settings)
+    assert {name: (tmp_path / "b" / name).read_bytes() for name in here} == here
+
+
 def test_a_killed_draw_goes_on(batch: SessionBatch, tmp_path: Path) -> None:
     whole = make(batch, tmp_path / "a")
     data = whole["drawn.jsonl"]

@@ -1,7 +1,7 @@
-"""Scripted patients in processes of their own, so that what they cost does not hold up the sampler.
+"""Scripted patients in processes of their own, so that several cores share what they cost.
 
 Python runs one thread at a time: beside a vLLM engine in the same process, patients in a thread slow the engine down.
-A process is started as ``python -P -m therapysim.train.grpo.patient_processes``, is told how to make its
+A process is started as ``python -P -m therapysim.envs.patient_processes``, is told how to make its
 ``SessionBatch``, and then takes turns until its input ends. A turn is a function of session and text alone, so that who
 computes it makes no difference.
 """
@@ -11,18 +11,19 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Turn
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
 from therapysim.errors import PatientError
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
 from therapysim.rewards.rubric import RubricSettings
 
-__all__ = ["Office", "Patients"]
+__all__ = ["Office", "Patients", "SpreadBatch"]
 
 _SENSOR_THREADS = 2
 # Processes that may end in one and the same turn before it is given up.
@@ -30,9 +31,12 @@ _TRIES = 3
 # Seconds more that the first turn of a process may take: it imports, and opens the sensor.
 _START_S = 180.0
 # -P: a file of the working folder called as a package is, such as tokenizers.py, is not run in the package's place.
-_COMMAND = (sys.executable, "-P", "-m", "therapysim.train.grpo.patient_processes")
+_COMMAND = (sys.executable, "-P", "-m", "therapysim.envs.patient_processes")
 # How a process that has ended shows; ValueError: its input was closed, UnpicklingError: it ended within an answer.
 _BROKEN = (OSError, EOFError, ValueError, pickle.UnpicklingError)
+
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,23 @@ class Patients:
         Raises:
             PatientError: its environment failed, or one process after another ended.
         """
+        return self._ask("step", (tuple(sessions), list(texts)))  # type: ignore[no-any-return]
+
+    def begin(self, starts: Sequence[Start]) -> tuple[Session, ...]:
+        """One session a start, as ``SessionBatch.reset`` begins them.
+
+        Raises:
+            PatientError: its environment failed, or one process after another ended.
+        """
+        return self._ask("begin", (list(starts),))  # type: ignore[no-any-return]
+
+    def _ask(self, what: str, question: tuple[Any, ...]) -> Any:
+        """What a process answers, once one is free."""
         process, answer = self._free.get(), None
         try:
             for tried in range(1, _TRIES + 1):
                 try:
-                    answer = self._asked(process, (tuple(sessions), list(texts)))
+                    answer = self._asked(process, (what, *question))
                     break
                 except _BROKEN as error:
                     _end(process)
@@ -113,7 +129,7 @@ class Patients:
             self._free.put(process)
         if isinstance(answer, str):
             raise PatientError(f"a process of patients failed: {answer}")
-        return answer[0], answer[1]  # type: ignore[index]
+        return answer
 
     def _replacement(self) -> subprocess.Popen[bytes]:
         try:
@@ -139,6 +155,52 @@ class Patients:
             _end(process)
 
 
+class SpreadBatch:
+    """As ``SessionBatch``, with each call shared out over the processes of ``Patients``.
+
+    Args:
+        patients: whose processes; the caller closes them.
+
+    Attributes:
+        sessions: as they stand.
+    """
+
+    def __init__(self, patients: Patients) -> None:
+        self._patients = patients
+        self.sessions: tuple[Session, ...] = ()
+
+    def reset(self, starts: Sequence[Start]) -> tuple[Session, ...]:
+        """Begins one session a start; errors as ``Patients.begin``."""
+        self.sessions = tuple(self._shared(self._patients.begin, list(starts)))
+        return self.sessions
+
+    def restore(self, sessions: Sequence[Session]) -> None:
+        """Goes on from kept sessions."""
+        self.sessions = tuple(sessions)
+
+    def step(self, texts: Sequence[str | None]) -> list[Turn | None]:
+        """One therapist turn in every session that goes on; None for the others. Errors as ``Patients.step``."""
+        going = [(i, text) for i, text in enumerate(texts) if text is not None]
+
+        def share(part: list[tuple[int, str]]) -> list[tuple[Session, Turn | None]]:
+            after, turns = self._patients.step([self.sessions[i] for i, _ in part], [text for _, text in part])
+            return list(zip(after, turns, strict=True))
+
+        sessions = list(self.sessions)
+        found: list[Turn | None] = [None] * len(texts)
+        for (i, _), (session, turn) in zip(going, self._shared(share, going), strict=True):
+            sessions[i], found[i] = session, turn
+        self.sessions = tuple(sessions)
+        return found
+
+    def _shared(self, call: Callable[[list[Asked]], Sequence[Told]], asked: list[Asked]) -> list[Told]:
+        """What the call makes of each, in order; a process a share, the shares alike in size."""
+        size = -(-len(asked) // self._patients.count)
+        shares = [asked[at : at + size] for at in range(0, len(asked), size)] if asked else []
+        with ThreadPoolExecutor(max(1, len(shares))) as threads:
+            return [one for told in threads.map(call, shares) for one in told]
+
+
 @contextmanager
 def _killed_after(process: "subprocess.Popen[bytes]", seconds: float) -> Iterator[None]:
     late = threading.Timer(seconds, process.kill)
@@ -159,7 +221,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> None:
-    """A process of patients: an ``Office`` first, then sessions and texts, over standard input and output."""
+    """A process of patients: an ``Office`` first, then what it is asked, over standard input and output."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
     try:
@@ -170,14 +232,17 @@ def main() -> None:
     try:
         _send(answers, "ready")
         while True:
-            _send(answers, _take_turn(batch, *_receive(sys.stdin.buffer)))
+            _send(answers, _answer(batch, *_receive(sys.stdin.buffer)))
     except (EOFError, BrokenPipeError):  # who asked is gone
         os._exit(0)  # and nothing is left to be written
 
 
-def _take_turn(batch: SessionBatch, sessions: Sequence[Session], texts: Sequence[str]) -> Any:
-    """Sessions and turns; or, as text, what went wrong."""
+def _answer(batch: SessionBatch, what: str, *question: Any) -> Any:
+    """What was asked for; or, as text, what went wrong."""
     try:
+        if what == "begin":
+            return batch.reset(*question)
+        sessions, texts = question
         batch.restore(sessions)
         turns = batch.step(texts)
     except Exception as error:  # told to the process that asked, which raises it
