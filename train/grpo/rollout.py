@@ -24,7 +24,6 @@ from accelerate.utils import gather_object
 
 from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, conversation, user_message
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
-from therapysim.envs.patient_processes import Patients
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, calls_at_once, interrupt
 from therapysim.models.chat_template import TurnTemplate
@@ -35,6 +34,7 @@ from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.stream import Stream
 from therapysim.train.grpo.trajectory import Trajectory, overlong, session_return, summary
+from therapysim.train.patient_processes import Patients
 from therapysim.train.runs.ending import Terminated
 from therapysim.train.runs.run_folder import Transcripts
 from therapysim.train.runs.safe_trainer import TryAgain

@@ -22,7 +22,6 @@ from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from therapysim.envs.batch import SessionBatch, SessionConfig
-from therapysim.envs.patient_processes import Office, Patients
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.personas.load import training_ids
@@ -37,6 +36,7 @@ from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.trainer import SessionGRPOTrainer, check_shards
 from therapysim.train.grpo.trajectory import session_return
 from therapysim.train.grpo.validate import Validation
+from therapysim.train.patient_processes import Office, Patients
 from therapysim.train.runs.alarms import Alarms
 from therapysim.train.runs.checkpoints import checkpoint_step
 from therapysim.train.runs.ending import Terminated, told

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from therapysim.agents.therapists.therapist import Therapist
 from therapysim.envs.batch import Session, SessionBatch, Turn
-from therapysim.envs.patient_processes import SpreadBatch
 from therapysim.records import STRICT
 from therapysim.rewards.terms.affect import deficit_rise
 from therapysim.rewards.terms.alignment import emotional_alignment
 from therapysim.rewards.terms.positivity import is_toxic_positivity
+from therapysim.train.patient_processes import SpreadBatch
 
 __all__ = ["Outcome", "branch"]
 

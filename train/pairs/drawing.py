@@ -9,7 +9,6 @@ import numpy as np
 
 from therapysim.agents.therapists.therapist import Therapist, conversation
 from therapysim.envs.batch import Session, SessionBatch, Start
-from therapysim.envs.patient_processes import SpreadBatch
 from therapysim.models.chat import ChatMessage
 from therapysim.personas.vary import MARK
 from therapysim.records import STRICT
@@ -19,6 +18,7 @@ from therapysim.train.pairs.branches import branch
 from therapysim.train.pairs.candidates import Teacher, candidates, danger_in_play
 from therapysim.train.pairs.choosing import Judged
 from therapysim.train.pairs.pair_settings import PairSettings
+from therapysim.train.patient_processes import SpreadBatch
 
 __all__ = ["Drawn", "draw_sessions", "patient_of", "short_header", "short_prompt", "start_of"]
 

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from therapysim import __version__
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy
 from therapysim.envs.batch import SessionBatch, SessionConfig
-from therapysim.envs.patient_processes import Office, Patients, SpreadBatch
 from therapysim.files import whole, write_json
 from therapysim.models.chat import Sampling
 from therapysim.rewards.rubric import RubricSettings
@@ -29,6 +28,7 @@ from therapysim.train.pairs.making import Made, make_groups, make_pairs
 from therapysim.train.pairs.pair_settings import PairSettings
 from therapysim.train.pairs.set_folder import Kind, SetFolder, identity, open_folder, writable
 from therapysim.train.pairs.sheet import as_page, sheet_of
+from therapysim.train.patient_processes import Office, Patients, SpreadBatch
 
 __all__ = ["SetResult", "draw_set"]
 

@@ -17,13 +17,13 @@ pytest.importorskip("trl")
 
 from tests.parts.patience import HANGS_S
 from tests.train.grpo.test_sampler import SlowEngine
-from therapysim.envs import patient_processes as patients
 from therapysim.envs.batch import SessionBatch, Start
-from therapysim.envs.patient_processes import Office, Patients
 from therapysim.errors import PatientError
+from therapysim.train import patient_processes as patients
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import train
+from therapysim.train.patient_processes import Office, Patients
 
 MakeBatch = Callable[..., SessionBatch]
 
@@ -167,7 +167,7 @@ def test_a_process_that_hangs_is_replaced_and_its_turn_played_again(
             seen.touch()
             time.sleep({HANGS_S})
         sys.argv = ["patients"]
-        runpy.run_module("therapysim.envs.patient_processes", run_name="__main__")
+        runpy.run_module("therapysim.train.patient_processes", run_name="__main__")
     """
     monkeypatch.setattr(patients, "_COMMAND", (sys.executable, "-P", "-c", textwrap.dedent(hangs_first)))
 
@@ -216,7 +216,7 @@ _WAITS = """
     import threading
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background would have it ignored
     from therapysim.envs.batch import SessionBatch, SessionConfig, Start
-    from therapysim.envs.patient_processes import Office, Patients
+    from therapysim.train.patient_processes import Office, Patients
     batch = SessionBatch(SessionConfig(max_turns=3))
     patients = Patients(Office(batch.config, batch.rubric.settings), 1)
     try:

@@ -1,7 +1,7 @@
 """Scripted patients in processes of their own, so that several cores share what they cost.
 
 Python runs one thread at a time: beside a vLLM engine in the same process, patients in a thread slow the engine down.
-A process is started as ``python -P -m therapysim.envs.patient_processes``, is told how to make its
+A process is started as ``python -P -m therapysim.train.patient_processes``, is told how to make its
 ``SessionBatch``, and then takes turns until its input ends. A turn is a function of session and text alone, so that who
 computes it makes no difference.
 """
@@ -31,7 +31,7 @@ _TRIES = 3
 # Seconds more that the first turn of a process may take: it imports, and opens the sensor.
 _START_S = 180.0
 # -P: a file of the working folder called as a package is, such as tokenizers.py, is not run in the package's place.
-_COMMAND = (sys.executable, "-P", "-m", "therapysim.envs.patient_processes")
+_COMMAND = (sys.executable, "-P", "-m", "therapysim.train.patient_processes")
 # How a process that has ended shows; ValueError: its input was closed, UnpicklingError: it ended within an answer.
 _BROKEN = (OSError, EOFError, ValueError, pickle.UnpicklingError)
 
