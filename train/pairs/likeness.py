@@ -1,7 +1,8 @@
 """Texts that are alike: near duplicates by word 3-grams, and overlap with files that a set must keep clear of."""
 
+import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ __all__ = ["Likeness", "Reserved", "grams", "words_of"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _MOST_BYTES = 2**30
+# .8 of 5 is a little more than 4 in floating point.
+_ROUNDING = 1e-9
 
 
 def words_of(text: str) -> list[str]:
@@ -32,12 +35,16 @@ class Likeness:
     Args:
         near: the Jaccard index of word 3-grams, in (0, 1], from which on two texts are near duplicates.
 
-    Source: Broder 1997, "On the resemblance and containment of documents", with all shingles instead of a sketch.
+    A text that is near shares ``near`` of this one's n-grams or more, so that it has one of any few more than it may
+    lack: only texts with one of the rarest are looked at.
+
+    Source: Broder 1997, "On the resemblance and containment of documents", with all shingles instead of a sketch;
+    Chaudhuri et al. 2006, "A primitive operator for similarity joins in data cleaning" (which texts are looked at).
     """
 
     def __init__(self, near: float) -> None:
         self._near, self._exact = near, set[Hashable]()
-        self._sizes: list[int] = []
+        self._kept: list[frozenset[tuple[str, ...]]] = []
         self._holders: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
 
     def add(self, text: str) -> str:
@@ -45,14 +52,20 @@ class Likeness:
         exact, own = " ".join(words_of(text)), grams(text, 3)
         if exact in self._exact:
             return "exact"
-        shared = Counter(place for gram in own for place in self._holders.get(gram, ()))
-        if any(n / (len(own) + self._sizes[place] - n) >= self._near for place, n in shared.items()):
+        if any(len(own & other) / len(own | other) >= self._near for other in self._alike(own)):
             return "near"
         self._exact.add(exact)
         for gram in own:
-            self._holders[gram].append(len(self._sizes))
-        self._sizes.append(len(own))
+            self._holders[gram].append(len(self._kept))
+        self._kept.append(own)
         return ""
+
+    def _alike(self, own: frozenset[tuple[str, ...]]) -> Iterator[frozenset[tuple[str, ...]]]:
+        """Every kept text that may be near, by its n-grams."""
+        rarest = sorted(own, key=lambda gram: (len(self._holders.get(gram, ())), gram))
+        spare = len(own) - math.ceil(self._near * len(own) - _ROUNDING)
+        places = {place for gram in rarest[: spare + 1] for place in self._holders.get(gram, ())}
+        return map(self._kept.__getitem__, sorted(places))
 
 
 class Reserved:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,9 @@ def auc(above: Floats, below: Floats) -> float:
 
 def features(texts: Sequence[str], firsts: Sequence[str]) -> Floats:
     """What the regression sees of each text, (n, f): length, marks, questions, first word, function words."""
-    return np.array([_features(text, firsts) for text in texts], dtype=np.float64)
+    opened = [_opens(text) for text in texts]
+    first = np.array([[own == word for word in firsts] for own in opened], dtype=np.float64)
+    return np.hstack([np.array([_plain(text) for text in texts]), first.reshape(len(texts), len(firsts))])
 
 
 def measure(pairs: Sequence[Sides]) -> Shortcuts:
@@ -119,7 +122,7 @@ def _told(scores: dict[str, Floats]) -> Shortcuts:
 def _scores(pairs: Sequence[Sides]) -> dict[str, Floats]:
     """Length and surface scores of both sides, (n, 2) each."""
     texts = [text for pair in pairs for text in (pair.chosen, pair.rejected)]
-    length = np.array([len(words_of(text)) for text in texts], dtype=np.float64).reshape(-1, 2)
+    length = np.array([_count(text) for text in texts], dtype=np.float64).reshape(-1, 2)
     return {"length": length, "surface": _cross_fit(pairs, texts)}
 
 
@@ -138,15 +141,28 @@ def _cross_fit(pairs: Sequence[Sides], texts: Sequence[str]) -> Floats:
 
 
 def _common_firsts(texts: Sequence[str]) -> list[str]:
-    counts = Counter(word for text in texts for word in words_of(text)[:1])
+    counts = Counter(word for word in map(_opens, texts) if word)
     return [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_FIRSTS]]
 
 
-def _features(text: str, firsts: Sequence[str]) -> list[float]:
+# Every step of ``balance`` asks for the same texts again.
+@lru_cache(maxsize=1 << 17)
+def _opens(text: str) -> str:
+    """The first word; "" of a text without one."""
+    return next(iter(words_of(text)), "")
+
+
+@lru_cache(maxsize=1 << 17)
+def _count(text: str) -> int:
+    return len(words_of(text))
+
+
+@lru_cache(maxsize=1 << 17)
+def _plain(text: str) -> Floats:
+    """The features that do not hang on the other texts, (f,)."""
     words = words_of(text)
     count, counts = max(1, len(words)), Counter(words)
     marks = [np.log1p(text.count(mark)) for mark in (",", ".", "?", "!", ";", ":", "'", '"')]
     ends = float(bool(re.search(r"\?\s*$", text)))
     lengths = [np.log1p(len(words)), sum(map(len, words)) / count, len(counts) / count]
-    shares = [counts[word] / count for word in _FUNCTION]
-    return [*lengths, *marks, ends, *(float(words[:1] == [word]) for word in firsts), *shares]
+    return np.array([*lengths, *marks, ends, *(counts[word] / count for word in _FUNCTION)], dtype=np.float64)

@@ -1,5 +1,6 @@
 """Duplicates, near and exact, and overlap with files that a set must keep clear of."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,19 @@ def test_a_malformed_file_is_named(tmp_path: Path, name: str, content: bytes | N
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=told):
         Reserved([tmp_path / name], 8)
+
+
+@pytest.mark.parametrize("near", [0.3, 0.5, 0.75, 0.8, 1.0])
+def test_near_is_found_as_by_comparing_all_with_all(near: float) -> None:
+    draw, said = random.Random(0), set()
+    for _ in range(300):
+        likeness, kept = Likeness(near), []
+        for _ in range(12):
+            words = draw.choices("abcdef"[: draw.randint(1, 6)], k=draw.randint(1, 12))
+            own, told = grams(" ".join(words), 3), likeness.add(" ".join(words))
+            alike = any(len(own & other) / len(own | other) >= near for _, other in kept)
+            exact = any(words == other for other, _ in kept)
+            assert told == ("exact" if exact else "near" if alike else "")
+            kept += [] if told else [(words, own)]
+            said.add(told)
+    assert said == {"", "exact", "near"}
