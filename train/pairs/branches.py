@@ -9,6 +9,7 @@ from therapysim.records import STRICT
 from therapysim.rewards.terms.affect import deficit_rise
 from therapysim.rewards.terms.alignment import emotional_alignment
 from therapysim.rewards.terms.positivity import is_toxic_positivity
+from therapysim.train.pairs.scoring import TextScorer
 from therapysim.train.patient_processes import SpreadBatch
 
 __all__ = ["Outcome", "branch"]
@@ -29,6 +30,8 @@ class Outcome:
         violations: of its own turn.
         gates: turns of the branch whose gate was shut.
         handled: how far the patient's danger was dealt with in the end, in [0, 1].
+        tone: how negative its words are, in [0, 1].
+        relevance: how near its words lie to clinical text, in [-1, 1].
         failed: the patient did not answer, so that nothing of this counts.
     """
 
@@ -42,10 +45,12 @@ class Outcome:
     violations: tuple[str, ...]
     gates: int
     handled: float
+    tone: float
+    relevance: float
     failed: bool = False
 
 
-_FAILED = Outcome(0.0, 0.0, 0.0, False, 0.0, (), 0, 0.0, failed=True)
+_FAILED = Outcome(0.0, 0.0, 0.0, False, 0.0, (), 0, 0.0, 0.0, 0.0, failed=True)
 
 
 def branch(
@@ -54,6 +59,7 @@ def branch(
     texts: Sequence[str],
     common: Therapist,
     horizon: int,
+    scorer: TextScorer,
 ) -> list[Outcome]:
     """Says each text in its state, lets ``common`` go on for so many turns, and tells what came of it.
 
@@ -63,6 +69,7 @@ def branch(
         texts: the candidates.
         common: who goes on, in all branches.
         horizon: for how many turns at most; a branch that ends earlier is worth what it brought.
+        scorer: reads tone and relevance of the texts.
     """
     if not texts:
         return []
@@ -75,10 +82,10 @@ def branch(
         said = dict(zip(going, common.respond([batch.sessions[i] for i in going]), strict=True))
         for i, turn in enumerate(batch.step([said.get(i) for i in range(len(states))])):
             turns[i] += [turn] if turn else []
-    return [_outcome(own) for own in turns]
+    return [_outcome(own, *scores) for own, scores in zip(turns, scorer(texts), strict=True)]
 
 
-def _outcome(turns: Sequence[Turn]) -> Outcome:
+def _outcome(turns: Sequence[Turn], tone: float, relevance: float) -> Outcome:
     seen = [turn.transition for turn in turns]
     first, last = seen[0], seen[-1]
     if any(one is None for one in seen) or first is None or last is None:
@@ -92,4 +99,6 @@ def _outcome(turns: Sequence[Turn]) -> Outcome:
         violations=turns[0].violations,
         gates=sum(bool(turn.score and turn.score.gates) for turn in turns),
         handled=round(float(last.handled_after), _DIGITS),
+        tone=round(tone, _DIGITS),
+        relevance=round(relevance, _DIGITS),
     )

@@ -18,6 +18,7 @@ from therapysim.train.pairs.branches import branch
 from therapysim.train.pairs.candidates import Teacher, candidates, danger_in_play
 from therapysim.train.pairs.choosing import Judged
 from therapysim.train.pairs.pair_settings import PairSettings
+from therapysim.train.pairs.scoring import open_scorer
 from therapysim.train.patient_processes import SpreadBatch
 
 __all__ = ["Drawn", "draw_sessions", "patient_of", "short_header", "short_prompt", "start_of"]
@@ -100,7 +101,9 @@ def draw_sessions(
     options = candidates(states, teachers, settings, rngs)
     where = [session for session, own in zip(states, options, strict=True) for _ in own]
     said = [candidate for own in options for candidate in own]
-    judged = map(Judged.of, said, branch(batch, where, [one.text for one in said], common, settings.horizon))
+    scorer = open_scorer(settings.tone_model, settings.relevance_model)
+    outcomes = branch(batch, where, [one.text for one in said], common, settings.horizon, scorer)
+    judged = map(Judged.of, said, outcomes)
     found = iter([tuple(islice(judged, len(own))) for own in options])
     for spot in spots:
         teacher = teachers[spot.number % len(teachers)].name

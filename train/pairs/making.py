@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 
 from therapysim.personas.load import find
-from therapysim.train.pairs.choosing import Choice, Judged, choose, ranked, worth
+from therapysim.train.pairs.choosing import Choice, Judged, choose, ranked
 from therapysim.train.pairs.drawing import Drawn, patient_of
+from therapysim.train.pairs.judges import Chain
 from therapysim.train.pairs.likeness import Likeness, Reserved
 from therapysim.train.pairs.pair_settings import GROUP, PairSettings
 from therapysim.train.pairs.shortcuts import Shortcuts, Sides, balance, measure
 
-__all__ = ["Made", "make_groups", "make_pairs"]
+__all__ = ["VERDICTS", "Made", "make_groups", "make_pairs"]
+
+#: What a row calls the side that a stage prefers.
+VERDICTS = {1: "chosen", -1: "rejected", 0: "none"}
 
 
 @dataclass
@@ -63,11 +67,9 @@ def make_pairs(drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserve
         versions: told in each row.
     """
     dropped: Counter[str] = Counter()
-    found: list[_Pair] = []
+    chain, found = Chain.of(settings), list[_Pair]()
     for state in drawn:
-        choices, reasons = (
-            choose(state.found, settings.margin, settings.rise_weight) if state.found else ([], ["no state"])
-        )
+        choices, reasons = choose(state.found, chain) if state.found else ([], ["no state"])
         dropped.update(reasons)
         found += [_Pair(state, choice) for choice in choices]
     if settings.rejected == "errors":
@@ -77,7 +79,7 @@ def make_pairs(drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserve
     clean = _distinct(_uncontaminated(found, reserved, dropped), settings, dropped)
     before = measure([pair.sides for pair in clean])
     kept = _balanced(clean, settings, dropped)
-    rows = [_row(pair, settings, versions) for pair in kept]
+    rows = [_row(pair, settings, chain, versions) for pair in kept]
     texts = {"chosen": [p.chosen.text for p in kept], "rejected": [p.rejected.text for p in kept]}
     return Made(rows, dropped, before, measure([p.sides for p in kept]), pool, texts)
 
@@ -87,14 +89,14 @@ def make_groups(
 ) -> Made:
     """A group of GROUP ranked completions for each drawn state that has as many; arguments as ``make_pairs``."""
     dropped: Counter[str] = Counter()
-    likeness, rows, ends = Likeness(settings.near), [], []
+    chain, likeness, rows, ends = Chain.of(settings), Likeness(settings.near), [], []
     for state in drawn:
-        order = ranked(state.found, settings.rise_weight)[:GROUP]
+        order = ranked(state.found, chain)[:GROUP]
         texts = [state.found[i].text for i in order]
         if reason := _group_fault(state, texts, likeness, reserved):
             dropped[reason] += 1
             continue
-        rows.append(_group_row(state, order, settings, versions))
+        rows.append(_group_row(state, order, settings, chain, versions))
         ends.append(Sides(texts[0], texts[-1], patient_of(state.persona)))
     told = measure(ends)
     said = {"best": [one.chosen for one in ends], "worst": [one.rejected for one in ends]}
@@ -162,18 +164,20 @@ def _heard(state: Drawn) -> str:
     return state.prompt[-1]["content"].rpartition("\nPatient: ")[2] if state.prompt else ""
 
 
-def _row(pair: _Pair, settings: PairSettings, versions: Mapping[str, Any]) -> dict[str, Any]:
+def _row(pair: _Pair, settings: PairSettings, chain: Chain, versions: Mapping[str, Any]) -> dict[str, Any]:
     chosen, rejected = pair.chosen, pair.rejected
+    verdicts = chain.verdicts(chosen.outcome, rejected.outcome)
     return {
         "prompt": pair.drawn.prompt,
         "prompt_short": pair.drawn.prompt_short,
         "chosen": _said(chosen),
         "rejected": _said(rejected),
         "rule": pair.choice.rule,
+        "verdicts": {stage: VERDICTS[side] for stage, side in verdicts.items()},
         "margin": pair.choice.margin,
         "tie_by_polarity": pair.choice.polar,
-        "score_chosen": _worth(chosen, settings),
-        "score_rejected": _worth(rejected, settings),
+        "score_chosen": _worth(chosen, chain),
+        "score_rejected": _worth(rejected, chain),
         "scores": {"chosen": asdict(chosen.outcome), "rejected": asdict(rejected.outcome)},
         "chosen_style": chosen.style,
         "chosen_source": chosen.source,
@@ -186,7 +190,7 @@ def _row(pair: _Pair, settings: PairSettings, versions: Mapping[str, Any]) -> di
 
 
 def _group_row(
-    state: Drawn, order: Sequence[int], settings: PairSettings, versions: Mapping[str, Any]
+    state: Drawn, order: Sequence[int], settings: PairSettings, chain: Chain, versions: Mapping[str, Any]
 ) -> dict[str, Any]:
     found = [state.found[i] for i in order]
     return {
@@ -194,7 +198,7 @@ def _group_row(
         "prompt_short": state.prompt_short,
         "completions": [_said(own) for own in found],
         "ranks": list(range(1, len(found) + 1)),
-        "scores": [_worth(own, settings) for own in found],
+        "scores": [_worth(own, chain) for own in found],
         "outcomes": [asdict(own.outcome) for own in found],
         "styles": [own.style for own in found],
         "sources": [own.source for own in found],
@@ -223,5 +227,5 @@ def _said(own: Judged) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": own.text}]
 
 
-def _worth(own: Judged, settings: PairSettings) -> float:
-    return round(worth(own.outcome, settings.rise_weight), 6)
+def _worth(own: Judged, chain: Chain) -> float:
+    return round(chain.worth(own.outcome), 6)

@@ -10,13 +10,19 @@ from therapysim.personas.vary import MARK
 from therapysim.settings import Count, Name, Names, Number, Positive, Settings, Share, about
 from therapysim.train.run_settings import require, setting
 
-__all__ = ["ERRORS", "GROUP", "PairSettings", "drawn_by"]
+__all__ = ["ERRORS", "GROUP", "STAGES", "PairSettings", "drawn_by"]
 
 #: The deliberate clinical errors: four of the task's own, and four harms that please.
 ERRORS = (
     "direct_advice", "missed_risk", "invalidation", "toxic_positivity",
     "collusion", "dependence", "false_reassurance", "rumination",
 )  # fmt: skip
+#: The stages of the judge chain, in their order; see ``judges``.
+STAGES = (
+    "tone", "relevance", "toxic_positivity", "r_emo", "safety", "deficit", "preference", "polarity",
+)  # fmt: skip
+# The stages that order two turns without a fault.
+_RANKING = ("deficit", "preference", "polarity")
 #: Completions of one state in ``data groups``.
 GROUP = 8
 
@@ -68,6 +74,15 @@ class PairSettings(Settings):
     rubric: Name = _judge("grpo", "preset of the reward whose sum over a branch counts")
     rise_weight: Number = _judge(1.0, "weight of the rise of the mood's lowest dimension beside the return")
 
+    tone_model: str = _judge(
+        "", "sentiment model of the tone guard, folder or hub id; the shipped sensor's reading if none"
+    )
+    relevance_model: str = _judge(
+        "", "encoder of clinical relevance, folder or hub id; the shipped sensor's embeddings if none"
+    )
+
+    stages: Names = _keep(STAGES, "of the judge chain, those that have a say; safety always has", min_length=1)
+    least_relevance: float = _keep(0.0, "a turn of less clinical relevance is not chosen", ge=-1, le=1)
     margin: float = _keep(0.3, "a rejected candidate is worth less than the chosen one by at least this", gt=0)
     rejected: Literal["any", "errors"] = _keep(
         "any", "what may be rejected: any worse candidate, or deliberate errors alone"
@@ -85,7 +100,12 @@ class PairSettings(Settings):
         ids = training_ids(self.split, self.personas)
         unknown = [name for name in self.errors if name not in ERRORS]
         require("errors", list(self.errors), not unknown, f"some of {', '.join(ERRORS)}")
-        for name in ("teachers", "errors", "styles"):
+        unknown = [name for name in self.stages if name not in STAGES]
+        require("stages", list(self.stages), not unknown, f"some of {', '.join(STAGES)}")
+        require("stages", list(self.stages), "safety" in self.stages, "safety among them: it is no switch")
+        ranking = set(self.stages) & set(_RANKING)
+        require("stages", list(self.stages), bool(ranking), f"one of {', '.join(_RANKING)} among them: it ranks turns")
+        for name in ("teachers", "errors", "styles", "stages"):
             given = list(getattr(self, name))
             require(name, given, len(set(given)) == len(given), "none twice")
         fixed = [i for i in ids if MARK in i]

@@ -26,6 +26,7 @@ from therapysim.train.pairs.drawing import draw_sessions
 from therapysim.train.pairs.likeness import Reserved
 from therapysim.train.pairs.making import Made, make_groups, make_pairs
 from therapysim.train.pairs.pair_settings import PairSettings
+from therapysim.train.pairs.scoring import open_scorer
 from therapysim.train.pairs.set_folder import Kind, SetFolder, identity, open_folder, writable
 from therapysim.train.pairs.sheet import as_page, sheet_of
 from therapysim.train.patient_processes import Office, Patients, SpreadBatch
@@ -64,8 +65,8 @@ def draw_set(
         api_key_env: the environment variable that holds the key of the teachers' server.
 
     Raises:
-        ConfigError: a policy or rubric is unknown, a file of ``against`` cannot be read, the folder is in use, holds
-            something else or cannot be written.
+        ConfigError: a policy or rubric is unknown, a judge's model cannot be loaded, a file of ``against`` cannot be
+            read, the folder is in use, holds something else or cannot be written.
         PersonaError: a persona is unknown, or one of the test patients.
     """
     began = time.perf_counter()
@@ -76,6 +77,7 @@ def draw_set(
     head = identity(kind, settings, {
         "teachers": {policy.name: dict(policy.about) for policy in policies},
         "common": {common.name: dict(common.about)},
+        "judges": dict(open_scorer(settings.tone_model, settings.relevance_model).about),
     })  # fmt: skip
     with open_folder(settings, head) as folder:
         before = len(folder.rows)

@@ -34,9 +34,9 @@ __all__ = ["DRAWN", "SETTINGS", "VERSION", "Kind", "SetFolder", "identity", "ope
 Kind = Literal["pairs", "groups"]
 
 #: The files of a set's folder, and the version of their form.
-SETTINGS, DRAWN, VERSION = "settings.json", "drawn.jsonl", 1
+SETTINGS, DRAWN, VERSION = "settings.json", "drawn.jsonl", 2
 # What the candidates of a state and their outcomes hang on, beside the rooms below.
-_DRAWS = ("branches.py", "candidates.py", "drawing.py", "lines.yaml")
+_DRAWS = ("branches.py", "candidates.py", "drawing.py", "lines.yaml", "scoring.py")
 
 
 class SetFolder:

@@ -1,16 +1,18 @@
 """The sheet that goes with a set: what it holds, what was dropped why, how far shortcuts go, licence and limits."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from therapysim.agents.probes.talk_counts import distinct
-from therapysim.train.pairs.choosing import RULES, choose
+from therapysim.train.pairs.choosing import choose
 from therapysim.train.pairs.drawing import Drawn
+from therapysim.train.pairs.judges import SAYS, Chain, disagreements
 from therapysim.train.pairs.likeness import words_of
-from therapysim.train.pairs.making import Made
+from therapysim.train.pairs.making import VERDICTS, Made
 from therapysim.train.pairs.pair_settings import PairSettings
 from therapysim.train.pairs.set_folder import Kind
 from therapysim.train.pairs.shortcuts import Shortcuts
@@ -44,7 +46,7 @@ def sheet_of(kind: Kind, drawn: Sequence[Drawn], made: Made, settings: PairSetti
         "split": _counts(row["split"] for row in rows),
         "dangers": sum(row["danger"] for row in rows),
         "dropped": dict(sorted((name, n) for name, n in made.dropped.items() if n)),
-        **(_of_pairs(rows) if kind == "pairs" else {}),
+        **(_of_pairs(rows, drawn, settings) if kind == "pairs" else {}),
         "errors": _by_error(drawn, settings),
         "words": {side: _mean(len(words_of(text)) for text in texts) for side, texts in made.texts.items()},
         "distinct": {side: _distinct(texts) for side, texts in made.texts.items()},
@@ -89,11 +91,12 @@ def as_page(sheet: Mapping[str, Any]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _of_pairs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _of_pairs(rows: Sequence[Mapping[str, Any]], drawn: Sequence[Drawn], settings: PairSettings) -> dict[str, Any]:
     margins = [row["margin"] for row in rows]
     levels = (0, 25, 50, 75, 100)
     return {
-        "rules": _counts(row["rule"] for row in rows),
+        "stages": _stages(rows, Chain.of(settings)),
+        "disagreements": _disagreements(rows, drawn, Chain.of(settings)),
         "chosen_by_polarity": sum(row["tie_by_polarity"] for row in rows),
         "margins": {str(q): round(float(np.percentile(margins, q)), 4) for q in levels} if margins else {},
         "chosen": _counts(f"{row['chosen_style']}, {row['chosen_source']}" for row in rows),
@@ -101,13 +104,63 @@ def _of_pairs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _stages(rows: Sequence[Mapping[str, Any]], chain: Chain) -> dict[str, dict[str, int]]:
+    """Of each stage: in how many pairs of the set it had an opinion, agreed with the pair, and decided it."""
+    told = {}
+    for name in (name for name in SAYS if chain.has(name)):
+        said = Counter(row["verdicts"][name] for row in rows)
+        told[name] = {
+            "opinions": said["chosen"] + said["rejected"],
+            "agreed": said["chosen"],
+            "decided": sum(row["rule"] == name for row in rows),
+        }
+    return told
+
+
+def _disagreements(
+    rows: Sequence[Mapping[str, Any]], drawn: Sequence[Drawn], chain: Chain
+) -> list[dict[str, str | int]]:
+    """For each two stages that ever had an opinion together: how often, and how often they disagreed."""
+    sides = {word: side for side, word in VERDICTS.items()}
+    anywhere = disagreements(_compared(drawn, chain))
+    kept = disagreements({name: sides[word] for name, word in row["verdicts"].items()} for row in rows)
+    told: list[dict[str, str | int]] = []
+    for two, (both, apart) in anywhere.items():
+        both_kept, apart_kept = kept.get(two, (0, 0))
+        told.append(
+            {"first": two[0], "second": two[1], "both": both, "disagreed": apart, "both_in_set": both_kept,
+             "disagreed_in_set": apart_kept}
+        )  # fmt: skip
+    return told
+
+
+def _compared(drawn: Sequence[Drawn], chain: Chain) -> Iterator[dict[str, int]]:
+    """The verdicts on any two candidates of a state."""
+    for state in drawn:
+        outcomes = [own.outcome for own in state.found if not own.outcome.failed]
+        yield from (chain.verdicts(*two) for two in combinations(outcomes, 2))
+
+
 def _pair_parts(sheet: Mapping[str, Any]) -> list[str]:
     if sheet["kind"] != "pairs":
         return []
-    rules = [(name, n, RULES[name]) for name, n in sheet["rules"].items()]
+    stages = [
+        (name, *(own[n] for n in ("opinions", "agreed", "decided")), SAYS[name])
+        for name, own in sheet["stages"].items()
+    ]
+    apart = [tuple(own.values()) for own in sheet["disagreements"]]
     quartiles = ", ".join(f"{value:.2f}" for value in sheet["margins"].values())
     return [
-        _table("What decided", ("rule", "pairs", "which is to say"), rules),
+        _table(
+            "The judge chain: pairs of the set",
+            ("stage", "had an opinion", "agreed with the pair", "decided it", "which is to say"),
+            stages,
+        ),
+        _table(
+            "Stages that disagreed: any two candidates of a state, and pairs of the set",
+            ("stage", "stage", "both had an opinion", "disagreed", "both, in the set", "disagreed, in the set"),
+            apart,
+        ),
         f"{sheet['chosen_by_polarity']} chosen before one of like worth, for the higher polarity. Margins, least, "
         f"quartiles and most: {quartiles or 'none'}.\n",
         _table("Chosen", ("style, teacher", "pairs"), sheet["chosen"].items()),
@@ -117,13 +170,14 @@ def _pair_parts(sheet: Mapping[str, Any]) -> list[str]:
 
 def _by_error(drawn: Sequence[Drawn], settings: PairSettings) -> dict[str, dict[str, int]]:
     """Of each error: how many candidates, how many of them made a pair before any was dropped, and violations."""
+    chain = Chain.of(settings)
     told = {name: {"candidates": 0, "worse": 0, "violations": 0} for name in settings.errors}
     for state in drawn:
         for own in state.found:
             if own.kind == "error":
                 told[own.source]["candidates"] += 1
                 told[own.source]["violations"] += bool(own.outcome.violations)
-        for choice in choose(state.found, settings.margin, settings.rise_weight)[0]:
+        for choice in choose(state.found, chain)[0]:
             own = state.found[choice.rejected]
             if own.kind == "error":
                 told[own.source]["worse"] += 1
