@@ -20,6 +20,7 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 
+from tests.parts.tiny_encoder import MULTI, SINGLE, TEXTS, make_encoder, tokenizer
 from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError, SensorError
 from therapysim.rewards.matrix import LABELS, affect, polarity
@@ -29,48 +30,19 @@ from therapysim.rewards.reading.pretrained import PretrainedClassifier, Pretrain
 from therapysim.rewards.reading.relevance import RelevanceSettings, load_gold, open_relevance
 from therapysim.rewards.reading.tone_guard import open_tone_guard
 
-TEXTS = ["I am so sad.", "How dare they do this to me, again and again!", "the bus", "", "I am so sad.", "Why?"]
 SHUFFLED = [LABELS[i] for i in np.random.default_rng(5).permutation(len(LABELS))]
-MULTI, SINGLE = "multi_label_classification", "single_label_classification"
 
 Make = Callable[..., Path]
 
 
-def tokenizer() -> Any:
-    """Words of these tests and single letters; [CLS] in front, [SEP] behind."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    words = sorted({word for text in TEXTS for word in text.lower().replace(",", "").split()})
-    letters = [mark + chr(c) for c in range(33, 127) for mark in ("", "##")]
-    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*words, *letters])]
-    core = Tokenizer(models.WordPiece({word: i for i, word in enumerate(entries)}, unk_token="[UNK]"))
-    core.normalizer, core.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    core.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 2), ("[SEP]", 3)])
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-
-
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Writes a random two-layer model with these labels; without labels, one of masked words, as PsychBERT is."""
+    """Writes a tiny encoder with these labels; without labels, one of masked words, as PsychBERT is."""
 
     def build(
         labels: list[str] | None = None, problem: str | None = MULTI, family: str = "Bert", name: str = "model"
     ) -> Path:
-        torch.manual_seed(1)
-        words = tokenizer()
-        named = (
-            {"id2label": dict(enumerate(labels)), "label2id": {x: i for i, x in enumerate(labels)}} if labels else {}
-        )
-        config = getattr(transformers, f"{family}Config")(
-            vocab_size=len(words), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-            max_position_embeddings=66, pad_token_id=0, initializer_range=0.4, problem_type=problem, **named,
-        )  # fmt: skip
-        task = "ForSequenceClassification" if labels else "ForMaskedLM"
-        getattr(transformers, family + task)(config).save_pretrained(tmp_path / name)
-        words.save_pretrained(tmp_path / name)
-        return tmp_path / name
+        return make_encoder(tmp_path / name, labels, problem, family)
 
     return build
 

@@ -16,6 +16,9 @@ __all__ = ["EMBEDDED", "TextScorer", "open_scorer"]
 #: What stands in where no model is named.
 EMBEDDED = "embedded"
 
+_SENTIMENT = f"folder or hub id of a sentiment model with the classes negative and positive, such as {SENTIMENT}"
+_ENCODER = f"folder or hub id of an encoder, such as {PSYCHBERT}"
+
 T = TypeVar("T")
 
 
@@ -50,12 +53,8 @@ def open_scorer(tone_model: str = "", relevance_model: str = "") -> TextScorer:
     Raises:
         ConfigError: a model cannot be had or read, or is of another kind; names the setting.
     """
-    tone = _opened(
-        "tone_model", tone_model, open_tone_guard, f"a sentiment model's folder or hub id, such as {SENTIMENT}"
-    )
-    relevance = _opened(
-        "relevance_model", relevance_model, open_relevance, f"an encoder's folder or hub id, such as {PSYCHBERT}"
-    )
+    tone = _opened("tone_model", tone_model, open_tone_guard, _SENTIMENT)
+    relevance = _opened("relevance_model", relevance_model, open_relevance, _ENCODER)
     about = {"tone": _told(tone_model), "relevance": _told(relevance_model)}
     return TextScorer(tone, relevance, MappingProxyType(about))
 

@@ -16,7 +16,7 @@ from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError, PersonaError
 from therapysim.personas.load import personas
 from therapysim.train.pairs.drawing import start_of
-from therapysim.train.pairs.pair_settings import PairSettings
+from therapysim.train.pairs.pair_settings import STAGES, PairSettings
 from therapysim.train.pairs.run import draw_set
 from therapysim.train.pairs.set_folder import Kind
 
@@ -92,7 +92,7 @@ def test_a_row_holds_what_a_trainer_needs(batch: SessionBatch, tmp_path: Path) -
     assert row["prompt_short"][-1]["content"].startswith("[STATE: ")
     assert [message["role"] for message in row["chosen"] + row["rejected"]] == ["assistant"] * 2
     assert row["score_chosen"] - row["score_rejected"] == pytest.approx(row["margin"], abs=1e-5)
-    assert row["margin"] >= settings.margin and row["split"] == "train" and row["versions"]["form"] == 1
+    assert row["margin"] >= settings.margin and row["split"] == "train" and row["versions"]["form"] == 2
 
 
 def test_groups_have_eight_ranked_completions(batch: SessionBatch, tmp_path: Path) -> None:
@@ -134,6 +134,37 @@ def test_what_is_kept_can_be_changed_without_a_new_draw(batch: SessionBatch, tmp
     before = make(batch, tmp_path)
     after = make(batch, tmp_path, margin=50.0)
     assert after["drawn.jsonl"] == before["drawn.jsonl"] and after["pairs.jsonl"] == b""
+    assert make(batch, tmp_path)["pairs.jsonl"] == before["pairs.jsonl"]
+    polar = make(batch, tmp_path, stages=("toxic_positivity", "safety", "polarity"))
+    assert polar["drawn.jsonl"] == before["drawn.jsonl"] and polar["pairs.jsonl"] != before["pairs.jsonl"]
+
+
+def test_each_row_and_the_sheet_tell_what_the_judges_said(batch: SessionBatch, tmp_path: Path) -> None:
+    make(batch, tmp_path)
+    made, sheet = rows(tmp_path / "pairs.jsonl"), json.loads((tmp_path / "sheet.json").read_text())
+    assert made and tuple(sheet["stages"]) == STAGES
+    for row in made:
+        assert tuple(row["verdicts"]) == STAGES and set(row["verdicts"].values()) <= {"chosen", "rejected", "none"}
+        assert row["verdicts"][row["rule"]] == row["verdicts"]["preference"] == "chosen"
+    for name, told in sheet["stages"].items():
+        said = [row["verdicts"][name] for row in made]
+        assert told["opinions"] == len(said) - said.count("none") and told["agreed"] == said.count("chosen")
+        assert told["decided"] == [row["rule"] for row in made].count(name)
+    assert sum(told["decided"] for told in sheet["stages"].values()) == len(made)
+    apart = {(own["first"], own["second"]): own for own in sheet["disagreements"]}[("preference", "polarity")]
+    both = [{row["verdicts"][name] for name in ("preference", "polarity")} for row in made]
+    both = [said for said in both if "none" not in said]
+    assert apart["both_in_set"] == len(both) and apart["disagreed_in_set"] == sum(len(said) == 2 for said in both)
+    assert apart["both"] >= apart["both_in_set"] and apart["both"] > apart["disagreed"]
+    page = (tmp_path / "sheet.md").read_text()
+    assert "| preference | polarity |" in page and "## The judge chain: pairs of the set" in page
+
+
+def test_a_stage_without_a_say_gives_no_verdict(batch: SessionBatch, tmp_path: Path) -> None:
+    make(batch, tmp_path, stages=("preference", "safety"))
+    sheet = json.loads((tmp_path / "sheet.json").read_text())
+    assert all(tuple(row["verdicts"]) == ("safety", "preference") for row in rows(tmp_path / "pairs.jsonl"))
+    assert set(sheet["stages"]) == {"safety", "preference"} and sheet["chosen_by_polarity"] == 0
 
 
 def test_another_kind_version_or_code_is_refused(batch: SessionBatch, tmp_path: Path) -> None:
@@ -141,7 +172,10 @@ def test_another_kind_version_or_code_is_refused(batch: SessionBatch, tmp_path: 
     with pytest.raises(ConfigError, match="holds therapysim-pairs, expected therapysim-groups"):
         make(batch, tmp_path, "groups")
     kept = json.loads((tmp_path / "settings.json").read_text())
-    for changed, told in (({"version": 0}, "version is 0"), ({"code": {**kept["code"], "envs": "x"}}, "code: envs")):
+    for changed, told in (
+        ({"version": 1}, "version is 1, expected 2; name another --out"),
+        ({"code": {**kept["code"], "envs": "x"}}, "code: envs"),
+    ):
         (tmp_path / "settings.json").write_text(json.dumps({**kept, **changed}))
         with pytest.raises(ConfigError, match=told):
             make(batch, tmp_path)
