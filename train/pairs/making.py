@@ -67,7 +67,8 @@ def make_pairs(drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserve
         versions: told in each row.
     """
     dropped: Counter[str] = Counter()
-    chain, found = Chain.of(settings), list[_Pair]()
+    chain = Chain.of(settings)
+    found: list[_Pair] = []
     for state in drawn:
         choices, reasons = choose(state.found, chain) if state.found else ([], ["no state"])
         dropped.update(reasons)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -68,6 +69,6 @@ def _opened(setting: str, name: str, opens: Callable[[str | None], T], expected:
 
 def _told(name: str) -> str:
     try:
-        return fingerprint(name) if name else EMBEDDED
+        return fingerprint(Path(name).expanduser()) if name else EMBEDDED
     except ModelError as error:
         raise ConfigError(str(error)) from error
