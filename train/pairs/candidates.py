@@ -23,7 +23,7 @@ from therapysim.records import read_record
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 from therapysim.train.pairs.pair_settings import PairSettings
 
-__all__ = ["BANK", "Candidate", "Teacher", "bank", "candidates", "danger_in_play", "fill"]
+__all__ = ["BANK", "STYLES", "Candidate", "Teacher", "bank", "candidates", "danger_in_play", "fill", "with_errors"]
 
 #: The lines of the direct style and of the errors.
 BANK = Path(__file__).with_name("lines.yaml")
@@ -118,14 +118,15 @@ def candidates(
         for own, text in zip(good, teacher.say(sessions, style, rngs, k) if sessions else [], strict=True):
             own.append(Candidate(text, "good", style, teacher.name))
     rows = zip(good, sessions, rngs, strict=True)
-    return [_with_errors(_once(own), session, rng, settings) for own, session, rng in rows]
+    return [with_errors(own, session, rng, settings) for own, session, rng in rows]
 
 
-def _with_errors(
+def with_errors(
     good: Sequence[Candidate], session: Session, rng: np.random.Generator, settings: PairSettings
 ) -> list[Candidate]:
+    """Good candidates of a state, no text twice, and errors made from them: together so many as the settings say."""
     room = max(1, len(settings.errors) // 2)  # however many teachers there are, errors get their share
-    kept = good[: max(1, settings.candidates - min(room, settings.candidates // 2))]
+    kept = _once(good)[: max(1, settings.candidates - min(room, settings.candidates // 2))]
     found = list(kept)
     kinds = _kinds(session, settings.errors, rng) if kept else []  # a model may have said nothing at all
     for turn in range(4 * settings.candidates):  # a line that comes out twice is drawn again

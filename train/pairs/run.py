@@ -15,23 +15,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from therapysim import __version__
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.files import whole, write_json
 from therapysim.models.chat import Sampling
 from therapysim.rewards.rubric import RubricSettings
 from therapysim.train.pairs.candidates import Teacher
+from therapysim.train.pairs.card import CARD, card_of
 from therapysim.train.pairs.drawing import draw_sessions
 from therapysim.train.pairs.likeness import Reserved
 from therapysim.train.pairs.making import Made, make_groups, make_pairs
 from therapysim.train.pairs.pair_settings import PairSettings
 from therapysim.train.pairs.scoring import open_scorer
-from therapysim.train.pairs.set_folder import Kind, SetFolder, identity, open_folder, writable
+from therapysim.train.pairs.set_folder import Kind, SetFolder, identity, open_folder, versions_of, writable
 from therapysim.train.pairs.sheet import as_page, sheet_of
 from therapysim.train.patient_processes import Office, Patients, SpreadBatch
 
-__all__ = ["SetResult", "draw_set"]
+__all__ = ["SetResult", "draw_set", "write_set"]
 
 _MAKERS = {"pairs": make_pairs, "groups": make_groups}
 
@@ -86,9 +86,9 @@ def draw_set(
             with _patients(settings, office, batch) as patients:
                 _draw(folder, settings, patients, [Teacher(policy) for policy in policies], Teacher(common))
         drawn = folder.rows[: settings.sessions * settings.states]
-        made = _MAKERS[kind](drawn, settings, reserved, _versions(head))
+        made = _MAKERS[kind](drawn, settings, reserved, versions_of(head))
         sheet = sheet_of(kind, drawn, made, settings)
-        _write(folder.path, kind, made, sheet)
+        write_set(folder.path, kind, made, sheet)
     seconds = time.perf_counter() - began
     return SetResult(folder.path / f"{kind}.jsonl", sheet, len(folder.rows) - before, seconds)
 
@@ -134,21 +134,17 @@ def _draw(
                 bar.update()
 
 
-def _versions(head: Mapping[str, Any]) -> dict[str, Any]:
-    """What each row says of what it was made with."""
-    return {
-        "therapysim": __version__,
-        "form": head["version"],
-        "library": head["library"],
-        "lines": head["draw"]["lines.yaml"],
-    }
+def write_set(path: Path, kind: Kind, made: Made, sheet: Mapping[str, Any]) -> None:
+    """The set, its sheet and its card, each whole or not at all.
 
-
-def _write(path: Path, kind: Kind, made: Made, sheet: Mapping[str, Any]) -> None:
-    """The set and its sheet, each whole or not at all."""
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
     with writable(path):
         with whole(path / f"{kind}.jsonl") as part, part.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in made.rows)
         write_json(path / "sheet.json", sheet)
         with whole(path / "sheet.md") as part:
             part.write_text(as_page(sheet), encoding="utf-8")
+        with whole(path / CARD) as part:
+            part.write_text(card_of(kind, made.rows, sheet), encoding="utf-8")

@@ -4,6 +4,7 @@ settings.json   settings, versions, hashes of code, patients and lines, who spok
 drawn.jsonl     a state a line with all its candidates, appended as it is judged; a half line is cut off
 pairs.jsonl     or groups.jsonl: the set, written whole once all states are drawn
 sheet.md, .json what the set holds, and what was dropped why
+README.md       the card, by which the folder loads with `datasets`
 .lock           held while a process writes here
 """
 
@@ -29,7 +30,7 @@ from therapysim.records import read_rows
 from therapysim.train.pairs.drawing import Drawn
 from therapysim.train.pairs.pair_settings import PairSettings, drawn_by
 
-__all__ = ["DRAWN", "SETTINGS", "VERSION", "Kind", "SetFolder", "identity", "open_folder", "writable"]
+__all__ = ["DRAWN", "SETTINGS", "VERSION", "Kind", "SetFolder", "identity", "open_folder", "versions_of", "writable"]
 
 Kind = Literal["pairs", "groups"]
 
@@ -103,6 +104,16 @@ def identity(kind: Kind, settings: PairSettings, speakers: Mapping[str, Any]) ->
     }
     plain: dict[str, Any] = json.loads(json.dumps(head))
     return plain
+
+
+def versions_of(head: Mapping[str, Any]) -> dict[str, Any]:
+    """What each row says of what it was made with, from an ``identity``."""
+    return {
+        "therapysim": __version__,
+        "form": head["version"],
+        "library": head["library"],
+        "lines": head["draw"]["lines.yaml"],
+    }
 
 
 @contextmanager
