@@ -8,8 +8,8 @@ TRL calls ``Rollout`` with the prompts of one generation. It plays that many ses
     logprobs         the sampler's own at therapist tokens, 0.0 elsewhere; None where the sampler gives none
     episode          the whole Trajectory, handed on to the reward function and to the advantages
 
-Hugging Face's ``generate`` and a vLLM server take all sessions on by one turn at a time. Beside a vLLM engine in this
-process each session goes on at its own pace, as soon as its own patient has answered: ``stream.py``.
+Hugging Face's ``generate`` takes all sessions on by one turn at a time. Beside a vLLM engine in this process, or behind
+a server, each session goes on at its own pace, as soon as its own patient has answered: ``stream.py``.
 """
 
 import time
@@ -32,6 +32,7 @@ from therapysim.train.grpo.failsafe import Stopped
 from therapysim.train.grpo.generation import play_generation
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.sampler import Engine
+from therapysim.train.grpo.served import Server
 from therapysim.train.grpo.stream import Stream
 from therapysim.train.grpo.trajectory import Trajectory, overlong, session_return, summary
 from therapysim.train.patient_processes import Patients
@@ -64,7 +65,7 @@ class Rollout:
         self.tokenizer = tokenizer
         self.template = TurnTemplate(tokenizer, settings.chat_template_kwargs)
         self.transcripts = transcripts
-        self.engine: Engine | None = None
+        self.engine: Engine | Server | None = None
         self.patients: Patients | None = None
         #: Given where a play may be broken off for it: where one process trains.
         self.terminated: Terminated | None = None
@@ -178,9 +179,9 @@ class Rollout:
         while True:
             self.break_off()
             live = [e for e in episodes if self.goes_on(e)]
-            if not (most := _most(trainer, len(live))):
+            if not _any_goes_on(trainer, live):
                 return
-            self._speak(trainer, live, most=most)
+            self._speak(trainer, live)
             self._listen(live)
 
     def say(self, episode: Trajectory, ids: list[int], logprobs: Sequence[float | None], ends: Sequence[int]) -> None:
@@ -223,17 +224,14 @@ class Rollout:
         episode.cut = used > self.settings.max_completion_tokens
         return not episode.cut and not episode.parts()
 
-    def _speak(self, trainer: Any, live: list[Trajectory], *, most: int) -> None:
+    def _speak(self, trainer: Any, live: list[Trajectory]) -> None:
         """One turn of every live session, sampled together.
 
-        A process whose sessions are all over goes through the motions, since sampling may be a collective operation;
-        and TRL deals the turns of a server out in equal shares, so that each process asks for as many as the busiest.
+        A process whose sessions are all over goes through the motions, since sampling may be a collective operation.
         """
         for episode in live:
             episode.hear()
-        asked = [e.prompt_ids + e.completion_ids for e in live]
-        if (idle := (most if trainer.use_vllm else 1) - len(live)) > 0:
-            asked += [self._prompt(None)] * idle
+        asked = [e.prompt_ids + e.completion_ids for e in live] or [self._prompt(None)]
         began = time.perf_counter()
         sampled, logprobs = trainer._generate_single_turn(asked, None, {}, 1)
         self.spent("generation", began)
@@ -291,6 +289,6 @@ class Rollout:
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
-def _most(trainer: Any, live: int) -> int:
-    """How many sessions go on in the process that has the most of them."""
-    return live if trainer.accelerator.num_processes == 1 else int(max(gather_object([live])))
+def _any_goes_on(trainer: Any, live: Sequence[Trajectory]) -> bool:
+    """Whether a session goes on in any of the processes."""
+    return bool(live) if trainer.accelerator.num_processes == 1 else any(gather_object([bool(live)]))

@@ -33,6 +33,7 @@ from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.limit import TimeLimit
 from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.sampler import Engine
+from therapysim.train.grpo.served import Server
 from therapysim.train.grpo.trainer import SessionGRPOTrainer, check_shards
 from therapysim.train.grpo.trajectory import session_return
 from therapysim.train.grpo.validate import Validation
@@ -124,8 +125,11 @@ def _train(
     try:
         if settings.vllm == "colocate":
             rollout.engine = _open_engine(settings, trainer)
-            rollout.patients = open_processes(settings, rollout.batch) if own else None
             trainer.attach(rollout.engine)
+        elif settings.vllm == "server":
+            rollout.engine = Server(settings, trainer.eos_token_ids)
+        if settings.samples_with_vllm and own:
+            rollout.patients = open_processes(settings, rollout.batch)
         if trainer.accelerator.num_processes == 1:
             rollout.terminated, terminated.tell = terminated, rollout.stop_waiting
         run_to_end(trainer, checkpoint, terminated)

@@ -1,4 +1,5 @@
-"""Sessions beside a vLLM engine in this process, a coroutine each: it goes on as soon as its own patient has answered.
+"""Sessions beside a vLLM engine in this process or a vLLM server, a coroutine each: it goes on as soon as its own
+patient has answered.
 
 All coroutines run in the thread that plays, which steps the engine too: the policy's tokenizer and the engine's device
 belong to it. Threads wait for patients alone (``answering.py``).
@@ -15,6 +16,7 @@ from therapysim.envs.asking import awaited, let_go
 from therapysim.models.chat import calls_at_once
 from therapysim.train.grpo.answering import Answering
 from therapysim.train.grpo.sampler import Engine, Said
+from therapysim.train.grpo.served import Server, ServerTurns
 from therapysim.train.grpo.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -91,11 +93,11 @@ class Stream:
 
     Args:
         rollout: whose sessions they are.
-        engine: samples.
+        engine: samples, in this process or behind a server.
         episodes: the sessions, begun.
     """
 
-    def __init__(self, rollout: "Rollout", engine: Engine, episodes: Sequence[Trajectory]) -> None:
+    def __init__(self, rollout: "Rollout", engine: Engine | Server, episodes: Sequence[Trajectory]) -> None:
         self.rollout, self.engine, self.episodes = rollout, engine, episodes
 
     def play(self) -> None:
@@ -109,7 +111,7 @@ class Stream:
         rollout.seconds["environment_busy"] += self.patients.seconds
 
     async def _play(self) -> None:
-        self.turns = Turns(self.engine, self.rollout.spent, self.rollout.break_off)
+        self.turns = _turns(self.engine, self.rollout)
         pump = asyncio.ensure_future(self.turns.pump())
         sessions = [asyncio.ensure_future(self._session(episode)) for episode in self.episodes]
         try:
@@ -137,6 +139,12 @@ class Stream:
             except BaseException:
                 self.rollout.close()
                 raise
+
+
+def _turns(engine: Engine | Server, rollout: "Rollout") -> "Turns | ServerTurns":
+    if isinstance(engine, Server):
+        return ServerTurns(engine, rollout.spent, rollout.break_off)
+    return Turns(engine, rollout.spent, rollout.break_off)
 
 
 def _calls(rollout: "Rollout") -> tuple[int, bool]:

@@ -40,10 +40,11 @@ class SessionGRPOTrainer(SafeTrainer, GRPOTrainer):
         self.use_vllm, self.vllm_generation, self._last_loaded_step = True, engine, -1
 
     def sync_engine(self) -> None:
-        """Gives the engine the weights as they stand, once an update; TRL does so for its own rollouts alone."""
+        """Gives engine or server the weights as they stand, once an update; TRL does so for its own rollouts alone."""
         if self._last_loaded_step != self.state.global_step:
             self.vllm_generation.sync_weights()
             self._last_loaded_step = self.state.global_step
+            self.accelerator.wait_for_everyone()  # one process gives them to a server, and all ask it for turns
 
     @property
     def updates_per_generation(self) -> int:
