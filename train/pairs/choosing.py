@@ -98,7 +98,7 @@ def _against(
         gap = worths[best] - worths[i]
         if safer(own.outcome, chosen):
             yield "safer rejected"
-        elif gap < chain.margin:
+        elif gap < chain.least(own.kind):
             yield "small margin"
         else:
             yield Choice(best, i, chain.decided(chosen, own.outcome), round(gap, 6), polar)

@@ -37,23 +37,36 @@ class Chain:
     Attributes:
         stages: of ``STAGES``; the others have none.
         margin: how much more one side has to bring, for the stages that weigh.
+        margin_good: the same for a pair of two good turns, where the clinical preference step has a say.
         rise_weight: weight of the rise of the mood's lowest dimension beside the return.
         least_relevance: a turn of less relevance is no clinical talk.
     """
 
     stages: tuple[str, ...] = STAGES
     margin: float = 0.3
+    margin_good: float = 0.0
     rise_weight: float = 1.0
     least_relevance: float = 0.0
 
     @classmethod
     def of(cls, settings: PairSettings) -> "Chain":
         """As the settings say."""
-        return cls(settings.stages, settings.margin, settings.rise_weight, settings.least_relevance)
+        return cls(
+            stages=settings.stages,
+            margin=settings.margin,
+            margin_good=settings.margin_good,
+            rise_weight=settings.rise_weight,
+            least_relevance=settings.least_relevance,
+        )
 
     def has(self, stage: str) -> bool:
         """Whether a stage has a say."""
         return stage in self.stages
+
+    def least(self, kind: str) -> float:
+        """By how much a rejected turn of that kind, good or error, is to be worth less than the chosen one."""
+        doubtful = kind == "good" and self.has("preference")
+        return max(self.margin, self.margin_good) if doubtful else self.margin
 
     def worth(self, outcome: Outcome) -> float:
         """What a turn is worth: return of its branch + weight · rise of the lowest dimension + r_emo.

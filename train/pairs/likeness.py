@@ -10,7 +10,7 @@ from typing import Any
 from therapysim.documents import Unreadable, json_value, read_bytes, text_of
 from therapysim.errors import ConfigError
 
-__all__ = ["Likeness", "Reserved", "grams", "words_of"]
+__all__ = ["Likeness", "Reserved", "alike", "grams", "words_of"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _MOST_BYTES = 2**30
@@ -27,6 +27,15 @@ def grams(text: str, n: int) -> frozenset[tuple[str, ...]]:
     """All runs of n words; of a shorter text its words as they are, of one without words none."""
     words = words_of(text)
     return frozenset(tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))) if words else frozenset()
+
+
+def alike(one: str, other: str, near: float) -> bool:
+    """Whether two short texts have nearly the same words: the Jaccard index of these is ``near`` or more.
+
+    Example: "How are these?" and "How are those?" have two of four words in common, an index of .5.
+    """
+    first, second = grams(one, 1), grams(other, 1)
+    return len(first & second) >= near * len(first | second)
 
 
 class Likeness:

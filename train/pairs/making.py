@@ -11,7 +11,7 @@ from therapysim.personas.load import find
 from therapysim.train.pairs.choosing import Choice, Judged, choose, ranked
 from therapysim.train.pairs.drawing import Drawn, patient_of
 from therapysim.train.pairs.judges import Chain
-from therapysim.train.pairs.likeness import Likeness, Reserved
+from therapysim.train.pairs.likeness import Likeness, Reserved, alike
 from therapysim.train.pairs.pair_settings import GROUP, PairSettings
 from therapysim.train.pairs.shortcuts import Shortcuts, Sides, balance, measure
 
@@ -76,6 +76,8 @@ def make_pairs(drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserve
     if settings.rejected == "errors":
         dropped["rejected is no error"] = sum(pair.rejected.kind != "error" for pair in found)
         found = [pair for pair in found if pair.rejected.kind == "error"]
+    unlike = [pair for pair in found if not alike(pair.chosen.text, pair.rejected.text, settings.near)]
+    dropped["sides alike"], found = len(found) - len(unlike), unlike
     pool = len(found)
     clean = _distinct(_uncontaminated(found, reserved, dropped), settings, dropped)
     before = measure([pair.sides for pair in clean])
@@ -112,8 +114,8 @@ def _group_fault(state: Drawn, texts: Sequence[str], likeness: Likeness, reserve
         return f"fewer than {GROUP} completions"
     if reserved.holds(_heard(state), *texts):
         return "contaminated"
-    alike = likeness.add("\n".join((_heard(state), *texts)))
-    return f"{alike} duplicate" if alike else ""
+    told = likeness.add("\n".join((_heard(state), *texts)))
+    return f"{told} duplicate" if told else ""
 
 
 def _uncontaminated(found: Sequence[_Pair], reserved: Reserved, dropped: Counter[str]) -> list[_Pair]:
@@ -126,9 +128,9 @@ def _distinct(found: Sequence[_Pair], settings: PairSettings, dropped: Counter[s
     """No pair twice, and none that is nearly another."""
     likeness, kept = Likeness(settings.near), []
     for pair in found:
-        alike = likeness.add("\n".join((_heard(pair.drawn), pair.chosen.text, pair.rejected.text)))
-        kept += [] if alike else [pair]
-        dropped.update([f"{alike} duplicate"] if alike else [])
+        told = likeness.add("\n".join((_heard(pair.drawn), pair.chosen.text, pair.rejected.text)))
+        kept += [] if told else [pair]
+        dropped.update([f"{told} duplicate"] if told else [])
     return kept
 
 

@@ -84,6 +84,9 @@ class PairSettings(Settings):
     stages: Names = _keep(STAGES, "of the judge chain, those that have a say; safety always has", min_length=1)
     least_relevance: float = _keep(0.0, "a turn of less clinical relevance is not chosen", ge=-1, le=1)
     margin: float = _keep(0.3, "a rejected candidate is worth less than the chosen one by at least this", gt=0)
+    margin_good: Number = _keep(
+        1.0, "the same where a good turn is rejected, unless margin is more: readers doubt less"
+    )
     rejected: Literal["any", "errors"] = _keep(
         "any", "what may be rejected: any worse candidate, or deliberate errors alone"
     )

@@ -34,6 +34,14 @@ def test_a_small_margin_is_no_pair() -> None:
     assert len(choose(found, Chain(margin=0.2))[0]) == 2
 
 
+def test_a_good_turn_is_rejected_by_a_margin_of_its_own() -> None:
+    found = [judged(2.0), judged(1.2), judged(0.9), judged(1.2, "error")]
+    assert [c.rejected for c in choose(found, Chain(margin_good=1.0))[0]] == [2, 3]
+    assert [c.rejected for c in choose(found, Chain(margin=1.5, margin_good=1.0))[0]] == []
+    by_polarity = Chain(("safety", "polarity"), margin_good=1.0)  # which is no worth of a whole branch
+    assert [c.rejected for c in choose([judged(0.0, polarity=0.5), judged(0.0, polarity=0.1)], by_polarity)[0]] == [1]
+
+
 def test_of_like_worth_the_higher_polarity_is_chosen() -> None:
     found = [judged(1.0, polarity=0.1), judged(0.95, polarity=0.4), judged(0.0)]
     choices, _ = choose(found, CHAIN)

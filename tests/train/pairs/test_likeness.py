@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from therapysim.errors import ConfigError
-from therapysim.train.pairs.likeness import Likeness, Reserved, grams
+from therapysim.train.pairs.likeness import Likeness, Reserved, alike, grams
 
 TEXT = "I lie awake until four and then the alarm goes and I have slept for an hour at most."
 
@@ -76,3 +76,10 @@ def test_near_is_found_as_by_comparing_all_with_all(near: float) -> None:
             kept += [] if told else [(words, own)]
             said.add(told)
     assert said == {"", "exact", "near"}
+
+
+def test_sides_of_nearly_the_same_words_are_alike() -> None:
+    asked = "How often do {} thoughts come, and how strong are they when they do?"
+    assert alike(asked.format("these"), asked.format("those"), 0.8)
+    assert not alike(asked.format("these"), "What keeps you alive in the worst hours?", 0.3)
+    assert alike("How are these?", "how are THOSE", 0.5) and not alike("How are these?", "How are those?", 0.51)
