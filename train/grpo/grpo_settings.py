@@ -130,7 +130,7 @@ class GRPOSettings(RunSettings):
         True, "let a colocated vLLM compile the model: a minute at the first start", free=True
     )
     patient_processes: Count = _sampling(
-        0, "processes for scripted patients beside a colocated vLLM; 0 chooses by cores", free=True
+        0, "processes for scripted patients beside vLLM; 0 chooses by cores", free=True
     )
     patient_timeout_s: float = _sampling(
         120.0, "seconds after which a process of patients is replaced, and its turn played again", gt=0, free=True

@@ -20,6 +20,8 @@ from therapysim.train.grpo.grpo_settings import GRPOSettings
 __all__ = ["Engine", "Said", "adapted_weights", "quantised_weights"]
 
 _BATCHED_TOKENS = 8192
+# vLLM keeps logits in float32 for as many turns as may be under way: 0.6 GB with a vocabulary of 150,000.
+_MOST_UNDER_WAY = 1024
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Engine:
         model: the model in training, with its adapter.
         settings: the run's.
         ends: ids of the tokens that end a turn.
-        sessions: how many turns may be under way at once.
+        sessions: how many are played at once; of their turns, 1,024 are sampled at once, and the others wait.
         processes: how many processes train; each has an engine, and a seed, of its own.
         process: the number of this one.
 
@@ -74,7 +76,7 @@ class Engine:
                 seed=settings.seed + process,  # else members of a group on two processes would say the same
                 gpu_memory_utilization=settings.vllm_gpu_memory,
                 max_model_len=settings.max_prompt_tokens + settings.max_completion_tokens,
-                max_num_seqs=sessions,
+                max_num_seqs=min(sessions, _MOST_UNDER_WAY),
                 max_num_batched_tokens=_BATCHED_TOKENS,
                 logprobs_mode="processed_logprobs",  # of the distribution that was sampled from, temperature and all
                 generation_config="vllm",  # and not the checkpoint's own settings of sampling

@@ -91,9 +91,10 @@ class Reserved:
     def __init__(self, files: Sequence[str | Path], n: int) -> None:
         self._n = n
         self._runs: set[tuple[str, ...]] = set()
-        for file in files:
-            for text in _texts(Path(file)):
-                self._runs |= grams(text, n)
+        #: What stands there, in order.
+        self.texts = [text for file in files for text in _texts(Path(file))]
+        for text in self.texts:
+            self._runs |= grams(text, n)
 
     def holds(self, *texts: str) -> bool:
         """Whether any of the texts has a run of words in common with the files."""

@@ -1,7 +1,7 @@
 """The set that is made of the drawn states: which pairs or groups are kept, and what was dropped why."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from therapysim.train.pairs.choosing import Choice, Judged, choose, ranked
 from therapysim.train.pairs.drawing import Drawn, patient_of
 from therapysim.train.pairs.judges import Chain
 from therapysim.train.pairs.likeness import Likeness, Reserved, alike
+from therapysim.train.pairs.nearness import Nearness
 from therapysim.train.pairs.pair_settings import GROUP, PairSettings
 from therapysim.train.pairs.shortcuts import Shortcuts, Sides, balance, measure
 
@@ -53,6 +54,11 @@ class _Pair:
         return self.drawn.found[self.choice.rejected]
 
     @property
+    def said(self) -> tuple[str, str, str]:
+        """The patient's last words and both turns."""
+        return _heard(self.drawn), self.chosen.text, self.rejected.text
+
+    @property
     def sides(self) -> Sides:
         return Sides(self.chosen.text, self.rejected.text, patient_of(self.drawn.persona))
 
@@ -79,7 +85,7 @@ def make_pairs(drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserve
     unlike = [pair for pair in found if not alike(pair.chosen.text, pair.rejected.text, settings.near)]
     dropped["sides alike"], found = len(found) - len(unlike), unlike
     pool = len(found)
-    clean = _distinct(_uncontaminated(found, reserved, dropped), settings, dropped)
+    clean = _distinct(_uncontaminated(found, reserved, settings, dropped), settings, dropped)
     before = measure([pair.sides for pair in clean])
     kept = _balanced(clean, settings, dropped)
     rows = [_row(pair, settings, chain, versions) for pair in kept]
@@ -90,23 +96,31 @@ def make_pairs(drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserve
 def make_groups(
     drawn: Sequence[Drawn], settings: PairSettings, reserved: Reserved, versions: Mapping[str, Any]
 ) -> Made:
-    """A group of GROUP ranked completions for each drawn state that has as many; arguments as ``make_pairs``."""
+    """A group of GROUP ranked completions for each drawn state that has as many; arguments as ``make_pairs``.
+
+    Shortcuts are told by the first of a group and its last.
+    """
     dropped: Counter[str] = Counter()
     chain, likeness, rows, ends = Chain.of(settings), Likeness(settings.near), [], []
+    near = _near(reserved, settings, [text for state in drawn for text in _all_said(state)])
     for state in drawn:
         order = ranked(state.found, chain)[:GROUP]
         texts = [state.found[i].text for i in order]
-        if reason := _group_fault(state, texts, likeness, reserved):
+        if reason := _group_fault(state, texts, likeness, reserved, near):
             dropped[reason] += 1
             continue
         rows.append(_group_row(state, order, settings, chain, versions))
         ends.append(Sides(texts[0], texts[-1], patient_of(state.persona)))
-    told = measure(ends)
-    said = {"best": [one.chosen for one in ends], "worst": [one.rejected for one in ends]}
-    return Made(rows, dropped, told, told, len(drawn), said)
+    kept = balance(ends, settings.most_auc)
+    dropped["shortcut"] += len(ends) - len(kept)
+    before, left = measure(ends), [ends[i] for i in kept]
+    said = {"best": [one.chosen for one in left], "worst": [one.rejected for one in left]}
+    return Made([rows[i] for i in kept], dropped, before, measure(left), len(drawn), said)
 
 
-def _group_fault(state: Drawn, texts: Sequence[str], likeness: Likeness, reserved: Reserved) -> str:
+def _group_fault(
+    state: Drawn, texts: Sequence[str], likeness: Likeness, reserved: Reserved, near: Collection[str]
+) -> str:
     """Why a state gives no group; "" where it gives one."""
     if not state.found:
         return "no state"
@@ -114,21 +128,38 @@ def _group_fault(state: Drawn, texts: Sequence[str], likeness: Likeness, reserve
         return f"fewer than {GROUP} completions"
     if reserved.holds(_heard(state), *texts):
         return "contaminated"
+    if any(text in near for text in (_heard(state), *texts)):
+        return "near to another file"
     told = likeness.add("\n".join((_heard(state), *texts)))
     return f"{told} duplicate" if told else ""
 
 
-def _uncontaminated(found: Sequence[_Pair], reserved: Reserved, dropped: Counter[str]) -> list[_Pair]:
-    kept = [p for p in found if not reserved.holds(_heard(p.drawn), p.chosen.text, p.rejected.text)]
+def _uncontaminated(
+    found: Sequence[_Pair], reserved: Reserved, settings: PairSettings, dropped: Counter[str]
+) -> list[_Pair]:
+    """Without what shares a run of words with a file of ``against``, and what is near to a text there."""
+    kept = [p for p in found if not reserved.holds(*p.said)]
     dropped["contaminated"] += len(found) - len(kept)
-    return kept
+    near = _near(reserved, settings, [text for pair in kept for text in pair.said])
+    clear = [pair for pair in kept if not near & set(pair.said)]
+    dropped["near to another file"] += len(kept) - len(clear)
+    return clear
+
+
+def _near(reserved: Reserved, settings: PairSettings, texts: Sequence[str]) -> set[str]:
+    """Those of the texts that say nearly the same as one that the set must not overlap with."""
+    if not reserved.texts or not settings.against_cosine:
+        return set()
+    own = list(dict.fromkeys(texts))
+    near = Nearness(reserved.texts, settings.against_cosine, settings.against_model).near(own)
+    return {text for text, told in zip(own, near, strict=True) if told}
 
 
 def _distinct(found: Sequence[_Pair], settings: PairSettings, dropped: Counter[str]) -> list[_Pair]:
     """No pair twice, and none that is nearly another."""
     likeness, kept = Likeness(settings.near), []
     for pair in found:
-        told = likeness.add("\n".join((_heard(pair.drawn), pair.chosen.text, pair.rejected.text)))
+        told = likeness.add("\n".join(pair.said))
         kept += [] if told else [pair]
         dropped.update([f"{told} duplicate"] if told else [])
     return kept
@@ -160,6 +191,10 @@ def _few_of_each(found: Sequence[_Pair], settings: PairSettings) -> list[_Pair]:
         order = sorted(rng.permutation(len(own)).tolist(), key=lambda i: own[i].rejected.kind != "error")
         kept += [own[i] for i in sorted(order[: settings.per_state])]
     return kept
+
+
+def _all_said(state: Drawn) -> tuple[str, ...]:
+    return _heard(state), *(own.text for own in state.found)
 
 
 def _heard(state: Drawn) -> str:

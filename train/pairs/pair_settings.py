@@ -94,6 +94,10 @@ class PairSettings(Settings):
     near: float = _keep(0.8, "Jaccard of word 3-grams from which on a pair is a near duplicate of another", gt=0, le=1)
     against: Names = _keep((), "files (.jsonl, .txt) that the set must not overlap with, such as test data")
     against_words: int = _keep(8, "a run of so many words that stands in one of them contaminates a pair", ge=3)
+    against_cosine: Share = _keep(
+        0.45, "a text whose vector has this cosine or more with that of a text there contaminates it too; 0 looks not"
+    )
+    against_model: str = _keep("", "encoder of these vectors, a folder or hub id; by default rare word stems")
     most_auc: Share = _keep(
         0.6, "drop pairs until length, and a regression on surface, tell the sides no better; 1 drops none"
     )

@@ -187,10 +187,12 @@ def _by_error(drawn: Sequence[Drawn], settings: PairSettings) -> dict[str, dict[
 def _contamination(sheet: Mapping[str, Any]) -> str:
     if not sheet["against"]:
         return "Held against no other file (`--against`)."
-    n = sheet["settings"]["against_words"]
+    own, dropped = sheet["settings"], sheet["dropped"]
+    by = own["against_model"] or "stems of words"
     return (
-        f"{sheet['dropped'].get('contaminated', 0)} dropped for a run of {n} words in common with "
-        f"{', '.join(sheet['against'])}, in the patient's last words or in a turn."
+        f"Held against {', '.join(sheet['against'])}, the patient's last words and each turn: "
+        f"{dropped.get('contaminated', 0)} dropped for a run of {own['against_words']} words in common, "
+        f"{dropped.get('near to another file', 0)} for a cosine of {own['against_cosine']:g} or more ({by})."
     )
 
 

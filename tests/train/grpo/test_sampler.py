@@ -124,6 +124,12 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", package)
 
 
+def test_of_ten_thousand_sessions_not_all_turns_are_sampled_at_once(vllm: None, tiny_model: Path) -> None:
+    for sessions, most in ((4, 4), (10_000, 1024)):
+        engine: Any = Engine(adapted(tiny_model), GRPOSettings(model=str(tiny_model)), [2], sessions=sessions)
+        assert engine._llm.given["max_num_seqs"] == most
+
+
 def test_a_turn_ends_where_the_template_ends_it_and_has_no_seed(vllm: None, tiny_model: Path) -> None:
     engine = Engine(adapted(tiny_model), GRPOSettings(model=str(tiny_model), seed=7), [2, 9], sessions=4)
     assert engine.ask([1, 2, 3]) == "0" and engine.ask([4]) == "1"

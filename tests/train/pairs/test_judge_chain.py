@@ -70,7 +70,9 @@ def test_where_a_stage_has_no_opinion(stage: str, first: dict[str, Any], second:
 
 
 def test_limits_are_the_settings() -> None:
-    chain = Chain.of(PairSettings(margin=1.0, margin_good=0.0, rise_weight=4.0, least_relevance=0.15, stages=("safety", "deficit")))
+    chain = Chain.of(
+        PairSettings(margin=1.0, margin_good=0.0, rise_weight=4.0, least_relevance=0.15, stages=("safety", "deficit"))
+    )
     assert chain == Chain(("safety", "deficit"), 1.0, 0.0, 4.0, 0.15)
     assert chain.verdicts(outcome(rise=0.25), outcome()) == {"safety": 0, "deficit": 1}  # 4 · .25 is the margin
     strict = replace(CHAIN, least_relevance=0.15)
