@@ -34,6 +34,21 @@ STYLES = {
     "direct": "Speak as a direct clinical psychiatrist: plain, precise, to the point, and respectful.",
 }
 
+#: What a language model is told where it is to make a mistake.
+MISTAKES = {
+    "direct_advice": "tell the patient what to do about it, in place of exploring it",
+    "missed_risk": "pass over what the patient said of death or harm, and go on with something harmless",
+    "invalidation": "doubt or shrink what the patient feels",
+    "toxic_positivity": "be cheerful against the pain: blessings, bright sides, a smile",
+    "collusion": "take the side of avoiding, checking or giving up, as if it were wise",
+    "dependence": "let the patient lean on you alone, more than on anybody else",
+    "false_reassurance": "promise that all will be well and nothing can happen",
+    "rumination": "invite the patient to brood on why, whose fault it is, and what hurt most",
+}
+_MISTAKE = "This once, make a mistake that a kind colleague might make: {}. Sound as warm as ever, and be as brief."
+# Seeds of mistakes lie behind those of so many samples of a good turn.
+_SAMPLES = 100
+
 # As ``attuned`` finds what the patient speaks of, but nothing that is longer than two words.
 _NAMED = re.compile(
     r"\b(?:my|our) (?:\w+ )??\w+(?=[.,;:!?]|$| (?:and|or|but|is|was|are|were|has|had|have|in|on|at|up|down|out|"
@@ -98,11 +113,25 @@ class Teacher:
             k: number of the sample; a language model says something else in each.
         """
         if isinstance(self._therapist, ChatTherapist):
-            return _told(self._therapist, sessions, style, k)
+            place = list(STYLES).index(style)  # with one seed for both, a small model often says the same in either
+            return _told(self._therapist, sessions, [STYLES[style]] * len(sessions), len(STYLES) * _TURNS * k + place)
         own = self.respond(sessions)
         if len(own) != len(sessions):
             raise ActionError(f"{self.name} gave {len(own)} replies for {len(sessions)} sessions, expected one each")
         return own if style == "warm" else [_direct(*row) for row in zip(own, sessions, rngs, strict=True)]
+
+    def err(self, sessions: Sequence[Session], errors: Sequence[str], k: int) -> list[str] | None:
+        """What a language model says where it is to make these mistakes, one a session; None of what is no model.
+
+        Args:
+            sessions: all are answered at once.
+            errors: of ``MISTAKES``.
+            k: number of the mistake in its state.
+        """
+        if not isinstance(self._therapist, ChatTherapist):
+            return None
+        number = len(STYLES) * _TURNS * (_SAMPLES + k)
+        return _told(self._therapist, sessions, [_MISTAKE.format(MISTAKES[error]) for error in errors], number)
 
 
 def candidates(
@@ -117,23 +146,50 @@ def candidates(
     for k, style, teacher in product(range(settings.samples), settings.styles, teachers):
         for own, text in zip(good, teacher.say(sessions, style, rngs, k) if sessions else [], strict=True):
             own.append(Candidate(text, "good", style, teacher.name))
-    rows = zip(good, sessions, rngs, strict=True)
-    return [with_errors(own, session, rng, settings) for own, session, rng in rows]
+    made = _mistakes(sessions, teachers, settings, rngs) if settings.model_errors else [[] for _ in sessions]
+    rows = zip(good, sessions, rngs, made, strict=True)
+    return [with_errors(own, session, rng, settings, errors) for own, session, rng, errors in rows]
 
 
 def with_errors(
-    good: Sequence[Candidate], session: Session, rng: np.random.Generator, settings: PairSettings
+    good: Sequence[Candidate],
+    session: Session,
+    rng: np.random.Generator,
+    settings: PairSettings,
+    errors: Sequence[Candidate] = (),
 ) -> list[Candidate]:
-    """Good candidates of a state, no text twice, and errors made from them: together so many as the settings say."""
-    room = max(1, len(settings.errors) // 2)  # however many teachers there are, errors get their share
-    kept = _once(good)[: max(1, settings.candidates - min(room, settings.candidates // 2))]
-    found = list(kept)
+    """Good candidates of a state, no text twice, and errors, those given and those made from the good ones: together so
+    many as the settings say."""
+    kept = _once(good)[: max(1, settings.candidates - _room(settings))]
+    found = _once([*kept, *errors])[: settings.candidates] if kept else []
     kinds = _kinds(session, settings.errors, rng) if kept else []  # a model may have said nothing at all
     for turn in range(4 * settings.candidates):  # a line that comes out twice is drawn again
         if len(found) >= settings.candidates or not kinds:
             break
         model = kept[int(rng.integers(len(kept)))]
         found = _once([*found, _wrong(kinds[turn % len(kinds)], model, session, rng)])
+    return found
+
+
+def _room(settings: PairSettings) -> int:
+    """Candidates of a state that are errors: however many teachers there are, these get their share."""
+    return min(max(1, len(settings.errors) // 2), settings.candidates // 2)
+
+
+def _mistakes(
+    sessions: Sequence[Session],
+    teachers: Sequence[Teacher],
+    settings: PairSettings,
+    rngs: Sequence[np.random.Generator],
+) -> list[list[Candidate]]:
+    """Of each state the mistakes that the language models among the teachers make, in turn."""
+    found: list[list[Candidate]] = [[] for _ in sessions]
+    kinds = [_kinds(session, settings.errors, rng) for session, rng in zip(sessions, rngs, strict=True)]
+    for k in range(_room(settings) if sessions else 0):
+        asked = [own[k % len(own)] for own in kinds]
+        said = teachers[k % len(teachers)].err(sessions, asked, k)
+        for own, text, kind in zip(found, said or [], asked, strict=bool(said)):
+            own.append(Candidate(text, "error", "warm", kind))
     return found
 
 
@@ -158,14 +214,14 @@ def bank() -> dict[str, tuple[str, ...]]:
     return dict(read_record(BANK, dict[str, tuple[str, ...]], ConfigError, "the bank of lines"))
 
 
-def _told(therapist: ChatTherapist, sessions: Sequence[Session], style: str, k: int) -> list[str]:
-    place = list(STYLES).index(style)  # with one seed for both, a small model often says the same in either style
+def _told(therapist: ChatTherapist, sessions: Sequence[Session], told: Sequence[str], number: int) -> list[str]:
+    """What a language model says that is told so beside its usual prompt; each number has seeds of its own."""
     chats: list[list[ChatMessage]] = []
     seeds: list[int] = []
-    for session in sessions:
+    for session, own in zip(sessions, told, strict=True):
         talk = conversation(session, show_state=therapist.show_state)
-        chats.append([{"role": "system", "content": f"{talk[0]['content']} {STYLES[style]}"}, *talk[1:]])
-        seeds.append(hash_seed(session.seed, len(STYLES) * (session.state.turn + _TURNS * k) + place))
+        chats.append([{"role": "system", "content": f"{talk[0]['content']} {own}"}, *talk[1:]])
+        seeds.append(hash_seed(session.seed, len(STYLES) * session.state.turn + number))
     return [message["content"] for message in answer(therapist.model, chats, therapist.sampling, seeds)]
 
 

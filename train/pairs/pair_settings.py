@@ -51,6 +51,7 @@ class PairSettings(Settings):
         ("warm", "direct"), "of the good candidates: a warm CBT therapist, a direct clinical psychiatrist", min_length=1
     )
     errors: Names = _draw(ERRORS, "deliberate clinical errors among the candidates", min_length=1)
+    model_errors: bool = _draw(False, "let language models that teach make the errors too; the bank fills up")
     split: Literal["train", "dev"] = _draw("train", "whose patients; those of test are kept apart for benchmarks")
     personas: Names = _draw((), "patients by id, in place of the split's")
     vary: bool = _draw(True, "meet variants of the training patients; those of dev are met as they are")
@@ -59,7 +60,7 @@ class PairSettings(Settings):
     )
     states: Positive = _draw(3, "states of each session that candidates are drawn for; open dangers first")
     candidates: int = _draw(GROUP, "candidates of a state", ge=3, le=32)
-    samples: Positive = _draw(1, "turns that a language model draws for a state in each style")
+    samples: int = _draw(1, "turns that a language model draws for a state in each style", ge=1, le=100)
     max_turns: Positive = _draw(8, "therapist turns in a session at most")
     max_turn_tokens: Positive = _draw(96, "tokens of one turn of a language model at most")
     temperature: Number = _draw(0.8, "of a language model's turns")

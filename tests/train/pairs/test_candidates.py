@@ -11,7 +11,7 @@ from therapysim.agents.therapists.policies import Policy, find_policy
 from therapysim.agents.therapists.therapist import ChatTherapist
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.models.chat import Sampling
-from therapysim.train.pairs.candidates import STYLES, Candidate, Teacher, bank, candidates, fill
+from therapysim.train.pairs.candidates import MISTAKES, STYLES, Candidate, Teacher, bank, candidates, fill
 from therapysim.train.pairs.pair_settings import ERRORS, PairSettings
 
 SETTINGS = PairSettings(candidates=12)
@@ -118,3 +118,33 @@ def test_each_sample_of_a_language_model_has_a_seed_of_its_own(told: list[Sessio
     good = [[own.text for own in state if own.kind == "good"] for state in found]
     assert [len(set(own)) for own in good] == [4, 4] and not set(good[0]) & set(good[1])
     assert [own.style for own in found[0][:4]] == ["warm", "direct"] * 2
+
+
+class Erring(Model):
+    """A chat model that says which mistake it was told to make, and with which seed."""
+
+    def reply(self, chats: list[list[dict[str, str]]], sampling: Sampling, seeds: list[int]) -> list[str]:
+        self.seen += [str(seed) for seed in seeds]
+        found = [[name for name, told in MISTAKES.items() if told in chat[0]["content"]] for chat in chats]
+        return [f"{' '.join(own) or 'good'} {seed}" for own, seed in zip(found, seeds, strict=True)]
+
+
+def test_a_language_model_makes_the_mistakes_that_it_is_told(told: list[Session]) -> None:
+    model = Erring()
+    teachers = [Teacher(Policy("model", lambda: ChatTherapist(model))), Teacher(find_policy("cbt"))]  # type: ignore[arg-type]
+    rngs = [np.random.default_rng(i) for i in range(2)]
+    found = candidates(told, teachers, PairSettings(model_errors=True, candidates=10), rngs)
+    for state in found:
+        assert len(state) == 10
+        own = [c for c in state if c.kind == "error" and c.text.split()[0] == c.source]  # its words name its kind
+        assert len(own) == 2 and all(c.source in MISTAKES for c in own)  # of four, each other one; the bank fills up
+        assert sum(c.kind == "error" for c in state) >= 4
+    assert "missed_risk" in {c.source for c in found[1]} and len(model.seen) == len(set(model.seen))
+
+
+def test_scripts_take_their_errors_from_the_bank_all_the_same(told: list[Session]) -> None:
+    teachers = [Teacher(find_policy("cbt"))]
+    lines = {line.partition("{")[0] for kind in ERRORS for line in bank()[kind]}
+    found = candidates(told, teachers, PairSettings(model_errors=True), [np.random.default_rng(i) for i in range(2)])
+    errors = [c.text for state in found for c in state if c.kind == "error"]
+    assert errors and all(any(line in text for line in lines) for text in errors)
