@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import IO, Any, TypeVar
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.errors import PatientError
+from therapysim.errors import ActionError, PatientError
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
 from therapysim.rewards.rubric import RubricSettings
 
@@ -28,6 +28,8 @@ __all__ = ["Office", "Patients", "SpreadBatch"]
 _SENSOR_THREADS = 2
 # Processes that may end in one and the same turn before it is given up.
 _TRIES = 3
+# Sessions in one call of a process, which has a limit of time.
+_MOST_A_CALL = 256
 # Seconds more that the first turn of a process may take: it imports, and opens the sensor.
 _START_S = 180.0
 # -P: a file of the working folder called as a package is, such as tokenizers.py, is not run in the package's place.
@@ -122,7 +124,7 @@ class Patients:
                     if tried == _TRIES or self._closed:
                         raise PatientError(
                             f"{tried} processes of patients have ended one after another in the same turn ({error!r}): "
-                            "see what they wrote above, and go on with --resume"
+                            "see what they wrote above; a training goes on with --resume, a draw by the same command"
                         ) from error
                     process = self._replacement()
         finally:
@@ -135,7 +137,7 @@ class Patients:
         try:
             return self._started()
         except OSError as error:
-            raise PatientError(f"a process of patients cannot be started: {error}; go on with --resume") from error
+            raise PatientError(f"a process of patients cannot be started: {error}") from error
 
     def _asked(self, process: "subprocess.Popen[bytes]", question: Any) -> Any:
         """What it answers; one that is not done in time is killed, and so has ended within its answer."""
@@ -179,7 +181,14 @@ class SpreadBatch:
         self.sessions = tuple(sessions)
 
     def step(self, texts: Sequence[str | None]) -> list[Turn | None]:
-        """One therapist turn in every session that goes on; None for the others. Errors as ``Patients.step``."""
+        """One therapist turn in every session that goes on; None for the others.
+
+        Raises:
+            ActionError: the wrong number of texts.
+            PatientError: as ``Patients.step``.
+        """
+        if len(texts) != len(self.sessions):
+            raise ActionError(f"step got {len(texts)} texts for {len(self.sessions)} sessions, expected one a session")
         going = [(i, text) for i, text in enumerate(texts) if text is not None]
 
         def share(part: list[tuple[int, str]]) -> list[tuple[Session, Turn | None]]:
@@ -195,9 +204,9 @@ class SpreadBatch:
 
     def _shared(self, call: Callable[[list[Asked]], Sequence[Told]], asked: list[Asked]) -> list[Told]:
         """What the call makes of each, in order; a process a share, the shares alike in size."""
-        size = -(-len(asked) // self._patients.count)
+        size = max(1, min(_MOST_A_CALL, -(-len(asked) // self._patients.count)))
         shares = [asked[at : at + size] for at in range(0, len(asked), size)] if asked else []
-        with ThreadPoolExecutor(max(1, len(shares))) as threads:
+        with ThreadPoolExecutor(max(1, min(len(shares), self._patients.count))) as threads:
             return [one for told in threads.map(call, shares) for one in told]
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from therapysim.agents.therapists.policies import Engine, find_policy
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
 from therapysim.envs.batch import Session
+from therapysim.errors import ConfigError
 from therapysim.models.chat import Sampling
 from therapysim.state import State
 
@@ -30,7 +31,9 @@ class Policy:
         engine = Engine(told.get("ENGINE", "transformers"), float(told.get("GPU_MEMORY", "0.5")))  # type: ignore[arg-type]
         self.therapist: Therapist = find_policy(told["POLICY"], sampling, engine=engine).open()
         self.change = HEADERS[told.get("HEADER", "true")]
-        if told.get("HEADER") == "none" and isinstance(self.therapist, ChatTherapist):
+        if told.get("HEADER") == "none":
+            if not isinstance(self.therapist, ChatTherapist):
+                raise ConfigError(f"HEADER is none, and policy {told['POLICY']} is no language model, which reads none")
             self.therapist.show_state = False
 
     def respond(self, sessions: Sequence[Session]) -> list[str]:

@@ -135,7 +135,8 @@ def main() -> None:
         command = [sys.executable, "-m", "tests.measures.many_sessions", "--here", "--sessions", str(sessions)]
         done = subprocess.run([*command, "--turns", str(chosen.turns)], capture_output=True, text=True)
         if done.returncode:
-            print(f"{sessions:6} sessions: exit status {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
+            why = (done.stderr.strip().splitlines() or ["killed"])[-1]
+            print(f"{sessions:6} sessions: exit status {done.returncode}: {why}")
             continue
         own = json.loads(done.stdout.strip().splitlines()[-1])
         play_s, rest_s = own["play_s"], own["rest_s"]

@@ -24,6 +24,8 @@ _WAIT_S = 0.1
 # Times that a turn is asked for, and seconds before the second; twice as many before the third.
 _TRIES, _PAUSE_S = 3, 1.0
 _QUOTED_CHARS = 300
+# Connections at once, and files that others may have open.
+_MOST_CONNECTIONS, _OTHER_FILES = 1024, 256
 
 
 class Server:
@@ -89,6 +91,7 @@ class ServerTurns:
         self._fault: Exception | None = None
         self._session: Any = None
         self._model = ""
+        self._refused: ModelError | None = None
         self._opening = asyncio.Lock()
 
     async def say(self, prompt: list[int]) -> Said:
@@ -97,6 +100,8 @@ class ServerTurns:
         Raises:
             ModelError: it gives none, tried three times.
         """
+        if self._fault:
+            raise self._fault
         asked = asyncio.ensure_future(self._ask(prompt))
         self._counts(lambda: self._under_way.add(asked))
         try:
@@ -120,6 +125,7 @@ class ServerTurns:
             for asked in self._under_way:
                 asked.cancel()
         finally:
+            self._spent("generation" if self._under_way else "environment", self._since)
             if self._session:
                 await self._session.close()
 
@@ -132,18 +138,25 @@ class ServerTurns:
             self._since = time.perf_counter()
 
     async def _ask(self, prompt: list[int]) -> Said:
-        async with self._opening:
+        async with self._opening:  # the first asks for the model's name; what goes wrong there is told to all
+            if self._refused:
+                raise self._refused
             if not self._model:
-                self._model = await self._connect()
+                try:
+                    self._model = await self._connect()
+                except ModelError as error:
+                    self._refused = error
+                    raise
         return self._server.read(await self._sent("/v1/completions", self._server.request(self._model, prompt)))
 
     async def _connect(self) -> str:
         """The name of the model that the server has."""
         import aiohttp
 
-        # No limit of its own: the server has one.
+        # A turn's time does not begin before it has a connection.
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=_TURN_S), connector=aiohttp.TCPConnector(limit=0)
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=_TURN_S),
+            connector=aiohttp.TCPConnector(limit=_connections()),
         )
         models = await self._sent("/v1/models", None)
         try:
@@ -177,6 +190,15 @@ class ServerTurns:
         raise ModelError(
             f"vLLM server {where}: {why}; see that it runs and has the model that is trained, and go on with --resume"
         )
+
+
+def _connections() -> int:
+    """As many as files may be open, some left for others; more turns wait here in place of at the server."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _MOST_CONNECTIONS
+    return max(1, min(_MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
 
 
 def _quoted(body: Any) -> str:

@@ -40,7 +40,7 @@ class SessionGRPOTrainer(SafeTrainer, GRPOTrainer):
         self.use_vllm, self.vllm_generation, self._last_loaded_step = True, engine, -1
 
     def sync_engine(self) -> None:
-        """Gives engine or server the weights as they stand, once an update; TRL does so for its own rollouts alone."""
+        """Gives engine or server the weights as they stand, once an update, in all processes together."""
         if self._last_loaded_step != self.state.global_step:
             self.vllm_generation.sync_weights()
             self._last_loaded_step = self.state.global_step
@@ -78,6 +78,8 @@ class SessionGRPOTrainer(SafeTrainer, GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.rows = inputs  # rollout_func is given the prompts alone
+        if self.use_vllm:  # before TRL would: no process asks a server for turns while another sends it weights
+            self.sync_engine()
         if self._step % self.args.gradient_accumulation_steps == 0:  # where an update begins
             self._chance = chance()
         batch = super()._generate_and_score_completions(inputs)

@@ -185,11 +185,12 @@ def _mistakes(
     """Of each state the mistakes that the language models among the teachers make, in turn."""
     found: list[list[Candidate]] = [[] for _ in sessions]
     kinds = [_kinds(session, settings.errors, rng) for session, rng in zip(sessions, rngs, strict=True)]
-    for k in range(_room(settings) if sessions else 0):
-        asked = [own[k % len(own)] for own in kinds]
-        said = teachers[k % len(teachers)].err(sessions, asked, k)
-        for own, text, kind in zip(found, said or [], asked, strict=bool(said)):
-            own.append(Candidate(text, "error", "warm", kind))
+    there = [i for i, own in enumerate(kinds) if own]  # without a danger none may be missed
+    for k in range(_room(settings) if there else 0):
+        asked = [kinds[i][k % len(kinds[i])] for i in there]
+        said = teachers[k % len(teachers)].err([sessions[i] for i in there], asked, k) or []
+        for i, text, kind in zip(there, said, asked, strict=bool(said)):
+            found[i].append(Candidate(text, "error", "warm", kind))
     return found
 
 

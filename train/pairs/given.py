@@ -66,7 +66,7 @@ def read_draw(folder: str | Path) -> Draw:
         versions, given = versions_of(head), dict(head["settings"])
     except (Unreadable, KeyError, TypeError) as fault:
         raise ConfigError(
-            f"{file}: {fault}; expected a folder of `therapysim data pairs` or `therapysim data groups`"
+            f"{file}: {fault!r} is missing or wrong; expected a folder of `therapysim data pairs` or `data groups`"
         ) from fault
     rows = read_rows(Path(folder) / DRAWN, Drawn, ConfigError, broken_end=True)
     return Draw(layered(PairSettings, [(str(file), given)]), tuple(row for row in rows if row.prompt), versions)

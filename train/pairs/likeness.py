@@ -14,7 +14,7 @@ __all__ = ["Likeness", "Reserved", "alike", "grams", "words_of"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _MOST_BYTES = 2**30
-# .8 of 5 is a little more than 4 in floating point.
+# .28 of 25 is a little more than 7 in floating point.
 _ROUNDING = 1e-9
 
 
@@ -35,7 +35,7 @@ def alike(one: str, other: str, near: float) -> bool:
     Example: "How are these?" and "How are those?" have two of four words in common, an index of .5.
     """
     first, second = grams(one, 1), grams(other, 1)
-    return len(first & second) >= near * len(first | second)
+    return len(first & second) / max(1, len(first | second)) >= near
 
 
 class Likeness:

@@ -8,6 +8,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +17,21 @@ from therapysim.errors import ConfigError, SensorError
 from therapysim.rewards.reading.pretrained import PretrainedEncoder
 from therapysim.train.pairs.likeness import words_of
 
-__all__ = ["Nearness", "Stems"]
+__all__ = ["Nearness", "Stems", "open_encoder"]
 
 Floats = NDArray[np.float32]
 
 # A stem is so many letters; stems share so many columns.
 _LETTERS, _COLUMNS = 5, 4096
-# Rows that are compared at once: half a gigabyte of cosines at most.
-_ROWS = 8192
+# Other texts that are compared at once.
+_ROWS = 4096
+_ROUNDING = 1e-6
 
 
 class Stems:
     """Texts -> vectors of word stems in unit length, (n, 4096).
 
-    A stem weighs (1 + log count) · log((1 + texts) / (1 + texts with it)).
+    A stem weighs (1 + log count) · (1 + log((1 + texts) / (1 + texts with it))).
 
     Args:
         texts: in which it is counted how rare a stem is.
@@ -42,7 +44,7 @@ class Stems:
         seen = np.zeros(_COLUMNS)
         for text in texts:
             seen[list(_counts(text))] += 1
-        self._rarity = np.log((1 + len(texts)) / (1 + seen)) + 1e-3
+        self._rarity = 1.0 + np.log((1 + len(texts)) / (1 + seen))
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         table = np.zeros((len(texts), _COLUMNS), dtype=np.float32)
@@ -67,22 +69,28 @@ class Nearness:
     def __init__(self, others: Sequence[str], least: float, model: str = "") -> None:
         others = [text for text in dict.fromkeys(others) if text.strip()]
         self._least = least
-        self._embed: Callable[[Sequence[str]], Floats] = _encoder(model) if model else Stems(others)
-        self._others = [self._embed(others[at : at + _ROWS]) for at in range(0, len(others), _ROWS)]
+        self._embed: Callable[[Sequence[str]], Floats] = open_encoder(model) if model else Stems(others)
+        self._others = others
 
     def near(self, texts: Sequence[str]) -> list[bool]:
         """Whether each is, in order."""
-        found: list[bool] = []
-        for at in range(0, len(texts), _ROWS):
-            own = self._embed(texts[at : at + _ROWS])
-            most = np.full(len(own), -1.0, dtype=np.float32)
-            for other in self._others:
-                most = np.maximum(most, (own @ other.T).max(axis=1))
-            found += (most >= self._least).tolist()
-        return found
+        own = self._embed(texts) if len(texts) else np.zeros((0, 1), dtype=np.float32)
+        most = np.full(len(texts), -1.0, dtype=np.float32)
+        for at in range(0, len(self._others) if len(texts) else 0, _ROWS):  # one block at a time: there may be many
+            most = np.maximum(most, (own @ self._embed(self._others[at : at + _ROWS]).T).max(axis=1))
+        return (most >= self._least - _ROUNDING).tolist()  # type: ignore[no-any-return]
 
 
-def _encoder(model: str) -> Callable[[Sequence[str]], Floats]:
+@lru_cache(maxsize=1)
+def open_encoder(model: str) -> Callable[[Sequence[str]], Floats]:
+    """Texts -> an encoder's vectors in unit length, mean-pooled over tokens; opened once a process.
+
+    Args:
+        model: folder or hub id.
+
+    Raises:
+        ConfigError: it cannot be had or read.
+    """
     try:
         encode = PretrainedEncoder(model)
     except SensorError as error:

@@ -25,6 +25,7 @@ from therapysim.train.pairs.card import CARD, card_of
 from therapysim.train.pairs.drawing import draw_sessions
 from therapysim.train.pairs.likeness import Reserved
 from therapysim.train.pairs.making import Made, make_groups, make_pairs
+from therapysim.train.pairs.nearness import open_encoder
 from therapysim.train.pairs.pair_settings import PairSettings
 from therapysim.train.pairs.scoring import open_scorer
 from therapysim.train.pairs.set_folder import Kind, SetFolder, identity, open_folder, versions_of, writable
@@ -70,7 +71,10 @@ def draw_set(
         PersonaError: a persona is unknown, or one of the test patients.
     """
     began = time.perf_counter()
-    reserved = Reserved(settings.against, settings.against_words)  # first: a wrong file is told before any is played
+    # First: a wrong file or encoder is told before anything is played.
+    reserved = Reserved(settings.against, settings.against_words)
+    if settings.against and settings.against_model:
+        open_encoder(settings.against_model)
     rubric = RubricSettings.preset(settings.rubric)
     policies = [_policy(name, settings, api_key_env) for name in settings.teachers]
     common = _policy(settings.common, settings, api_key_env)

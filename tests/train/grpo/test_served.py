@@ -87,6 +87,7 @@ def vllm(tokenizer: Any) -> Iterator[Vllm]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who asked has gone
     threading.Thread(target=server.serve_forever, daemon=True).start()
     model.url = f"http://127.0.0.1:{server.server_port}"
     yield model
@@ -245,3 +246,56 @@ def test_sigterm_waits_for_no_turn(rollout_of: Any, vllm: Vllm) -> None:
             rollout([""] * 4, trainer)
     assert vllm.under_way
     let_go.set()
+
+
+def test_all_time_is_counted_as_waiting_for_turns_or_for_patients(rollout_of: Any, vllm: Vllm) -> None:
+    """Each second is told once, the last answers of patients too."""
+    rollout, trainer = rollout_of()
+    told: list[tuple[str, float]] = []
+    rollout.spent = lambda what, began: told.append((what, began))
+    rollout.play(trainer, WHO)
+    names = [name for name, _ in told if name in ("generation", "environment")]
+    assert names[-1] == "environment" and [began for _, began in told[1:]] == sorted(began for _, began in told[1:])
+
+
+def test_the_first_fault_of_a_server_is_told_to_all(
+    rollout_of: Any, vllm: Vllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(served, "_PAUSE_S", 0.0)
+    whole = served.ServerTurns._connect
+
+    async def connect(self: Any) -> str:
+        asked.append(self)
+        return await whole(self)
+
+    monkeypatch.setattr(served.ServerTurns, "_connect", connect)
+    rollout, trainer = rollout_of()
+    rollout.engine.url = "http://127.0.0.1:9"
+    with pytest.raises(ModelError, match="see that it runs"):
+        rollout.play(trainer, WHO)
+    assert len(asked) == 1
+
+
+def test_weights_are_given_before_any_process_asks_for_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In TRL's own place for it, a process goes on while another still sends them."""
+    from trl import GRPOTrainer
+
+    from therapysim.train.grpo.trainer import SessionGRPOTrainer
+
+    told: list[str] = []
+
+    def generated(self: Any, inputs: Any) -> Any:
+        told.append("generation")
+        raise InterruptedError
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", generated)
+    trainer = SessionGRPOTrainer.__new__(SessionGRPOTrainer)
+    trainer.use_vllm, trainer._last_loaded_step, trainer._step = True, -1, 1
+    trainer.state, trainer.args = SimpleNamespace(global_step=0), SimpleNamespace(gradient_accumulation_steps=2)
+    trainer.vllm_generation = SimpleNamespace(sync_weights=lambda: told.append("weights"))
+    trainer.accelerator = SimpleNamespace(wait_for_everyone=lambda: told.append("all wait"))
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            trainer._generate_and_score_completions([])
+    assert told == ["weights", "all wait", "generation", "generation"]

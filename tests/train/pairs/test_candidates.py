@@ -148,3 +148,10 @@ def test_scripts_take_their_errors_from_the_bank_all_the_same(told: list[Session
     found = candidates(told, teachers, PairSettings(model_errors=True), [np.random.default_rng(i) for i in range(2)])
     errors = [c.text for state in found for c in state if c.kind == "error"]
     assert errors and all(any(line in text for line in lines) for text in errors)
+
+
+def test_where_no_danger_stands_open_none_is_missed_by_a_language_model(told: list[Session]) -> None:
+    teachers = [Teacher(Policy("model", lambda: ChatTherapist(Erring())))]  # type: ignore[arg-type]
+    settings = PairSettings(model_errors=True, errors=("missed_risk",))
+    found = candidates(told, teachers, settings, [np.random.default_rng(i) for i in range(2)])
+    assert [{c.source for c in state if c.kind == "error"} for state in found] == [set(), {"missed_risk"}]

@@ -52,6 +52,13 @@ def test_vectors_are_told_by_hand() -> None:
     assert not stems([""]).any()
 
 
+def test_a_single_text_is_held_against_too() -> None:
+    text = "I lie awake until four and then the alarm goes."
+    held = Nearness([text], 0.45)
+    assert held.near([text, f"{text} Today too.", "My sister keeps bees behind the church."]) == [True, True, False]
+    assert Nearness([text, *OTHERS], 1.0).near([text]) == [True]
+
+
 def test_nothing_is_near_to_nothing() -> None:
     assert Nearness([], 0.45).near(["Anything."]) == [False] and Nearness(["", " "], 0.45).near([""]) == [False]
 
@@ -86,5 +93,7 @@ def test_a_set_keeps_clear_of_what_is_near(tmp_path: Path, kind: Kind) -> None:
     assert sheet["dropped"]["near to another file"] >= 1
     assert whole[0] not in file.read_text().splitlines()
     assert "for a cosine of 0.45 or more (stems of words)" in (tmp_path / "sheet.md").read_text()
+    with pytest.raises(ConfigError, match="against_model is 'nowhere'"):  # before anything is played
+        draw_set(kind, settings.changed(out="never", against=("/dev/null",), against_model="nowhere"), batch)
     off = draw_set(kind, settings.changed(against=(str(tmp_path / "held.txt"),), against_cosine=0.0), batch)
     assert off.sheet["rows"] == len(whole)
