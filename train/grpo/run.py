@@ -123,13 +123,12 @@ def _train(
     """All updates, with an engine and processes of patients where the settings want them; none of these is left."""
     settings = trainer.settings
     try:
-        if settings.vllm == "colocate":
-            rollout.engine = _open_engine(settings, trainer)
-            trainer.attach(rollout.engine)
-        elif settings.vllm == "server":
-            rollout.engine = Server(settings, trainer.eos_token_ids)
+        colocated = _open_engine(settings, trainer) if settings.vllm == "colocate" else None
+        rollout.engine = Server(settings, trainer.eos_token_ids) if settings.vllm == "server" else colocated
         if settings.samples_with_vllm and own:
             rollout.patients = open_processes(settings, rollout.batch)
+        if colocated:
+            trainer.attach(colocated)
         if trainer.accelerator.num_processes == 1:
             rollout.terminated, terminated.tell = terminated, rollout.stop_waiting
         run_to_end(trainer, checkpoint, terminated)
