@@ -1,5 +1,5 @@
 # make demo   sets up, plays a session, trains a small therapist (SFT, then GRPO), compares before and after
-# make test   sets up and runs the tests; MARKS= runs the twins too, which try shared code a second time
+# make test   sets up and runs the tests
 # make check  ruff, mypy, import-linter
 # make docs   the site, into docs/_build/html; a warning or a link that leads nowhere is an error
 # make mutants  plants small faults and counts those that the tests notice; SAMPLE=40 SEED=1 for so many a floor
@@ -12,7 +12,6 @@ PEERS := $(VENV)/.peers
 
 export OMP_NUM_THREADS ?= 2
 WORKERS ?= 2
-MARKS ?= not twin
 export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: demo test check docs bench mutants clean
@@ -22,7 +21,7 @@ demo: $(READY)
 # A process a core, a file of tests to each at a time: what a file makes once is made once. In the order of
 # tests/conftest.py, which has the files that take longest come first.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(MARKS)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from therapysim.state import Move
 
 SEEDS = 3
 #: Of what is sensed from words, three sessions with a patient are too few to tell two good therapists apart.
-MORE_SEEDS = 4
+MORE_SEEDS = 6
 RANKED = {name for pair in PAIRS for name in pair}
 TAKEN_UP, PASSED_BY = "How strong is the wish to die right now?", "What did you have for lunch today?"
 HOSTILE_LINE = "You are being ridiculous. Stop complaining."
@@ -103,7 +103,7 @@ def test_no_other_baseline_reaches_what_the_best_script_does(name: str) -> None:
 
 def test_working_on_beliefs_lifts_the_mood_for_good_and_reflecting_does_not() -> None:
     """The same patients: what they give up believing goes with how their mood ends."""
-    people = ids("dev", "train", most_risk=0)[:8]
+    people = ids("dev", "train", most_risk=0)[:12]
     ends = {name: finals(name, people) for name in ("cbt", "attuned", "mi")}
     given_up = {name: shaped([1.0 - conviction(s.latent) for s in own]) for name, own in ends.items()}
     for name in ("attuned", "mi"):

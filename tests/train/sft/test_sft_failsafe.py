@@ -27,9 +27,6 @@ from therapysim.train.runs.start_up import TrainResult
 from therapysim.train.sft import data
 from therapysim.train.sft.run import SessionSFTTrainer
 
-#: What these try stands in code that DPO shares: test_dpo_failsafe.py tries it there.
-pytestmark = pytest.mark.twin
-
 
 @pytest.fixture
 def run(tiny_model: Path, tmp_path: Path) -> Copy:

@@ -17,7 +17,7 @@ from tests.parts.run_files import rows
 from tests.parts.two_copiers import SHAPE
 from therapysim.models import checkpoint
 
-pytestmark = [pytest.mark.slow, pytest.mark.twin]  # test_dpo_processes.py tries the same of the code they share
+pytestmark = pytest.mark.slow
 Done = subprocess.CompletedProcess[str]
 
 
