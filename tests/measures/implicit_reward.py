@@ -110,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     for policy in chosen.policies:
         gpu = torch.cuda.is_available()
         model, tokenizer = load(policy, dtype="bfloat16" if gpu else "float32")
+        if not hasattr(model, "disable_adapter"):
+            parser.error(f"{policy} is no adapter on a base: name a run's folder `policy`")
         model = model.to("cuda" if gpu else "cpu").eval()
         for file in chosen.data:
             rows = read(file)

@@ -167,9 +167,8 @@ def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
 
 
 def stop_at(ends: list[int], arguments: GRPOConfig) -> None:
-    """Lets Hugging Face's ``generate``, or a vLLM server, end a turn at these tokens, whatever else ends one there."""
-    name = "stop_token_ids" if arguments.use_vllm else "eos_token_id"
-    arguments.generation_kwargs = {**(arguments.generation_kwargs or {}), name: ends}
+    """Lets Hugging Face's ``generate`` end a turn at these tokens, whatever else ends one there."""
+    arguments.generation_kwargs = {**(arguments.generation_kwargs or {}), "eos_token_id": ends}
 
 
 def _check_passes(settings: GRPOSettings, arguments: GRPOConfig) -> None:
@@ -184,7 +183,7 @@ def _check_passes(settings: GRPOSettings, arguments: GRPOConfig) -> None:
 
 
 def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
-    served = settings.vllm == "server"  # a colocated engine is ours: sampler.py
+    served = settings.vllm == "server"  # for the weights; turns are ours to ask for, as an engine is: served.py
     return GRPOConfig(
         output_dir=str(Path(settings.out) / "checkpoints"),
         seed=settings.seed,
@@ -200,7 +199,7 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_completion_length=settings.max_completion_tokens,
-        generation_kwargs={"max_tokens" if served else "max_new_tokens": settings.max_turn_tokens},
+        generation_kwargs={"max_new_tokens": settings.max_turn_tokens},
         epsilon=settings.clip,
         epsilon_high=settings.clip_high or None,
         max_grad_norm=settings.max_grad_norm,

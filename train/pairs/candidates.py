@@ -23,7 +23,9 @@ from therapysim.records import read_record
 from therapysim.rewards.reading.patterns import HARMFUL, spot
 from therapysim.train.pairs.pair_settings import PairSettings
 
-__all__ = ["BANK", "STYLES", "Candidate", "Teacher", "bank", "candidates", "danger_in_play", "fill", "with_errors"]
+__all__ = [
+    "BANK", "MISTAKES", "STYLES", "Candidate", "Teacher", "bank", "candidates", "danger_in_play", "fill", "with_errors",
+]  # fmt: skip
 
 #: The lines of the direct style and of the errors.
 BANK = Path(__file__).with_name("lines.yaml")

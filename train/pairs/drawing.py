@@ -1,9 +1,8 @@
 """The draw: sessions by the teachers, states of them, candidates of each state, and what each comes to."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -197,8 +196,3 @@ def _chosen(path: Sequence[Session], number: int, settings: PairSettings) -> lis
 
 def _sequence(settings: PairSettings, *key: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(settings.seed, spawn_key=key)
-
-
-def about(teachers: Sequence[Teacher]) -> Mapping[str, Any]:
-    """Name -> what decides a teacher's lines."""
-    return {teacher.name: teacher.about for teacher in teachers}

@@ -62,7 +62,8 @@ def draw_set(
     Args:
         kind: "pairs" of a chosen and a rejected turn, or "groups" of ranked ones.
         settings: of the set.
-        batch: the patients; by default scripted ones, with the shipped sensor and the settings' rubric.
+        batch: the patients, played in this process; by default scripted ones, with the shipped sensor and the settings'
+            rubric, here or in ``processes``.
         api_key_env: the environment variable that holds the key of the teachers' server.
 
     Raises:

@@ -24,8 +24,9 @@ from therapysim.train.grpo import generation
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.rollout import Rollout
-from therapysim.train.grpo.run import stop_at, train, trl_arguments
+from therapysim.train.grpo.run import train
 from therapysim.train.grpo.sampler import Engine, Said, adapted_weights, quantised_weights
+from therapysim.train.grpo.served import Server
 
 MakeBatch = Callable[..., SessionBatch]
 
@@ -138,9 +139,9 @@ def test_a_turn_ends_where_the_template_ends_it_and_has_no_seed(vllm: None, tiny
     assert [prompt for _, prompt, _ in held.asked] == [[1, 2, 3], [4]]
     sampling = vars(held.asked[0][2])
     assert sampling["stop_token_ids"] == [2, 9] and sampling["max_tokens"] == 64 and "seed" not in sampling
-    served = trl_arguments(GRPOSettings(vllm="server", vllm_server_url="http://localhost:8000"))
-    stop_at(engine.ends, served)
-    assert served.generation_kwargs == {name: sampling[name] for name in ("max_tokens", "stop_token_ids")}
+    served = Server(GRPOSettings(vllm="server", vllm_server_url="http://localhost:8000"), engine.ends)
+    for name in ("max_tokens", "stop_token_ids", "temperature", "top_p", "logprobs"):
+        assert served.request("the-model", [4])[name] == sampling[name]  # the same turn, wherever it is sampled
 
 
 def test_engines_of_several_processes_draw_from_different_seeds(vllm: None, tiny_model: Path) -> None:

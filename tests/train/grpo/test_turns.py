@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +25,8 @@ from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.rollout import Rollout
 from therapysim.train.grpo.run import stop_at, train, trl_arguments
-from therapysim.train.runs import model
+from therapysim.train.grpo.served import Server
+from therapysim.train.runs.ending import Terminated
 from therapysim.train.runs.export import export
 from therapysim.train.sft.run import train as train_sft
 from therapysim.train.sft.sft_settings import SFTSettings
@@ -122,62 +121,27 @@ def test_a_run_with_a_wrong_end_ends_its_turns(tmp_path: Path, monkeypatch: pyte
     assert end in json.loads((merged / "generation_config.json").read_text())["eos_token_id"]
 
 
-def test_generate_and_a_server_are_told_where_a_turn_ends(tmp_path: Path) -> None:
+def test_generate_is_told_where_a_turn_ends(tmp_path: Path) -> None:
     here = trl_arguments(GRPOSettings(out=str(tmp_path)))
     stop_at([2, 7], here)
     assert here.generation_kwargs == {"max_new_tokens": 64, "eos_token_id": [2, 7]}
-    served = trl_arguments(GRPOSettings(out=str(tmp_path), vllm="server", vllm_server_url="http://localhost:8000"))
-    stop_at([2, 7], served)
-    assert _asked_of_server(served.generation_kwargs) == {"max_tokens": 64, "stop_token_ids": [2, 7]}
 
 
-class Halted(Exception):
-    """The trainer would be made now."""
-
-
-def test_a_run_with_a_server_tells_it(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to where TRL would look for the server."""
-    kept: list[Any] = []
-
-    def halt(*, args: Any, **_: Any) -> None:
-        kept.append(args.generation_kwargs)
-        raise Halted
-
-    monkeypatch.setattr(model, "_check_packages", lambda _: None)
-    monkeypatch.setattr(grpo, "SessionGRPOTrainer", halt)
+def test_a_run_with_a_server_asks_it_for_turns_that_end_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And every process of it plays beside the server, with patients of its own."""
     settings = GRPOSettings(
-        model=str(tiny_model), out=str(tmp_path / "run"), vllm="server", vllm_server_url="http://localhost:8000"
+        out=str(tmp_path), vllm="server", vllm_server_url="http://localhost:8000", max_turn_tokens=9
     )
-    with pytest.raises(Halted):
-        train(settings)
-    end = AutoTokenizer.from_pretrained(tiny_model).convert_tokens_to_ids("<|im_end|>")
-    assert kept == [{"max_tokens": 64, "stop_token_ids": [end]}]
-
-
-def _asked_of_server(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What TRL's own client sends of them to a server that only listens."""
-    from trl.generation.vllm_client import VLLMClient
-
-    requests, told = pytest.importorskip("requests"), dict[str, Any]()
-
-    class Listening(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(400)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Listening)
-    Thread(target=server.handle_request, daemon=True).start()
-    client = object.__new__(VLLMClient)
-    client.session, client.model = requests.Session(), "tiny"
-    client.base_url = f"http://127.0.0.1:{server.server_port}"
-    with pytest.raises(Exception, match="400"):
-        client.generate([[1, 2]], generation_kwargs=kwargs)
-    server.server_close()
-    return {name: told.get("generation_kwargs", told)[name] for name in ("max_tokens", "stop_token_ids")}
+    rollout: Any = SimpleNamespace(batch=None, engine=None, patients=None, close=lambda: None)
+    trainer: Any = SimpleNamespace(
+        settings=settings, eos_token_ids=[2, 7], accelerator=SimpleNamespace(num_processes=2, process_index=1)
+    )
+    monkeypatch.setattr(grpo, "run_to_end", lambda *_: None)
+    monkeypatch.setattr(grpo, "open_processes", lambda settings, batch: "patients")
+    grpo._train(trainer, rollout, None, Terminated(), own=True)
+    assert isinstance(rollout.engine, Server) and rollout.patients == "patients"
+    request = rollout.engine.request("the-model", [1, 2])
+    assert request["max_tokens"] == 9 and request["stop_token_ids"] == rollout.engine.ends == [2, 7]
 
 
 # --- the template's settings ---

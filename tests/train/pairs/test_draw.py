@@ -48,14 +48,22 @@ def test_equal_seeds_give_equal_files(batch: SessionBatch, tmp_path: Path) -> No
     assert first["pairs.jsonl"]
 
 
+FOUR = {"sessions": 4, "states": 1}
+
+
+@pytest.fixture(scope="module")
+def as_usual(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of four sessions, played here as many at once as by default."""
+    return make(SessionBatch(SessionConfig(max_turns=3), rubric="grpo"), tmp_path_factory.mktemp("usual"), **FOUR)
+
+
 @pytest.mark.parametrize("how", [{"at_once": 1}, {"at_once": 3}, {"processes": 2}])
-def test_however_many_are_played_at_once_the_files_are_the_same(tmp_path: Path, how: dict[str, int]) -> None:
+def test_however_many_are_played_at_once_the_files_are_the_same(
+    as_usual: dict[str, bytes], tmp_path: Path, how: dict[str, int]
+) -> None:
     """Sessions one by one, side by side, and with their patients in processes."""
-    changes = {"sessions": 4, "states": 1}
-    here = make(SessionBatch(SessionConfig(max_turns=3), rubric="grpo"), tmp_path / "a", **changes)
-    settings = PairSettings(**{**SMALL, "out": str(tmp_path / "b"), **changes, **how})
-    draw_set("pairs", settings)
-    assert {name: (tmp_path / "b" / name).read_bytes() for name in here} == here
+    draw_set("pairs", PairSettings(**{**SMALL, "out": str(tmp_path), **FOUR, **how}))
+    assert {name: (tmp_path / name).read_bytes() for name in as_usual} == as_usual
 
 
 def test_a_killed_draw_goes_on(batch: SessionBatch, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 from tests.parts.tiny_encoder import make_encoder
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
-from therapysim.train.pairs.likeness import Reserved
+from therapysim.train.pairs.likeness import Reserved, grams
 from therapysim.train.pairs.nearness import Nearness, Stems
 from therapysim.train.pairs.pair_settings import PairSettings
 from therapysim.train.pairs.run import draw_set
 from therapysim.train.pairs.set_folder import Kind
 
+ROOT = Path(__file__).parents[3]
 # Said, and said again in other words.
 SAID = (
     ("My husband goes to our son's every Tuesday so he gets a night off.",
@@ -41,6 +42,19 @@ def test_what_is_said_in_other_words_is_near() -> None:
     assert held.near([one for one, _ in SAID]) == [True] * 5
     assert sum(held.near([other for _, other in SAID])) >= 4
     assert held.near(["My sister keeps bees behind the church.", "", "…"]) == [False] * 3
+
+
+def test_paraphrases_by_a_writer_who_had_not_seen_this() -> None:
+    """What docs/pairs.md says of them; each ``other`` is as long as what was said, and about something else."""
+    rows = [json.loads(line) for line in (ROOT / "tests/data/paraphrases.jsonl").read_text().splitlines()]
+    held = Nearness([row["said"] for row in rows], PairSettings().against_cosine)
+    found = held.near([row["again"] for row in rows])
+    by_far = [sum(own for own, row in zip(found, rows, strict=True) if row["far"] == far) for far in (1, 2, 3)]
+    assert by_far == [13, 0, 0] and sum(held.near([row["other"] for row in rows])) == 0
+    runs = {run for row in rows for run in grams(row["said"], PairSettings().against_words)}
+    assert not any(runs & grams(row["again"], PairSettings().against_words) for row in rows)
+    text = (ROOT / "docs/pairs.md").read_text()
+    assert "13 of 20 close paraphrases" in text and "none of 40 freer ones, none of 60 lines" in text
 
 
 def test_vectors_are_told_by_hand() -> None:
