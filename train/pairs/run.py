@@ -108,8 +108,8 @@ def _patients(
     settings: PairSettings, office: Office, batch: SessionBatch | None
 ) -> Iterator[SessionBatch | SpreadBatch]:
     """The patients that were given; else scripted ones, here or in processes of their own."""
-    if batch or not settings.processes:
-        yield batch or office.open()
+    if batch or not settings.processes:  # the sensor is the judges' too, and reads each text once
+        yield batch or SessionBatch(office.config, rubric=office.rubric)
         return
     patients = Patients(office, settings.processes)
     try:
