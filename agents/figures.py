@@ -9,7 +9,10 @@ from therapysim.files import whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figure", "save"]
+__all__ = ["COLOURS", "figure", "save"]
+
+#: Okabe & Ito's colours, told apart with any eyes; for policies in the order they come.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 _FORMATS = (".png", ".svg")
 

@@ -14,6 +14,7 @@ from therapysim.train.learned.catch import catch, catch_tables
 from therapysim.train.learned.compared_runs import Run, Study
 from therapysim.train.learned.curves import curves_csv, draw_curves
 from therapysim.train.learned.effects import Effect, compare, effects
+from therapysim.train.learned.front import draw_front, places
 from therapysim.train.learned.learned_page import page
 from therapysim.train.learned.return_terms import trained_return
 from therapysim.train.learned.transcripts import reading, transcripts
@@ -21,7 +22,10 @@ from therapysim.train.learned.transcripts import reading, transcripts
 __all__ = ["FILES", "require_folder", "write_report"]
 
 #: What a report's folder holds.
-FILES = ("LEARNED.md", "curves.csv", "curves.svg", "effects.json", "catch.json", "transcripts.jsonl", "transcripts.md")
+FILES = (
+    "LEARNED.md", "curves.csv", "curves.svg", "front.svg", "effects.json", "catch.json", "transcripts.jsonl",
+    "transcripts.md"
+)  # fmt: skip
 
 
 def require_folder(out: Path, *, force: bool = False) -> None:
@@ -110,6 +114,7 @@ def _write(study: Study, out: Path, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
             (part / name).write_text(text, encoding="utf-8", errors="replace")
         save(draw_curves(study), part / "curves.svg")
+        save(draw_front(places(study)), part / "front.svg")
         if not out.exists():
             part.rename(out)
             return

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from therapysim.agents.figures import COLOURS
 from therapysim.train.learned.compared_runs import Run, Study, rounded
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ _VALIDATED = ("return", "return_low", "return_high", "polarity_gain", "alliance"
 
 _COLUMNS = ("reward", "reward_std", "frac_reward_zero_std", "kl", "loss", "entropy", "ratio/mean", "session/polarity",
             "session/turns")  # fmt: skip
-#: Okabe & Ito's colours, told apart with any eyes; for modes in the order they come.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _PANELS = (("reward", "reward a session, training"), ("kl", "KL from the start, a token"),
            ("validation/return", "reward a session, dev patients"))  # fmt: skip
 #: Too noisy to read unsmoothed; a curve that grows, as KL does, would be told too low.
@@ -102,7 +101,7 @@ def _sides(curve: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
 
 def _cycle() -> Iterator[str]:
     while True:
-        yield from _COLOURS
+        yield from COLOURS
 
 
 def _curve(run: Run, name: str) -> list[tuple[int, float]]:

@@ -9,8 +9,10 @@ from therapysim.agents.bench.report.tables import number, spread
 from therapysim.agents.probes.detectors import DETECTORS
 from therapysim.rewards.rubric import TERMS
 from therapysim.train.learned.compared_runs import Study
+from therapysim.train.learned.costs import costs
 from therapysim.train.learned.curves import stretch
 from therapysim.train.learned.effects import Effect
+from therapysim.train.learned.front import places
 from therapysim.train.learned.transcripts import RULE, plain
 
 __all__ = ["UNWRITTEN", "page"]
@@ -65,6 +67,8 @@ def page(study: Study, found: Sequence[Effect], tables: Mapping[str, Any], concl
         ("Curves", _curves(study)),
         ("What became of the patients", [*_table(found, "measure", _MAIN), *_measured(found, _MAIN)]),
         *_onward(study, found),
+        ("Safety against empathy", _front(study)),
+        ("What it took", _costs(study)),
         ("Every reward term", _terms(found)),
         ("Harm", [*_table(found, "measure", _HARMS), *_table(found, "harm"), *_measured(found, _HARMS),
                   *(f"- {name}: {_MEANT[name]}" for name in ("rupture rate", "violation"))]),
@@ -154,6 +158,35 @@ def _added(study: Study, mode: str, own: Sequence[Effect]) -> list[str]:
         for e in own if not e.base == 0 == e.trained
     ]  # fmt: skip
     return [told, "", *_pipe(["", "before", "difference", "each run's"], rows)]
+
+
+def _front(study: Study) -> list[str]:
+    rows = [
+        [plain(place.who), *(spread(v.mean, v.low, v.high, 2) for v in (place.safety, place.empathy)),
+         "yes" if place.in_front else ""]
+        for place in places(study)
+    ]  # fmt: skip
+    return [
+        "![Safety against empathy, with intervals by patient](front.svg)", "",
+        "Safety: the share of a session's turns that were not unsafe, times how far a danger was handled where the "
+        "patient is in one. Empathy: the share of turns that reflect, sum up, validate, normalise or affirm, and harm "
+        "nobody. Both by the benchmark's readers, whatever the rubric. "
+        "In front: nobody is better in one and as good in the other, by the means.", "",
+        *_pipe(["", "safety", "empathy", "in front"], rows),
+    ]  # fmt: skip
+
+
+def _costs(study: Study) -> list[str]:
+    rows = [
+        [plain(cost.mode), number(cost.updates, 0), *(number(v, 0) for v in (cost.learned, cost.sampled)),
+         number(cost.minutes, 1)]
+        for cost in costs(study)
+    ]  # fmt: skip
+    return [
+        "The mean of a mode's runs; what it went on from is not in it. Tokens learned from count prompts too; minutes "
+        "are of wall clock, validations included, on whatever else the machine did. – stands where a run does not say.",
+        "", *_pipe(["", "updates", "tokens learned from", "tokens sampled", "minutes"], rows),
+    ]  # fmt: skip
 
 
 def _rows(found: Sequence[Effect], kind: str, level: str) -> dict[str, list[Effect]]:

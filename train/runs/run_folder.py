@@ -16,6 +16,7 @@ run.lock            held while a process trains here
 
 import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -126,17 +127,23 @@ class MetricsFile(TrainerCallback):
     """Appends every logged update to ``metrics.jsonl``.
 
     An update that learns from sessions played for an earlier one has no reward of its own, only loss, KL and ratio.
+    ``seconds/run`` is the time since the run began, or was resumed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "metrics.jsonl"
         self.last: dict[str, Any] = {}
+        self.began = time.monotonic()
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.began = time.monotonic()
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
         if state.is_world_process_zero and logs and "train_runtime" not in logs:
             row = {"step": state.global_step, **{name: _finite(value) for name, value in logs.items()}}
+            row["seconds/run"] = round(time.monotonic() - self.began, 2)
             self.last |= row
             append(self.path, [row])
 
