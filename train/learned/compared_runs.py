@@ -17,7 +17,7 @@ from therapysim.errors import ConfigError
 from therapysim.records import read_record
 from therapysim.train.dpo.dpo_settings import DPOSettings
 from therapysim.train.grpo.grpo_settings import GRPOSettings
-from therapysim.train.run_settings import free
+from therapysim.train.run_settings import RunSettings, free
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.sft.sft_settings import SFTSettings
 
@@ -28,6 +28,7 @@ Key = tuple[str, int]
 
 #: What runs of one mode may differ in: it changes where and how they ran, not what they learned from.
 _OWN = frozenset({*free(GRPOSettings), *free(SFTSettings), *free(DPOSettings), "seed"})
+_KINDS: Mapping[str, type[RunSettings]] = {kind.training: kind for kind in (GRPOSettings, SFTSettings, DPOSettings)}
 #: What a benchmark must prompt and sample alike for a difference to be the training's.
 _PROMPTED = ("show_state", "max_tokens", "temperature", "top_p", "engine")
 
@@ -242,14 +243,27 @@ def _require_alike(runs: Sequence[Run]) -> None:
     first: dict[str, Run] = {}
     for run in runs:
         other = first.setdefault(run.mode, run)
-        sides = [{**r.settings, "model": _start(r.settings)} for r in (other, run)]
-        unlike = [n for n in {**sides[0], **sides[1]} if n not in _OWN and sides[0].get(n) != sides[1].get(n)]
+        one, two = _recipe(other.settings), _recipe(run.settings)
+        unlike = [name for name in {**one, **two} if name not in _OWN and one.get(name) != two.get(name)]
         if unlike:
             name = unlike[0]
             raise ConfigError(
-                f"runs {other.name} and {run.name} are both {run.mode!r}, but {name} is {other.settings.get(name)!r} "
-                f"and {run.settings.get(name)!r}, expected the same but for the seed; report them apart"
+                f"runs {other.name} and {run.name} are both {run.mode!r}, but {name} is {one.get(name)!r} "
+                f"and {two.get(name)!r}, expected the same but for the seed; report them apart"
             )
+
+
+def _recipe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run learned by: a setting that it lacks, since it is older, has its default.
+
+    In how many passes an update's rows go through the model is a matter of memory: losses are normalised over all of
+    them, so that only batch_size times accumulation counts.
+    """
+    fields = _KINDS.get(str(settings["training"]), GRPOSettings).model_fields
+    held = {name: own.get_default(call_default_factory=True) for name, own in fields.items() if not own.is_required()}
+    held |= {**settings, "model": _start(settings)}
+    held["batch_size × accumulation"] = held.pop("batch_size") * held.pop("accumulation")
+    return held
 
 
 def _start(settings: Mapping[str, Any]) -> object:

@@ -341,6 +341,23 @@ def test_what_changes_no_curve_may_differ_between_pooled_runs(study: Callable[..
     assert len(open_study(there, tmp_path / "bench", "base").modes["turn"]) == 2
 
 
+def test_how_rows_are_split_into_passes_and_what_an_older_run_lacks_are_no_difference(
+    study: Callable[..., Study], tmp_path: Path
+) -> None:
+    study([r for n in ("base", "turn-0", "turn-1") for r in grid(n, lambda i, s: 0)])
+    old = run_folder(tmp_path, "turn-0", batch_size=8, accumulation=4)
+
+    def pooled(**own: Any) -> int:
+        there = run_folder(tmp_path, "turn-1", **{"batch_size": 4, "accumulation": 8, "redraw_groups": 0, **own})
+        return len(open_study([old, there], tmp_path / "bench", "base").modes["turn"])
+
+    assert pooled() == 2
+    with pytest.raises(ConfigError, match="but batch_size × accumulation is 32 and 64"):
+        pooled(accumulation=16)
+    with pytest.raises(ConfigError, match="but redraw_groups is 0 and 2"):
+        pooled(redraw_groups=2)
+
+
 def test_the_page_says_how_base_and_trained_were_sampled(study: Callable[..., Study], tmp_path: Path) -> None:
     rows = [*grid("base", lambda i, s: 0), *grid("turn-0", lambda i, s: 1)]
     told = study(rows)
