@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["TIMES", "rows"]
 
 #: What a clock decides.
-TIMES = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy")
+TIMES = ("step_time", "seconds/run", "seconds/generation", "seconds/environment", "seconds/environment_busy")
 
 
 def rows(out: Path, *leave_out: str) -> list[dict[str, Any]]:

@@ -15,8 +15,14 @@ from therapysim.personas.load import personas
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "train" / "results"
-MODES = {"SFT": (1, 2, 3), "GRPO": (1,), "SFT then GRPO": (1, 2, 3)}
-BASE, FOLDERS = "qwen2.5-coder-1.5b", {"SFT": "runs/sft", "GRPO": "runs/grpo", "SFT then GRPO": "runs/sft_grpo"}
+MODES = {"SFT": (1, 2, 3), "GRPO": (1, 2, 3), "SFT then GRPO": (1, 2, 3), "SFT then longer GRPO": (1, 2)}
+FOLDERS = {
+    "SFT": "runs/sft",
+    "GRPO": "runs/grpo",
+    "SFT then GRPO": "runs/sft_grpo",
+    "SFT then longer GRPO": "runs/long",
+}
+BASE = "qwen2.5-coder-1.5b"
 
 
 @cache

@@ -24,7 +24,7 @@ from therapysim.train.grpo.generation import redrawn, shared_turns
 Done = subprocess.CompletedProcess[str]
 RECIPES = sorted((ROOT / "train" / "grpo" / "accelerate").glob("*.yaml"))
 # What a clock decides, and what depends on the length of the data.
-_OWN = ("step_time", "seconds/generation", "seconds/environment", "seconds/environment_busy", "epoch")
+_OWN = ("step_time", "seconds/run", "seconds/generation", "seconds/environment", "seconds/environment_busy", "epoch")
 
 
 @pytest.fixture(scope="module")
