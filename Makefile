@@ -11,15 +11,15 @@ READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
 export OMP_NUM_THREADS ?= 2
-WORKERS ?= 2
+WORKERS ?= 3
 export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: demo test check docs bench mutants clean
 demo: $(READY)
 	$(BIN)/therapysim demo
 
-# A process a core, a file of tests to each at a time: what a file makes once is made once. In the order of
-# tests/conftest.py, which has the files that take longest come first.
+# A process more than two cores have, since many tests wait for processes of their own; a file of tests to each at a
+# time: what a file makes once is made once. In the order of tests/conftest.py, which has the longest files come first.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
