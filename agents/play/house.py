@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from therapysim.agents.play.desk import Desk, Refused
-from therapysim.agents.play.ratings import RATINGS, Rated, Ratings
+from therapysim.agents.play.ratings import RATINGS, Rated, Rating, Ratings
 from therapysim.agents.play.view import session_view
 from therapysim.agents.therapists.policies import Policy
 from therapysim.agents.therapists.therapist import Therapist
@@ -130,7 +130,7 @@ class House:
                 history=tuple(before),
                 text=said,
                 by=step.by,
-                rating=rating,
+                rating=cast(Rating, rating),
                 why=why,
                 rater=rater,
                 reward=float(step.turn.reward),

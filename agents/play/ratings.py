@@ -18,7 +18,9 @@ from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.records import read_rows
 
-__all__ = ["RATINGS", "Rated", "Ratings"]
+__all__ = ["RATINGS", "Rated", "Rating", "Ratings"]
+
+Rating = Literal["harmful", "neutral", "good"]
 
 #: What a person says of a turn, and the number that files hold.
 RATINGS = {"harmful": -1, "neutral": 0, "good": 1}
@@ -48,7 +50,7 @@ class Rated:
     history: tuple[str, ...]
     text: str
     by: str
-    rating: Literal["harmful", "neutral", "good"]
+    rating: Rating
     why: str
     rater: str
     reward: float
