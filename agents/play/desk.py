@@ -20,8 +20,8 @@ class Refused(TherapySimError):
     """What was asked cannot be done as things stand.
 
     Attributes:
-        status: of HTTP: 404 where there is no such thing, 409 where it is not the time, 422 where it is no such value,
-            503 where a model or server gave nothing.
+        status: of HTTP: 401 and 403 where the asker may not, 404 where there is no such thing, 409 where it is not the
+            time, 422 where it is no such value, 503 where a model or server gave nothing.
     """
 
     def __init__(self, status: int, why: str) -> None:

@@ -36,6 +36,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+#: Whoever makes a browser ask by another name, by a rebound one say, is no page of ours.
+_OWN_NAMES = ("127.0.0.1", "localhost", "::1")
 _FILES = {"/": "play.html", "/play.css": "play.css", "/play.js": "play.js"}
 
 
@@ -136,6 +138,9 @@ def _route(path: str, do: Callable[..., Any], token: str, method: str = "POST", 
 
 
 def _require_token(request: Request, token: str) -> None:
+    """Without a token the page is this machine's alone, and so must be the name by which it is asked."""
+    if not token and (request.url.hostname or "") not in _OWN_NAMES:
+        raise Refused(403, f"asked as {str(request.url.hostname)[:80]!r}, expected one of {', '.join(_OWN_NAMES)}")
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if token and not secrets.compare_digest(given.encode(), token.encode()):
         raise Refused(401, "this page asks for a token: open it by the address that `therapysim play` printed")

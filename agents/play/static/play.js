@@ -4,6 +4,7 @@ const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
 let held = null;
 let busy = false;
+const left = new Set(); // sessions that the person ended
 
 function make(tag, own = {}, ...inside) {
   const made = document.createElement(tag);
@@ -43,7 +44,7 @@ const change = (what, body) => doing(async () => draw(await ask(one(what), body)
 
 function lock() {
   const playing = held && held.id;
-  const open = playing && !busy && !held.done && !held.ended;
+  const open = playing && !busy && !held.done && !left.has(held.id);
   for (const id of ["words", "suggest", "speak"]) at(id).disabled = !open;
   at("say").querySelector("[type=submit]").disabled = !open;
   at("undo").disabled = !playing || busy || !held.turns.length;
@@ -59,7 +60,7 @@ function draw(told) {
   drawBranches();
   drawMoved();
   const why = { goal: "The patient closes the session: its goal is met.", crisis: "The session ended in a hand-over to others.", rupture: "The patient broke the session off." };
-  const ended = held.done ? why[held.ending] || (held.failed ? "The patient gave no answer." : "The turns are used up.") : held.ended ? "You ended the session. Its turns can still be rated, branched and saved." : "";
+  const ended = held.done ? why[held.ending] || (held.failed ? "The patient gave no answer." : "The turns are used up.") : left.has(held.id) ? "You ended the session. Its turns can still be rated, branched and saved." : "";
   const over = held.id ? ended : `A session file, to look at. ${ended}`.trim();
   at("over").textContent = over;
   at("over").hidden = !over;
@@ -184,7 +185,7 @@ at("suggest").addEventListener("click", () => doing(async () => { at("words").va
 at("speak").addEventListener("click", () => change("/say", { policy: at("policy").value }));
 at("undo").addEventListener("click", () => change("/undo", {}));
 at("branch").addEventListener("change", () => change("/choose", { branch: Number(at("branch").value) }));
-at("end").addEventListener("click", () => { held.ended = true; draw(held); });
+at("end").addEventListener("click", () => { left.add(held.id); draw(held); });
 at("show").addEventListener("change", () => held && (drawLog(), drawMoved()));
 at("save").addEventListener("click", () => doing(async () => {
   const kept = await ask(one("/file"));

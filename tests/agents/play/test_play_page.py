@@ -188,6 +188,15 @@ def test_it_works_by_keyboard_alone_and_goes_on_after_a_reload(page: Page) -> No
     page.until(lambda: len(page.all("#log > li")) == 3)
 
 
+def test_an_ended_session_can_still_be_rated_and_branched(page: Page) -> None:
+    page.begin("kenji", 9)
+    page.say("How are you?")
+    page.click("#end")
+    assert page.text("#over").startswith("You ended the session.") and not page.one("#words").is_enabled()
+    page.click('[aria-label="turn 1 is good"]')
+    assert page.text("#over").startswith("You ended the session.") and not page.one("#words").is_enabled()
+
+
 def test_two_pages_have_a_session_each(page: Page, place: tuple[str, Path]) -> None:
     page.begin("kenji", 1)
     page.say("How are you?")

@@ -35,7 +35,8 @@ def client(tmp_path: Path) -> TestClient:
 
 def open_page(out: Path, **own: Any) -> TestClient:
     policies = [find_policy("cbt")]
-    return TestClient(make_app(PageSettings([find("marta"), find("kenji")], policies, turns=3, out=out, **own)))
+    app = make_app(PageSettings([find("marta"), find("kenji")], policies, turns=3, out=out, **own))
+    return TestClient(app, base_url="http://127.0.0.1:8321")
 
 
 def begin(client: TestClient, patient: str = "marta", seed: int = 3) -> str:
@@ -256,6 +257,17 @@ def test_a_token_is_asked_for_where_there_is_one(tmp_path: Path) -> None:
         answer = client.get("/api/start", headers={b"Authorization": given})
         assert answer.status_code == 401 and "token" in answer.json()["error"]
     assert client.get("/api/start", headers={"Authorization": "Bearer secret"}).status_code == 200
+
+
+def test_who_asks_by_another_name_is_refused_unless_it_has_the_token(client: TestClient, tmp_path: Path) -> None:
+    for name in ("evil.example", "127.0.0.1.evil.example"):
+        answer = client.get("/api/start", headers={"Host": name})
+        assert answer.status_code == 403 and "expected one of 127.0.0.1" in answer.text
+    for name in ("localhost:8321", "[::1]:8321"):
+        assert client.get("/api/start", headers={"Host": name}).status_code == 200
+    held = open_page(tmp_path, token="secret")
+    headers = {"Host": "lab.example", "Authorization": "Bearer secret"}
+    assert held.get("/api/start", headers=headers).status_code == 200
 
 
 def test_nothing_is_fetched_from_elsewhere_or_kept_by_a_browser(client: TestClient) -> None:
