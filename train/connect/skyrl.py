@@ -19,8 +19,9 @@ from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
 from skyrl_gym.envs.registration import registry
 
 from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, conversation
-from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
+from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
+from therapysim.train.connect.retrying import begin, take
 
 __all__ = ["ENV", "TINY", "TherapyEnv", "register", "rows"]
 
@@ -70,10 +71,7 @@ class TherapyEnv(BaseTextEnv):
 
     def init(self, prompt: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], dict[str, Any]]:
         """The system prompt and the patient's first words; blank ones where it could not even begin."""
-        self.batch.reset([self.start])
-        for _ in range(self.retries):
-            if self.batch.resume() == 0:
-                break
+        begin(self.batch, self.start, self.retries)
         shown = self._shown()
         return shown if len(shown) > 1 else [*shown, {"role": "user", "content": ""}], {"persona": self.start.persona}
 
@@ -83,7 +81,7 @@ class TherapyEnv(BaseTextEnv):
         Returns:
             ``reward`` is 0 where the patient failed for good: ``metadata["failed"]`` tells it from a poor turn.
         """
-        turn = self._take(action) if not self.session.done else None
+        turn = None if self.session.done else take(self.batch, action, self.retries)
         failed, done = self.session.failed, self.session.done
         reward = 0.0 if turn is None or failed else float(turn.reward) or TINY
         self.rewards += [] if failed else [reward]
@@ -93,15 +91,6 @@ class TherapyEnv(BaseTextEnv):
         return BaseTextEnvStepOutput(
             observations=[] if done else self._shown()[-1:], reward=reward, done=done, metadata=told
         )
-
-    def _take(self, action: str) -> Turn | None:
-        turn = self.batch.step([action])[0]
-        for _ in range(self.retries):
-            if not self.session.failed:
-                break
-            self.batch.resume()
-            turn = self.batch.step([action])[0]
-        return turn
 
     def get_metrics(self) -> dict[str, Any]:
         """Return, turns, alliance, and whether the session failed, met its goal or was broken off."""

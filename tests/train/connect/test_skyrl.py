@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 
 from therapysim.agents.therapists.therapist import conversation
-from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.errors import ConfigError, PatientError, PersonaError
-from therapysim.personas.patient import Cue, Line
+from therapysim.envs.batch import Start
+from therapysim.errors import ConfigError, PersonaError
 
 skyrl_gym = pytest.importorskip("skyrl_gym")
 
+from tests.parts.connected import SAID, Faulty, played  # noqa: E402
 from therapysim.train.connect import skyrl  # noqa: E402
 from therapysim.train.connect.skyrl_credit import turn_advantages  # noqa: E402
 from therapysim.train.grpo.advantages import by_turn  # noqa: E402
-
-SAID = ("What has this week been like for you?", "", "It sounds as if you carry that alone.", "Calm down.")
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +25,6 @@ def registered() -> Any:
     skyrl.register(rubric="grpo")
     yield
     skyrl_gym.envs.registration.registry.pop(skyrl.ENV, None)
-
-
-def played(start: Start, said: Sequence[str], **own: Any) -> tuple[Session, list[Turn]]:
-    batch = SessionBatch(SessionConfig(max_turns=len(said)), rubric="grpo", **own)
-    batch.reset([start])
-    turns = [turn for text in said if not batch.sessions[0].done for turn in batch.step([text]) if turn]
-    return batch.sessions[0], turns
 
 
 def through(row: dict[str, Any], said: Sequence[str]) -> tuple[list[dict[str, str]], list[Any], Any]:
@@ -76,19 +67,6 @@ def test_the_header_is_shown_as_asked() -> None:
     headed = through(row, SAID[:1])[0]
     assert bare[1]["content"].startswith("Patient: ") and headed[1]["content"].endswith(bare[1]["content"])
     assert len(headed[1]["content"]) > len(bare[1]["content"])
-
-
-class Faulty:
-    """Fails the calls that it is told to, counted from 0; else it says hello."""
-
-    def __init__(self, *fails: int) -> None:
-        self.fails, self.calls = set(fails), 0
-
-    def speak(self, cues: Sequence[Cue]) -> list[Line]:
-        self.calls += 1
-        if self.calls - 1 in self.fails:
-            raise PatientError("out of order")
-        return [Line(f"Hello {self.calls}.") for _ in cues]
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ pytest.importorskip("skyrl.train", reason="SkyRL's trainer has an environment of
 from skyrl.train.config import GeneratorConfig
 from skyrl.train.config.config import SkyRLGymConfig
 
+from tests.parts.connected import SAID, Faulty, played
 from tests.parts.tiny import _tokenizer
-from tests.train.connect.test_skyrl import SAID, Faulty, played
 from therapysim.agents.therapists.therapist import conversation
 from therapysim.envs.batch import Start
 from therapysim.train.connect import skyrl, skyrl_trainer
