@@ -1,10 +1,10 @@
 """A server of sessions under load; needs ``openenv``. Nothing here passes or fails.
 
-    python -m tests.measures.openenv_load --sessions 64 256 1000 [--turns 4]
+    python -m tests.measures.openenv_load --sessions 16 [--turns 4]
 
-Starts ``therapysim serve`` in a process of its own, opens so many sessions, each a client in a thread, and lets all take a turn as
-soon as the last is answered. Told: turns a second, and the time from a turn to its answer, median and 99th percentile;
-beside it, the same sessions in one process by ``SessionBatch``.
+Starts ``therapysim serve`` in a process of its own, opens so many sessions, each a client in a thread, and lets all
+take a turn as soon as the last is answered. Told: turns a second, and the time from a turn to its answer, median and
+99th percentile; beside it, the same sessions in one process by ``SessionBatch``.
 """
 
 import argparse
