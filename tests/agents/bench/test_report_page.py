@@ -1,8 +1,6 @@
 """The report's page in a browser: it asks for nothing, sorts, filters, and what was said in a session stays text."""
 
 import math
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.agents.bench.test_report import HOSTILE, grid, made, runs_of, write
+from tests.parts.browser import chromium
 from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.page import report_page
 from therapysim.agents.bench.report.runs import read_runs
 from therapysim.agents.bench.report.summary import summarise
 from therapysim.agents.bench.results import SessionResult
 
-NEEDED = "the page's tests need Debian's chromium and chromium-driver (apt-get install), and selenium (pip install)"
 ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
 #: How the page writes a lone surrogate, which no text of a browser's driver can carry.
 WHOLE = [words.replace("\ud800", "\ufffd") for words in HOSTILE]
@@ -25,24 +23,7 @@ WHOLE = [words.replace("\ud800", "\ufffd") for words in HOSTILE]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Headless Chromium that resolves no name and keeps its logs; without one the tests are skipped, but not in CI."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    try:
-        from selenium import webdriver
-    except ImportError:
-        webdriver = None  # type: ignore[assignment]
-    if not (chromium and driver and webdriver):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(NEEDED)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                     "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND",
-                     "--window-size=1400,1000"):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    yield from chromium(1400, 1000)
 
 
 def results() -> list[SessionResult]:

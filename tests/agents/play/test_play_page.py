@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
-from tests.agents.bench.test_report_page import NEEDED  # noqa: E402
+from tests.parts.browser import chromium  # noqa: E402
 from therapysim.agents.play.house import PageSettings  # noqa: E402
 from therapysim.agents.play.server import make_app  # noqa: E402
 from therapysim.agents.sessions.session_file import load_session  # noqa: E402
@@ -43,28 +42,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Headless Chromium that reaches this machine alone; without one the tests are skipped, but not in CI."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    try:
-        from selenium import webdriver
-    except ImportError:
-        webdriver = None  # type: ignore[assignment]
-    if not (chromium and driver and webdriver):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(NEEDED)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                     "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                     "--window-size=1300,1000"):  # fmt: skip
-        options.add_argument(argument)
-    downloads = tmp_path_factory.mktemp("downloads")
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    opened.downloads = downloads
-    yield opened
-    opened.quit()
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(downloads: Path) -> Iterator[Any]:
+    yield from chromium(1300, 1000, downloads)
 
 
 class Page:
@@ -119,7 +103,9 @@ def page(browser: Any, place: tuple[str, Path]) -> Page:
     return Page(browser, place[0])
 
 
-def test_a_whole_session_is_played_undone_branched_rated_and_saved(page: Page, place: tuple[str, Path]) -> None:
+def test_a_whole_session_is_played_undone_branched_rated_and_saved(
+    page: Page, place: tuple[str, Path], downloads: Path
+) -> None:
     page.begin()
     assert "Marta, 38" in page.text("#about")
     page.say("What has this week been like for you?")
@@ -146,7 +132,7 @@ def test_a_whole_session_is_played_undone_branched_rated_and_saved(page: Page, p
     assert page.all("#log > li")[2].text == first
     assert len(page.all("#terms tr")) == 4 and len(page.all("#reward rect")) == 4
     page.click("#save")
-    kept = page.until(lambda: list(page.browser.downloads.glob("marta-3.json")))[0]
+    kept = page.until(lambda: list(downloads.glob("marta-3.json")))[0]
     record = load_session(kept)
     assert record.policy == "a person + cbt" and len(record.turns) == 4
     ratings = [json.loads(line) for line in (place[1] / "ratings.jsonl").read_text().splitlines()]
