@@ -13,7 +13,10 @@ from therapysim.agents.sessions.session_file import SessionRecord, record_sessio
 from therapysim.envs.batch import Session, SessionBatch, Start, Turn
 from therapysim.errors import TherapySimError
 
-__all__ = ["Desk", "Refused", "Step"]
+__all__ = ["MOST_BRANCHES", "Desk", "Refused", "Step"]
+
+#: Of one session.
+MOST_BRANCHES = 100
 
 
 class Refused(TherapySimError):
@@ -71,13 +74,16 @@ class Desk:
         return self.steps[-1].session if self.steps else self.opening
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, *, wait: bool = False) -> Iterator[None]:
         """One request at a time.
+
+        Args:
+            wait: for the one under way, as whoever only looks may.
 
         Raises:
             Refused: another is under way.
         """
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=wait):
             raise Refused(409, "the last request of this session is still under way; wait for its answer")
         try:
             yield
@@ -112,10 +118,12 @@ class Desk:
         """Begins a branch with the first ``turns`` turns of the one in hand, which stays as it is.
 
         Raises:
-            Refused: there are not so many.
+            Refused: there are not so many, or the session has too many branches.
         """
         if not 0 <= turns <= len(self.steps):
             raise Refused(422, f"turns is {turns}, expected 0 to {len(self.steps)}, those of this branch")
+        if len(self.branches) >= MOST_BRANCHES:
+            raise Refused(409, f"the session has {MOST_BRANCHES} branches; begin another")
         self.branches.append(self.steps[:turns])
         self.at = len(self.branches) - 1
 
@@ -128,6 +136,18 @@ class Desk:
         if not 0 <= branch < len(self.branches):
             raise Refused(422, f"branch is {branch}, expected 0 to {len(self.branches) - 1}")
         self.at = branch
+
+    def require_seen(self, seen: object) -> None:
+        """Refuses what was asked of another branch, or of one that has gone on: by another tab, say.
+
+        Args:
+            seen: the branch in hand and its number of turns, as the asker was last told; None asks for nothing.
+
+        Raises:
+            Refused: they differ.
+        """
+        if seen is not None and seen != [self.at, len(self.steps)]:
+            raise Refused(409, "the session has gone on, in another tab perhaps; it is shown as it stands now")
 
     def record(self) -> SessionRecord:
         """The branch in hand as a session file keeps it."""

@@ -90,7 +90,7 @@ class House:
             "limit": self.settings.turns,
             "branch": desk.at,
             "branches": [len(branch) for branch in desk.branches],
-            "ratings": self._rated(key, desk),
+            "ratings": self._rated(desk),
         }
 
     def say(self, key: str, desk: Desk, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,11 +138,16 @@ class House:
         )
         return self.told(key, desk)
 
-    def _rated(self, key: str, desk: Desk) -> list[dict[str, str] | None]:
-        held = {(own.history, own.text): own for own in self.ratings.of(key)}
-        said = [message.text for message in desk.session.messages]
-        found = [held.get((tuple(said[: 2 * i + 1]), said[2 * i + 1])) for i in range(len(desk.steps))]
-        return [{"rating": own.rating, "why": own.why} if own else None for own in found]
+    def _rated(self, desk: Desk) -> list[dict[str, dict[str, str]]]:
+        """Of each turn, what each rater thinks of it."""
+        session = desk.session
+        told: list[dict[str, dict[str, str]]] = [{} for _ in desk.steps]
+        said = [message.text for message in session.messages]
+        places = {(tuple(said[: 2 * i + 1]), said[2 * i + 1]): i for i in range(len(told))}
+        for own in self.ratings.of(session.persona.id, session.seed):
+            if (turn := places.get((own.history, own.text))) is not None:
+                told[turn][own.rater] = {"rating": own.rating, "why": own.why}
+        return told
 
 
 def text_of(asked: Mapping[str, Any], name: str, most: int, *, blank: bool = False) -> str:

@@ -56,9 +56,14 @@ class Rated:
     reward: float
 
     @property
+    def place(self) -> tuple[object, ...]:
+        """Where it was said: with whom, after which words."""
+        return self.persona, self.seed, self.history
+
+    @property
     def key(self) -> tuple[object, ...]:
         """A turn is rated once by a person; saying it again after the same words is the same turn."""
-        return self.rater, self.persona, self.seed, self.history, self.text
+        return self.rater, self.place, self.text
 
 
 class Ratings:
@@ -75,8 +80,11 @@ class Ratings:
         self.folder = folder
         self._lock = threading.Lock()
         file = folder / "ratings.jsonl"
-        rows = read_rows(file, Rated, ConfigError, broken_end=True) if file.exists() else ()
-        self._held: dict[tuple[object, ...], Rated] = {own.key: own for own in rows}
+        if file.exists():
+            _mend(file)
+        self._held: dict[tuple[object, ...], Rated] = {}
+        for row in read_rows(file, Rated, ConfigError) if file.exists() else ():
+            self._hold(row)
 
     def add(self, rated: Rated) -> None:
         """Keeps a rating, and writes the other two files anew.
@@ -89,14 +97,19 @@ class Ratings:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with (self.folder / "ratings.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(rated), ensure_ascii=False) + "\n")
-                self._held[rated.key] = rated
+                self._hold(rated)
                 self._write_forms(list(self._held.values()))
             except OSError as error:
                 raise ConfigError(f"ratings {self.folder} cannot be written: {error.strerror or error}") from error
 
-    def of(self, session: str) -> list[Rated]:
-        """Those of a desk."""
-        return [rated for rated in self._held.values() if rated.session == session]
+    def of(self, persona: str, seed: int) -> list[Rated]:
+        """Those of a patient under a seed, whoever gave them."""
+        with self._lock:
+            return [rated for rated in self._held.values() if (rated.persona, rated.seed) == (persona, seed)]
+
+    def _hold(self, rated: Rated) -> None:
+        self._held.pop(rated.key, None)  # the newest stands last
+        self._held[rated.key] = rated
 
     def _write_forms(self, rows: Sequence[Rated]) -> None:
         with whole(self.folder / "ratings.csv") as part, part.open("w", encoding="utf-8", newline="") as file:
@@ -111,11 +124,28 @@ class Ratings:
             )
 
 
+def _mend(file: Path) -> None:
+    """Half a last row, as a killed server leaves it, is cut off; a whole one that lacks its line end gets it."""
+    head, _, last = file.read_bytes().rpartition(b"\n")
+    if not last:
+        return
+    try:
+        json.loads(last)
+    except ValueError:
+        with whole(file) as part:
+            part.write_bytes(head + b"\n" if head else b"")
+    else:
+        with file.open("ab") as own:
+            own.write(b"\n")
+
+
 def _pairs(rows: Sequence[Rated]) -> list[dict[str, str]]:
+    places: dict[tuple[object, ...], list[Rated]] = {}
+    for own in rows:
+        places.setdefault((own.rater, own.place), []).append(own)
     found = []
-    for one, two in combinations(rows, 2):
-        alike = (one.rater, one.persona, one.seed, one.history) == (two.rater, two.persona, two.seed, two.history)
-        if alike and one.rating != two.rating:
+    for one, two in (pair for alike in places.values() for pair in combinations(alike, 2)):
+        if one.rating != two.rating:
             worse, better = sorted((one, two), key=lambda own: RATINGS[own.rating])
             told = {"context": one.history[-1], "better": better.text, "worse": worse.text, "source": "play"}
             found.append({**told, "group": f"{one.persona}-{one.seed}"})

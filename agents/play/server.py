@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from therapysim.agents.play.desk import Desk, Refused
 from therapysim.agents.play.house import House, PageSettings, count_of
+from therapysim.agents.play.names import is_loopback
 from therapysim.agents.play.view import patient_view, session_view
 from therapysim.agents.sessions.session_file import load_session, save_session
 from therapysim.errors import ConfigError, TherapySimError
@@ -36,8 +37,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-#: Whoever makes a browser ask by another name, by a rebound one say, is no page of ours.
-_OWN_NAMES = ("127.0.0.1", "localhost", "::1")
 _FILES = {"/": "play.html", "/play.css": "play.css", "/play.js": "play.js"}
 
 
@@ -82,13 +81,19 @@ def make_app(settings: PageSettings) -> Starlette:
         def done(asked: Mapping[str, Any], key: str) -> dict[str, Any]:
             desk = house.desk(key)
             with desk.alone():
+                desk.require_seen(asked.get("seen"))
                 return do(key, desk, asked)
 
         return done
 
+    def show(_: Mapping[str, Any], key: str) -> dict[str, Any]:
+        desk = house.desk(key)
+        with desk.alone(wait=True):
+            return house.told(key, desk)
+
     def file(_: Mapping[str, Any], key: str) -> Response:
         desk = house.desk(key)
-        with tempfile.TemporaryDirectory() as folder, desk.alone():
+        with tempfile.TemporaryDirectory() as folder, desk.alone(wait=True):
             own = desk.record()
             path = save_session(Path(folder) / "s.json", desk.session, [step.turn for step in desk.steps], own.policy)
             name = f"{own.persona}-{own.seed}.json"
@@ -101,7 +106,7 @@ def make_app(settings: PageSettings) -> Starlette:
         _route("/api/start", start, settings.token, "GET"),
         _route("/api/look", look, settings.token, most=MOST_FILE),
         _route("/api/sessions", house.open, settings.token),
-        _route(one, on_desk(lambda key, desk, _: house.told(key, desk)), settings.token, "GET"),
+        _route(one, show, settings.token, "GET"),
         _route(f"{one}/file", file, settings.token, "GET"),
         _route(f"{one}/say", on_desk(house.say), settings.token),
         _route(f"{one}/suggest", on_desk(lambda _, desk, asked: house.suggest(desk, asked)), settings.token),
@@ -139,8 +144,9 @@ def _route(path: str, do: Callable[..., Any], token: str, method: str = "POST", 
 
 def _require_token(request: Request, token: str) -> None:
     """Without a token the page is this machine's alone, and so must be the name by which it is asked."""
-    if not token and (request.url.hostname or "") not in _OWN_NAMES:
-        raise Refused(403, f"asked as {str(request.url.hostname)[:80]!r}, expected one of {', '.join(_OWN_NAMES)}")
+    name = request.url.hostname or ""
+    if not token and not is_loopback(name):
+        raise Refused(403, f"asked by the name {name[:80]!r}, expected localhost or an address of this machine alone")
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if token and not secrets.compare_digest(given.encode(), token.encode()):
         raise Refused(401, "this page asks for a token: open it by the address that `therapysim play` printed")

@@ -1,14 +1,15 @@
 """``therapysim play``: a page in the browser on which you are the therapist."""
 
 import argparse
-import ipaddress
 import os
 import secrets
 import socket
 import sys
 import webbrowser
 from pathlib import Path
+from urllib.parse import quote
 
+from therapysim.agents.play.names import is_loopback
 from therapysim.agents.therapists.policies import find_policy
 from therapysim.cli.options import PATIENT
 from therapysim.errors import ConfigError, require_count
@@ -18,7 +19,7 @@ from therapysim.personas.opening import open_patient
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.rewards.rubric import Rubric
 
-__all__ = ["add_options", "run"]
+__all__ = ["add_options", "address_of", "listening", "run"]
 
 TOKEN = "THERAPYSIM_PLAY_TOKEN"
 _ABOUT = (
@@ -60,7 +61,7 @@ def run(chosen: argparse.Namespace) -> None:
     require_count("--turns", chosen.turns, 1)
     people = [find(name) for name in chosen.patients] if chosen.patients else [*personas("train"), *personas("dev")]
     sampling = Sampling(max_tokens=chosen.max_tokens)
-    token = "" if _loopback(chosen.host) else os.environ.get(TOKEN) or secrets.token_urlsafe(16)
+    token = "" if is_loopback(chosen.host) else _token()
     settings = PageSettings(
         patients=people, policies=[find_policy(name, sampling) for name in chosen.policies],
         patient=open_patient(chosen.patient_model, shipped_sensor().affect), rubric=Rubric(chosen.rubric),
@@ -68,9 +69,7 @@ def run(chosen: argparse.Namespace) -> None:
     )  # fmt: skip
     app = make_app(settings)
     with listening(chosen.host, chosen.port) as place:
-        host, port = place.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{port}/" + (f"#token={token}" if token else "")
+        address = address_of(place) + (f"#token={quote(token, safe='')}" if token else "")
         print(f"{address}\nratings in {chosen.out}; Ctrl-C ends", file=sys.stderr, flush=True)
         if not chosen.no_open:
             webbrowser.open(address)
@@ -93,8 +92,15 @@ def listening(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host}, port {port}: {why}; name another --port or --host") from error
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def address_of(place: socket.socket) -> str:
+    """What a browser is to open: of a socket that listens everywhere, this machine's name."""
+    host, port = place.getsockname()[:2]
+    shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/"
+
+
+def _token() -> str:
+    given = os.environ.get(TOKEN) or secrets.token_urlsafe(16)
+    if not given.isascii() or not given.isprintable() or " " in given:
+        raise ConfigError(f"{TOKEN} has a character that no header can carry, expected ASCII without blanks")
+    return given

@@ -3,8 +3,9 @@
 import argparse
 import sys
 
+from therapysim.agents.play.names import is_loopback
 from therapysim.cli.options import PATIENT
-from therapysim.cli.play import listening
+from therapysim.cli.play import address_of, listening
 from therapysim.errors import require_count, require_number
 
 __all__ = ["add_options", "run"]
@@ -39,13 +40,14 @@ def run(chosen: argparse.Namespace) -> None:
     """
     import uvicorn
 
+    from therapysim.train.connect.guard import Guarded
     from therapysim.train.connect.openenv import make_app
 
     require_count("--turns", chosen.turns, 1)
     require_count("--most", chosen.most, 1)
     require_number("--idle", chosen.idle, 1.0, 86_400.0)
-    app = make_app(chosen.patient_model, chosen.rubric, chosen.turns, chosen.most, chosen.idle)
+    served = make_app(chosen.patient_model, chosen.rubric, chosen.turns, chosen.most, chosen.idle)
+    app = Guarded(served, local=is_loopback(chosen.host))
     with listening(chosen.host, chosen.port) as place:
-        host, port = place.getsockname()[:2]
-        print(f"http://{host}:{port}/ at most {chosen.most} sessions; Ctrl-C ends", file=sys.stderr, flush=True)
+        print(f"{address_of(place)} at most {chosen.most} sessions; Ctrl-C ends", file=sys.stderr, flush=True)
         uvicorn.Server(uvicorn.Config(app, log_level="warning", ws_max_size=MOST_BYTES)).run(sockets=[place])

@@ -19,10 +19,11 @@ from skyrl.train.generators.skyrl_gym_generator import SkyRLGymGenerator
 from skyrl.train.utils import validate_cfg
 from skyrl.train.utils.utils import initialize_ray
 
+from therapysim.errors import ConfigError
 from therapysim.train.connect.skyrl import register
-from therapysim.train.connect.skyrl_credit import register_advantages
+from therapysim.train.connect.skyrl_credit import ESTIMATOR, register_advantages
 
-__all__ = ["Config", "Experiment", "MaskingGenerator", "main"]
+__all__ = ["Config", "Experiment", "MaskingGenerator", "main", "refuse"]
 
 
 @dataclass
@@ -69,10 +70,26 @@ def _train(config: Config) -> None:
     Experiment(config).run()
 
 
+def refuse(config: Config) -> None:
+    """Refuses settings that change a turn's reward before ``therapysim_turn`` sees it: turns could not be told apart.
+
+    Raises:
+        ConfigError: one of them is on.
+    """
+    told = {
+        "trainer.algorithm.use_kl_in_reward": config.trainer.algorithm.use_kl_in_reward,
+        "generator.zero_reward_on_non_stop": config.generator.zero_reward_on_non_stop,
+    }
+    wrong = [name for name, on in told.items() if on]
+    if config.trainer.algorithm.advantage_estimator == ESTIMATOR and wrong:
+        raise ConfigError(f"{wrong[0]} is true with advantage_estimator={ESTIMATOR}, expected false; or choose grpo")
+
+
 def main() -> None:
     """Reads the settings from the command line, and trains."""
     register_advantages()  # before the settings are checked; Ray's processes hear of it from this one
     config = Config.from_cli_overrides(sys.argv[1:])
+    refuse(config)
     validate_cfg(config)
     initialize_ray(config)
     ray.get(_train.remote(config))

@@ -52,8 +52,9 @@ def minutes(run: Run) -> float:
 
 
 def _sampled(run: Run) -> float:
-    """An update logs what was sampled for it alone, by all processes."""
-    return math.fsum(float(row.get("tokens/sampled") or 0.0) for row in run.rows)
+    """An update logs what was sampled for it alone, by all processes; SFT and DPO sample nothing."""
+    told = [float(row["tokens/sampled"]) for row in run.rows if row.get("tokens/sampled") is not None]
+    return math.fsum(told) if told or run.settings.get("training") in ("sft", "dpo") else math.nan
 
 
 def _newest(run: Run, name: str) -> float:

@@ -3,8 +3,10 @@
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
 let held = null;
-let busy = false;
+let waiting = 0;
+let queue = Promise.resolve();
 const left = new Set(); // sessions that the person ended
+const drafts = new Map(); // reasons typed and not yet kept, by session, branch and turn
 
 function make(tag, own = {}, ...inside) {
   const made = document.createElement(tag);
@@ -23,34 +25,46 @@ async function ask(path, body) {
   let answer;
   try { answer = await fetch(path, sent); } catch { throw new Error("The server does not answer. Nothing is lost while it runs: see that therapysim play still does, and try again."); }
   const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(told.error || `The server answered ${answer.status}.`);
+  if (!answer.ok) throw Object.assign(new Error(told.error || `The server answered ${answer.status}.`), { status: answer.status });
   return told;
 }
 
-async function doing(work) {
-  if (busy) return;
-  busy = true;
+// One after another: what is asked while an answer is on its way waits its turn.
+function doing(work) {
+  waiting += 1;
   document.body.setAttribute("aria-busy", "true");
   lock();
-  at("error").hidden = true;
-  try { await work(); } catch (error) { at("error").textContent = error.message; at("error").hidden = false; }
-  busy = false;
-  document.body.removeAttribute("aria-busy");
-  lock();
+  queue = queue.then(async () => {
+    at("error").hidden = true;
+    try { await work(); } catch (error) {
+      if (error.status === 409 && held && held.id) draw(await ask(one("")).catch(() => held));
+      at("error").textContent = error.message;
+      at("error").hidden = false;
+    }
+    waiting -= 1;
+    if (!waiting) document.body.removeAttribute("aria-busy");
+    lock();
+  });
+  return queue;
 }
 
 const one = (what) => `/api/sessions/${encodeURIComponent(held.id)}${what}`;
-const change = (what, body) => doing(async () => draw(await ask(one(what), body)));
+const seen = () => [held.branch, held.turns.length];
+const change = (what, body) => doing(async () => {
+  const told = await ask(one(what), { ...body, seen: seen() });
+  if (what !== "/rate") left.delete(held.id);
+  draw(told);
+});
 
 function lock() {
   const playing = held && held.id;
-  const open = playing && !busy && !held.done && !left.has(held.id);
+  const open = playing && !waiting && !held.done && !left.has(held.id);
   for (const id of ["words", "suggest", "speak"]) at(id).disabled = !open;
   at("say").querySelector("[type=submit]").disabled = !open;
-  at("undo").disabled = !playing || busy || !held.turns.length;
-  at("branch").disabled = !playing || busy;
+  at("undo").disabled = !playing || waiting > 0 || !held.turns.length;
+  at("branch").disabled = !playing || waiting > 0;
   at("end").disabled = !open;
-  at("save").disabled = !playing || busy;
+  at("save").disabled = !playing || waiting > 0;
 }
 
 function draw(told) {
@@ -63,22 +77,40 @@ function draw(told) {
   const ended = held.done ? why[held.ending] || (held.failed ? "The patient gave no answer." : "The turns are used up.") : left.has(held.id) ? "You ended the session. Its turns can still be rated, branched and saved." : "";
   const over = held.id ? ended : `A session file, to look at. ${ended}`.trim();
   at("over").textContent = over;
-  at("over").hidden = !over;
   at("say").hidden = !held.id;
   lock();
   if (held.id) history.replaceState(null, "", `#${new URLSearchParams({ ...(token && { token }), session: held.id })}`);
 }
 
+// Items that stay are left alone, so that focus stays, and what is read aloud is only what is new.
 function drawLog() {
-  const items = held.messages.map((message, i) => {
+  const log = at("log"), before = log.children.length;
+  held.messages.forEach((message, i) => {
     const ours = message.speaker === "therapist", turn = (i - 1) / 2;
     const who = ours ? (held.by ? held.by[turn] : held.policy || "therapist") : held.patient.name;
-    const item = make("li", { class: ours ? "us" : "them" }, make("span", { class: "who" }, who === "a person" ? "You" : who, ...(ours ? reward(turn) : [])), message.text || "(silence)");
-    if (ours && held.id) item.append(rating(turn));
-    return item;
+    const key = JSON.stringify([held.id || "", held.branch || 0, who, message.text]);
+    let item = log.children[i];
+    if (!item || item.key !== key) {
+      const made = make("li", { class: ours ? "us" : "them" }, make("span", { class: "who" }, who === "a person" ? "You" : who), message.text || "(silence)");
+      made.key = key;
+      if (ours && held.id) made.append(rating(turn));
+      if (item) item.replaceWith(made); else log.append(made);
+      item = made;
+    }
+    if (ours) drawOwn(item, turn);
   });
-  at("log").replaceChildren(...items);
-  at("log").scrollTop = at("log").scrollHeight;
+  while (log.children.length > held.messages.length) log.lastChild.remove();
+  if (log.children.length > before) log.scrollTop = log.scrollHeight;
+}
+
+function drawOwn(item, turn) {
+  item.querySelectorAll("small, .unsafe").forEach((told) => told.remove());
+  item.querySelector(".who").append(...reward(turn));
+  if (!held.id) return;
+  const given = (held.ratings[turn] || {})[at("rater").value] || { rating: "", why: "" };
+  for (const button of item.querySelectorAll(".rate button[data-value]")) button.setAttribute("aria-pressed", String(button.dataset.value === given.rating));
+  const why = item.querySelector(".rate input");
+  if (document.activeElement !== why) why.value = drafts.get(item.key) ?? given.why;
 }
 
 function reward(turn) {
@@ -89,12 +121,19 @@ function reward(turn) {
 }
 
 function rating(turn) {
-  const given = (held.ratings || [])[turn] || { rating: "", why: "" };
-  const why = make("input", { maxlength: "2000", placeholder: "why", "aria-label": `why turn ${turn + 1} is so`, value: given.why });
-  const give = (value) => change("/rate", { turn, rating: value, why: why.value, rater: at("rater").value });
-  why.addEventListener("change", () => given.rating && give(given.rating));
+  const why = make("input", { maxlength: "2000", placeholder: "why", "aria-label": `why turn ${turn + 1} is so` });
+  const key = () => why.closest("li").key;
+  const give = (value) => {
+    const body = { turn, rating: value, why: why.value, rater: at("rater").value }, place = key();
+    change("/rate", body).then(() => { if (at("error").hidden) drafts.delete(place); });
+  };
+  why.addEventListener("input", () => drafts.set(key(), why.value));
+  why.addEventListener("change", () => {
+    const given = (held.ratings[turn] || {})[at("rater").value];
+    if (given) give(given.rating);
+  });
   const buttons = ["good", "neutral", "harmful"].map((value) =>
-    make("button", { type: "button", "aria-pressed": String(given.rating === value), "aria-label": `turn ${turn + 1} is ${value}`, onclick: () => give(value) }, value));
+    make("button", { type: "button", "data-value": value, "aria-pressed": "false", "aria-label": `turn ${turn + 1} is ${value}`, onclick: () => give(value) }, value));
   const fork = make("button", { type: "button", "aria-label": `other words in place of turn ${turn + 1}`, onclick: () => change("/branch", { turns: turn }) }, "Other words here");
   return make("div", { class: "rate" }, ...buttons, why, fork);
 }
@@ -176,17 +215,20 @@ at("begin-form").addEventListener("submit", (event) => {
 at("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = at("words").value;
-  doing(async () => { draw(await ask(one("/say"), { text })); at("words").value = ""; }).then(() => at("words").focus());
+  doing(async () => { draw(await ask(one("/say"), { text, seen: seen() })); at("words").value = ""; }).then(() => at("words").focus());
 });
 at("words").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); at("say").requestSubmit(); }
 });
-at("suggest").addEventListener("click", () => doing(async () => { at("words").value = (await ask(one("/suggest"), { policy: at("policy").value })).text; }).then(() => at("words").focus()));
+at("suggest").addEventListener("click", () => doing(async () => { at("words").value = (await ask(one("/suggest"), { policy: at("policy").value, seen: seen() })).text; }).then(() => at("words").focus()));
 at("speak").addEventListener("click", () => change("/say", { policy: at("policy").value }));
 at("undo").addEventListener("click", () => change("/undo", {}));
 at("branch").addEventListener("change", () => change("/choose", { branch: Number(at("branch").value) }));
 at("end").addEventListener("click", () => { left.add(held.id); draw(held); });
 at("show").addEventListener("change", () => held && (drawLog(), drawMoved()));
+at("rater").addEventListener("input", () => held && drawLog());
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); at("words").focus(); });
+addEventListener("hashchange", () => { if ((new URLSearchParams(location.hash.slice(1)).get("token") || "") !== token) location.reload(); });
 at("save").addEventListener("click", () => doing(async () => {
   const kept = await ask(one("/file"));
   const link = make("a", { download: `${held.patient.id}-${held.seed}.json`, href: URL.createObjectURL(new Blob([JSON.stringify(kept, null, 1)], { type: "application/json" })) });
@@ -209,5 +251,8 @@ doing(async () => {
   at("patient").addEventListener("change", () => about(told.patients));
   about(told.patients);
   const before = new URLSearchParams(location.hash.slice(1)).get("session");
-  if (before) { held = { id: before, turns: [] }; try { draw(await ask(one(""))); } catch { held = null; at("table").hidden = true; } }
+  if (before) {
+    held = { id: before, turns: [] };
+    try { draw(await ask(one(""))); } catch (error) { held = null; at("table").hidden = true; throw error; }
+  }
 });

@@ -127,8 +127,8 @@ def test_a_whole_session_is_played_undone_branched_rated_and_saved(
     page.click('[aria-label="turn 2 is good"]')
     page.say("")
     page.click("#speak")
-    page.until(lambda: page.one("#over").is_displayed())
-    assert page.text("#over") == "The turns are used up." and not page.one("#words").is_enabled()
+    page.until(lambda: page.text("#over") == "The turns are used up.")
+    assert not page.one("#words").is_enabled()
     assert page.all("#log > li")[2].text == first
     assert len(page.all("#terms tr")) == 4 and len(page.all("#reward rect")) == 4
     page.click("#save")
@@ -181,6 +181,42 @@ def test_an_ended_session_can_still_be_rated_and_branched(page: Page) -> None:
     assert page.text("#over").startswith("You ended the session.") and not page.one("#words").is_enabled()
     page.click('[aria-label="turn 1 is good"]')
     assert page.text("#over").startswith("You ended the session.") and not page.one("#words").is_enabled()
+    page.click('[aria-label="other words in place of turn 1"]')
+    assert page.text("#over") == "" and page.one("#words").is_enabled()
+
+
+def test_reasons_that_are_typed_are_kept_and_focus_stays(page: Page) -> None:
+    page.begin("kenji", 11)
+    page.say("How are you?")
+    page.say("And today?")
+    page.all(".rate input")[0].send_keys("opens")
+    page.say("And tomorrow?")
+    assert page.all(".rate input")[0].get_attribute("value") == "opens"
+    page.click('[aria-label="turn 1 is good"]')
+    assert page.browser.switch_to.active_element.get_attribute("aria-label") == "turn 1 is good"
+    page.all(".rate input")[0].send_keys(" the talk")
+    page.click('[aria-label="turn 2 is neutral"]')  # the reason is sent as its field is left, and the click is not lost
+    page.one("#rater").clear()
+    page.one("#rater").send_keys("other")
+    pressed = page.all('.rate [aria-pressed="true"]')
+    assert pressed == []
+    page.one("#rater").clear()
+    page.one("#rater").send_keys("me")
+    assert [b.get_attribute("aria-label") for b in page.all('.rate [aria-pressed="true"]')] == [
+        "turn 1 is good", "turn 2 is neutral"
+    ]  # fmt: skip
+    page.browser.refresh()
+    page.until(
+        lambda: page.all(".rate input") and page.all(".rate input")[0].get_attribute("value") == "opens the talk"
+    )
+
+
+def test_the_way_past_the_head_loses_no_session(page: Page) -> None:
+    page.begin("kenji", 12)
+    page.browser.execute_script("document.querySelector('.skip').click()")
+    assert page.browser.switch_to.active_element.get_attribute("id") == "words"
+    page.browser.refresh()
+    page.until(lambda: len(page.all("#log > li")) == 1)
 
 
 def test_two_pages_have_a_session_each(page: Page, place: tuple[str, Path]) -> None:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_ratings_are_kept_and_read_by_calibrate_and_judge(
     def rate(key: str, turn: int, rating: str, why: str = "") -> None:
         body = {"turn": turn, "rating": rating, "why": why, "rater": "R"}
         told = client.post(f"/api/sessions/{key}/rate", json=body).json()
-        assert told["ratings"][turn] == {"rating": rating, "why": why}
+        assert told["ratings"][turn] == {"R": {"rating": rating, "why": why}}
 
     for seed in range(16):
         key = begin(client, seed=seed)
@@ -118,18 +119,45 @@ def test_ratings_are_kept_and_read_by_calibrate_and_judge(
     out = str(tmp_path / "fit.json")
     main(["calibrate", str(tmp_path / "ratings.csv"), "--score", "score", "--out", out, "--folds", "2"])
     assert Path(out).exists()
-    assert len(Ratings(tmp_path).of(key)) == 2  # a new page goes on from the folder
+    assert len(Ratings(tmp_path).of("marta", 15)) == 2  # a new page goes on from the folder
 
 
-def test_half_a_row_of_a_killed_server_is_left_out_and_nonsense_is_named(tmp_path: Path) -> None:
-    own = Ratings(tmp_path)
-    own.add(Rated("a", "marta", 1, 0, ("Hi.",), "Hello.", "a person", "good", "", "R", 0.5))
+def test_half_a_row_of_a_killed_server_is_cut_off_and_nonsense_is_named(tmp_path: Path) -> None:
+    first = Rated("a", "marta", 1, 0, ("Hi.",), "Hello.", "a person", "good", "", "R", 0.5)
+    Ratings(tmp_path).add(first)
     file = tmp_path / "ratings.jsonl"
-    file.write_text(file.read_text() + '{"session": "b", "pers')
-    assert len(Ratings(tmp_path).of("a")) == 1
+    whole = file.read_text()
+    file.write_text(whole + '{"session": "b", "pers')
+    second = replace(first, text="Well?", rating="harmful")
+    Ratings(tmp_path).add(second)
+    assert Ratings(tmp_path).of("marta", 1) == [first, second]
+    file.write_text(whole.rstrip("\n"))  # whole but for its line end
+    Ratings(tmp_path).add(second)
+    assert Ratings(tmp_path).of("marta", 1) == [first, second]
     file.write_text('{"session": "b"}\n')
     with pytest.raises(ConfigError, match=r"ratings\.jsonl.*persona"):
         Ratings(tmp_path)
+
+
+def test_raters_are_kept_apart_and_the_newest_of_each_counts(tmp_path: Path) -> None:
+    client = open_page(tmp_path)
+    key = begin(client)
+    say(client, key, SAID[0])
+    for rater, rating in (("A", "good"), ("B", "harmful"), ("A", "neutral")):
+        body = {"turn": 0, "rating": rating, "why": "", "rater": rater}
+        told = client.post(f"/api/sessions/{key}/rate", json=body).json()
+    assert {name: own["rating"] for name, own in told["ratings"][0].items()} == {"A": "neutral", "B": "harmful"}
+    other = begin(client)
+    assert say(client, other, SAID[0]).json()["ratings"] == told["ratings"]  # the same words after the same
+
+
+def test_what_was_asked_of_another_branch_is_refused(client: TestClient) -> None:
+    key = begin(client)
+    say(client, key, SAID[0])
+    client.post(f"/api/sessions/{key}/branch", json={"turns": 0, "seen": [0, 1]})
+    answer = client.post(f"/api/sessions/{key}/say", json={"text": "Hello.", "seen": [0, 1]})
+    assert answer.status_code == 409 and "in another tab perhaps" in answer.json()["error"]
+    assert client.post(f"/api/sessions/{key}/say", json={"text": "Hello.", "seen": [1, 0]}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -260,10 +288,10 @@ def test_a_token_is_asked_for_where_there_is_one(tmp_path: Path) -> None:
 
 
 def test_who_asks_by_another_name_is_refused_unless_it_has_the_token(client: TestClient, tmp_path: Path) -> None:
-    for name in ("evil.example", "127.0.0.1.evil.example"):
+    for name in ("evil.example", "127.0.0.1.evil.example", "10.0.0.7"):
         answer = client.get("/api/start", headers={"Host": name})
-        assert answer.status_code == 403 and "expected one of 127.0.0.1" in answer.text
-    for name in ("localhost:8321", "[::1]:8321"):
+        assert answer.status_code == 403 and "expected localhost" in answer.text
+    for name in ("localhost:8321", "[::1]:8321", "127.0.0.2:8321"):
         assert client.get("/api/start", headers={"Host": name}).status_code == 200
     held = open_page(tmp_path, token="secret")
     headers = {"Host": "lab.example", "Authorization": "Bearer secret"}

@@ -4,6 +4,8 @@ import json
 import math
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 pytest.importorskip("openenv", reason="OpenEnv has an environment of its own: docs/connections.md")
 
 import uvicorn
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.parts.connected import SAID, Faulty, played
@@ -23,13 +25,14 @@ from therapysim.cli.serve import MOST_BYTES
 from therapysim.envs.batch import Start
 from therapysim.errors import ConfigError
 from therapysim.train.connect import openenv
+from therapysim.train.connect.guard import Guarded
 from therapysim.train.connect.openenv import TherapyAction, TherapyClient, make_app
 
 MOST = 8
 
 
 def served(**own: Any) -> Iterator[str]:
-    app = make_app(turns=len(SAID), most=MOST, **own)
+    app = Guarded(make_app(turns=len(SAID), most=MOST, **own), local=True)
     with listening("127.0.0.1", 0) as place:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws_max_size=MOST_BYTES))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
@@ -128,6 +131,19 @@ def test_nonsense_is_answered_and_no_other_session_touched(address: str, sent: s
         after = other.step(TherapyAction(text=SAID[1])).observation
     _, turns = played(Start(3), SAID[:2])
     assert before.terms == turns[0].terms and after.terms == turns[1].terms
+
+
+def test_no_website_and_no_other_name_is_let_in(address: str) -> None:
+    wire = address.replace("http", "ws") + "/ws"
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        with pytest.raises(InvalidStatus), connect(wire, additional_headers=headers):
+            pass
+    for path in ("/reset", "/step"):  # by HTTP no limit would hold
+        request = urllib.request.Request(address + path, b"{}", {"Content-Type": "application/json"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request)
+    with urllib.request.urlopen(address + "/health") as answer:
+        assert b"healthy" in answer.read()
 
 
 def test_too_much_is_not_taken(address: str) -> None:
