@@ -30,15 +30,7 @@ from therapysim.personas.opening import open_patient
 from therapysim.rewards.reading.open_sensor import open_sensor
 from therapysim.train.connect.retrying import begin, take
 
-__all__ = [
-    "Guarded",
-    "TherapyAction",
-    "TherapyClient",
-    "TherapyEnvironment",
-    "TherapyObservation",
-    "TherapyState",
-    "make_app",
-]
+__all__ = ["TherapyAction", "TherapyClient", "TherapyEnvironment", "TherapyObservation", "TherapyState", "make_app"]
 
 
 class TherapyAction(Action):
