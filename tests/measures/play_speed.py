@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from therapysim.agents.play.server import STATIC
+from therapysim.agents.web.server import STATIC
 
 SAID = "It sounds as if getting up costs you everything. What is the hardest part?"
 

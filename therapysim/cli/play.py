@@ -9,8 +9,8 @@ import webbrowser
 from pathlib import Path
 from urllib.parse import quote
 
-from therapysim.agents.play.names import is_loopback
 from therapysim.agents.therapists.policies import find_policy
+from therapysim.agents.web.names import is_loopback
 from therapysim.cli.options import PATIENT
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.chat import Sampling
@@ -55,8 +55,8 @@ def run(chosen: argparse.Namespace) -> None:
     """
     import uvicorn
 
-    from therapysim.agents.play.house import PageSettings
-    from therapysim.agents.play.server import make_app
+    from therapysim.agents.web.house import PageSettings
+    from therapysim.agents.web.server import make_app
 
     require_count("--turns", chosen.turns, 1)
     people = [find(name) for name in chosen.patients] if chosen.patients else [*personas("train"), *personas("dev")]

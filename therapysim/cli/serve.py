@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from therapysim.agents.play.names import is_loopback
+from therapysim.agents.web.names import is_loopback
 from therapysim.cli.options import PATIENT
 from therapysim.cli.play import address_of, listening
 from therapysim.errors import require_count, require_number

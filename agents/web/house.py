@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from therapysim.agents.play.desk import Desk, Refused
-from therapysim.agents.play.ratings import RATINGS, Rated, Rating, Ratings
-from therapysim.agents.play.view import session_view
 from therapysim.agents.therapists.policies import Policy
 from therapysim.agents.therapists.therapist import Therapist
+from therapysim.agents.web.desk import Desk, Refused
+from therapysim.agents.web.ratings import RATINGS, Rated, Rating, Ratings
+from therapysim.agents.web.view import session_view
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.personas.load import find
 from therapysim.personas.patient import Patient

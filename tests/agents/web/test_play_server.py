@@ -13,11 +13,11 @@ pytest.importorskip("starlette"), pytest.importorskip("httpx2")
 
 from starlette.testclient import TestClient  # noqa: E402
 
-from therapysim.agents.play.house import PageSettings  # noqa: E402
-from therapysim.agents.play.ratings import Rated, Ratings  # noqa: E402
-from therapysim.agents.play.server import MOST_BYTES, make_app  # noqa: E402
 from therapysim.agents.sessions.session_file import save_session  # noqa: E402
 from therapysim.agents.therapists.policies import find_policy  # noqa: E402
+from therapysim.agents.web.house import PageSettings  # noqa: E402
+from therapysim.agents.web.ratings import Rated, Ratings  # noqa: E402
+from therapysim.agents.web.server import MOST_BYTES, make_app  # noqa: E402
 from therapysim.cli.main import main  # noqa: E402
 from therapysim.cli.play import listening  # noqa: E402
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start  # noqa: E402
@@ -269,7 +269,7 @@ def test_a_turn_that_the_patient_does_not_answer_is_not_taken(tmp_path: Path) ->
 
 
 def test_the_session_left_alone_longest_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("therapysim.agents.play.house.MOST_DESKS", 2)
+    monkeypatch.setattr("therapysim.agents.web.house.MOST_DESKS", 2)
     client = open_page(tmp_path)
     first, second = begin(client, seed=1), begin(client, seed=2)
     say(client, first, "Hello.")

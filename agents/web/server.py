@@ -17,11 +17,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from therapysim.agents.play.desk import Desk, Refused
-from therapysim.agents.play.house import House, PageSettings, count_of
-from therapysim.agents.play.names import is_loopback
-from therapysim.agents.play.view import patient_view, session_view
 from therapysim.agents.sessions.session_file import load_session, save_session
+from therapysim.agents.web.desk import Desk, Refused
+from therapysim.agents.web.house import House, PageSettings, count_of
+from therapysim.agents.web.names import is_loopback
+from therapysim.agents.web.view import patient_view, session_view
 from therapysim.errors import ConfigError, TherapySimError
 
 __all__ = ["make_app"]

@@ -14,10 +14,10 @@ uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
 from tests.parts.browser import chromium  # noqa: E402
-from therapysim.agents.play.house import PageSettings  # noqa: E402
-from therapysim.agents.play.server import make_app  # noqa: E402
 from therapysim.agents.sessions.session_file import load_session  # noqa: E402
 from therapysim.agents.therapists.policies import find_policy  # noqa: E402
+from therapysim.agents.web.house import PageSettings  # noqa: E402
+from therapysim.agents.web.server import make_app  # noqa: E402
 from therapysim.cli.play import listening  # noqa: E402
 from therapysim.personas.load import find  # noqa: E402
 
