@@ -40,10 +40,12 @@ __all__ = [
     "earned",
     "load_session",
     "load_sessions",
+    "read_session",
     "record_session",
     "save_session",
     "session_file",
     "session_schema",
+    "session_text",
 ]
 
 #: What every session file says it is, and the one version that this module reads and writes.
@@ -177,12 +179,15 @@ def save_session(
     thresholds: RiskThresholds | None = None,
 ) -> Path:
     """Writes ``record_session`` to ``path`` whole or not at all, and makes its folder if need be."""
-    content = _as_json(record_session(session, turns, policy, thresholds))
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    target = Path(path)
+    text, target = session_text(record_session(session, turns, policy, thresholds)), Path(path)
     with whole(target) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
     return target
+
+
+def session_text(record: SessionRecord) -> str:
+    """What a session file holds."""
+    return json.dumps(_as_json(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def session_file(folder: str | Path, policy: str, persona: str, seed: int) -> Path:
@@ -224,6 +229,19 @@ def load_session(path: str | Path) -> SessionRecord:
         content = read_document(Path(path))
     except Unreadable as error:
         raise ConfigError(f"{where}: {error}") from error
+    return read_session(content, where)
+
+
+def read_session(content: Any, where: str) -> SessionRecord:
+    """What a session file holds, as plain data.
+
+    Args:
+        content: of the file.
+        where: what an error calls it.
+
+    Raises:
+        ConfigError: as ``load_session``.
+    """
     _require_format(content, where)
     record_of(content, _Head, ConfigError, where)
     return record_of(content, SessionRecord, ConfigError, where)

@@ -96,8 +96,7 @@ class Desk:
         Raises:
             Refused: the session is over, or the patient failed.
         """
-        if self.session.done:
-            raise Refused(409, "the session is over; take a turn back, or begin another")
+        self.require_open()
         self.batch.restore([self.session])
         turn = self.batch.step([text])[0]
         if turn is None or turn.transition is None:
@@ -137,7 +136,12 @@ class Desk:
             raise Refused(422, f"branch is {branch}, expected 0 to {len(self.branches) - 1}")
         self.at = branch
 
-    def require_seen(self, seen: object) -> None:
+    def require_open(self) -> None:
+        """Raises Refused where no further turn can be taken."""
+        if self.session.done:
+            raise Refused(409, "the session is over; take a turn back, or begin another")
+
+    def require_seen(self, seen: tuple[int, int] | None) -> None:
         """Refuses what was asked of another branch, or of one that has gone on: by another tab, say.
 
         Args:
@@ -146,7 +150,7 @@ class Desk:
         Raises:
             Refused: they differ.
         """
-        if seen is not None and seen != [self.at, len(self.steps)]:
+        if seen is not None and seen != (self.at, len(self.steps)):
             raise Refused(409, "the session has gone on, in another tab perhaps; it is shown as it stands now")
 
     def record(self) -> SessionRecord:

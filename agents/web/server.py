@@ -6,10 +6,9 @@ a request may hold is limited; one that is wrong is answered by what was wrong, 
 
 import json
 import secrets
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -17,14 +16,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from therapysim.agents.sessions.session_file import load_session, save_session
+from therapysim.agents.sessions.session_file import read_session, session_text
+from therapysim.agents.web.addresses import is_loopback
+from therapysim.agents.web.asked import Asked, Begin, Branch, Choose, Rate, Say, Suggest, read
 from therapysim.agents.web.desk import Desk, Refused
-from therapysim.agents.web.house import House, PageSettings, count_of
-from therapysim.agents.web.names import is_loopback
+from therapysim.agents.web.house import House, PageSettings
 from therapysim.agents.web.view import patient_view, session_view
+from therapysim.documents import Unreadable, json_value, text_of
 from therapysim.errors import ConfigError, TherapySimError
 
 __all__ = ["make_app"]
+
+A = TypeVar("A", bound=Asked)
 
 STATIC = Path(__file__).parent / "static"
 #: Bytes of a request, and of a session file that is sent to be looked at.
@@ -47,73 +50,63 @@ def make_app(settings: PageSettings) -> Starlette:
         ConfigError: the folder of ratings holds files that cannot be read.
     """
     house = House(settings)
-    rubric = settings.rubric.settings
 
-    def start(_: Mapping[str, Any]) -> dict[str, Any]:
+    def start(_: Any) -> dict[str, Any]:
         return {
             "patients": [patient_view(persona) for persona in settings.patients],
             "policies": [policy.name for policy in settings.policies],
-            "turns": settings.turns,
         }
 
-    def look(asked: Mapping[str, Any]) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "session.json"
-            file.write_text(json.dumps(asked), encoding="utf-8")
-            try:
-                return session_view(load_session(file), rubric.weights)
-            except ConfigError as error:
-                raise Refused(422, str(error).replace(str(file), "that you chose")) from error
+    def look(body: Any) -> dict[str, Any]:
+        try:
+            return session_view(read_session(body, "session file"), settings.rubric.settings.weights)
+        except ConfigError as error:
+            raise Refused(422, str(error)) from error
 
-    def undo(key: str, desk: Desk, _: Mapping[str, Any]) -> dict[str, Any]:
-        desk.undo()
-        return house.told(key, desk)
+    def begin(body: Any) -> dict[str, Any]:
+        return house.told(*house.open(read(body, Begin)))
 
-    def branch(key: str, desk: Desk, asked: Mapping[str, Any]) -> dict[str, Any]:
-        desk.branch(count_of(asked, "turns", 10_000))
-        return house.told(key, desk)
-
-    def choose(key: str, desk: Desk, asked: Mapping[str, Any]) -> dict[str, Any]:
-        desk.choose(count_of(asked, "branch", 10_000))
-        return house.told(key, desk)
-
-    def on_desk(do: Callable[[str, Desk, Mapping[str, Any]], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-        def done(asked: Mapping[str, Any], key: str) -> dict[str, Any]:
-            desk = house.desk(key)
-            with desk.alone():
-                desk.require_seen(asked.get("seen"))
-                return do(key, desk, asked)
-
-        return done
-
-    def show(_: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def show(_: Any, key: str) -> dict[str, Any]:
         desk = house.desk(key)
         with desk.alone(wait=True):
             return house.told(key, desk)
 
-    def file(_: Mapping[str, Any], key: str) -> Response:
+    def file(_: Any, key: str) -> Response:
         desk = house.desk(key)
-        with tempfile.TemporaryDirectory() as folder, desk.alone(wait=True):
+        with desk.alone(wait=True):
             own = desk.record()
-            path = save_session(Path(folder) / "s.json", desk.session, [step.turn for step in desk.steps], own.policy)
-            name = f"{own.persona}-{own.seed}.json"
-            disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-            return Response(path.read_bytes(), media_type="application/json", headers={**_HEADERS, **disposition})
+        told = {**_HEADERS, "Content-Disposition": f'attachment; filename="{own.persona}-{own.seed}.json"'}
+        return Response(session_text(own), media_type="application/json", headers=told)
 
-    one = "/api/sessions/{key}"
+    def change(kind: type[A], do: Callable[[str, Desk, A], object]) -> Callable[..., dict[str, Any]]:
+        """A request that changes a desk, answered by what it shows then, or by what ``do`` answers."""
+
+        def done(body: Any, key: str) -> dict[str, Any]:
+            desk, asked = house.desk(key), read(body, kind)
+            with desk.alone():
+                desk.require_seen(asked.seen)
+                answer = do(key, desk, asked)
+                return answer if isinstance(answer, dict) else house.told(key, desk)
+
+        return done
+
+    one, token = "/api/sessions/{key}", settings.token
+    changes = {
+        "say": change(Say, lambda _, desk, asked: house.say(desk, asked)),
+        "suggest": change(Suggest, lambda _, desk, asked: {"text": house.suggest(desk, asked.policy)}),
+        "undo": change(Asked, lambda _, desk, asked: desk.undo()),
+        "branch": change(Branch, lambda _, desk, asked: desk.branch(asked.turns)),
+        "choose": change(Choose, lambda _, desk, asked: desk.choose(asked.branch)),
+        "rate": change(Rate, house.rate),
+    }
     routes = [
         *(Route(path, _page(name), methods=["GET"]) for path, name in _FILES.items()),
-        _route("/api/start", start, settings.token, "GET"),
-        _route("/api/look", look, settings.token, most=MOST_FILE),
-        _route("/api/sessions", house.open, settings.token),
-        _route(one, show, settings.token, "GET"),
-        _route(f"{one}/file", file, settings.token, "GET"),
-        _route(f"{one}/say", on_desk(house.say), settings.token),
-        _route(f"{one}/suggest", on_desk(lambda _, desk, asked: house.suggest(desk, asked)), settings.token),
-        _route(f"{one}/undo", on_desk(undo), settings.token),
-        _route(f"{one}/branch", on_desk(branch), settings.token),
-        _route(f"{one}/choose", on_desk(choose), settings.token),
-        _route(f"{one}/rate", on_desk(house.rate), settings.token),
+        _route("/api/start", start, token, "GET"),
+        _route("/api/look", look, token, most=MOST_FILE),
+        _route("/api/sessions", begin, token),
+        _route(one, show, token, "GET"),
+        _route(f"{one}/file", file, token, "GET"),
+        *(_route(f"{one}/{name}", do, token) for name, do in changes.items()),
     ]
     return Starlette(routes=routes)
 
@@ -162,9 +155,12 @@ async def _read(request: Request, most: int) -> dict[str, Any]:
         if len(body) > most:
             raise Refused(413, f"the body is longer than {most:,} bytes; say it in fewer words")
     try:
-        found = json.loads(body.decode("utf-8") or "{}")
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the body is no JSON: {str(error)[:200]}") from error
+        # A lone surrogate is no character: no answer could carry it.
+        found = json_value(
+            json.dumps(json_value(text_of(body)), ensure_ascii=False).encode("utf-8", "replace").decode()
+        )
+    except (Unreadable, RecursionError) as error:
+        raise Refused(400, str(error).replace("the file", "the body")[:300]) from error
     if not isinstance(found, dict):
         raise Refused(400, "the body is no JSON object")
     return found

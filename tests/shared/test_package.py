@@ -1,10 +1,13 @@
 """The package as a whole: what an import brings in, and what the metadata promises."""
 
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import therapysim
 
@@ -61,3 +64,13 @@ def test_no_two_test_files_have_one_name() -> None:
     """pytest imports a test file by its name alone."""
     names = [path.name for path in ROOT.glob("tests/**/test_*.py")]
     assert sorted(names) == sorted(set(names))
+
+
+def test_no_module_hides_what_its_package_gives() -> None:
+    """Importing ``therapysim.agents.play`` would put a module of that name in the place of the function."""
+    for room in ("agents", "envs", "personas", "rewards", "train"):
+        package = importlib.import_module(f"therapysim.{room}")
+        modules = {found.name for found in pkgutil.iter_modules(package.__path__)}
+        assert not {
+            name for name in modules & set(package.__all__) if not isinstance(getattr(package, name), ModuleType)
+        }

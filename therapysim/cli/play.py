@@ -3,14 +3,13 @@
 import argparse
 import os
 import secrets
-import socket
 import sys
 import webbrowser
 from pathlib import Path
 from urllib.parse import quote
 
 from therapysim.agents.therapists.policies import find_policy
-from therapysim.agents.web.names import is_loopback
+from therapysim.agents.web.addresses import address_of, is_loopback, listening
 from therapysim.cli.options import PATIENT
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.chat import Sampling
@@ -19,7 +18,7 @@ from therapysim.personas.opening import open_patient
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.rewards.rubric import Rubric
 
-__all__ = ["add_options", "address_of", "listening", "run"]
+__all__ = ["add_options", "run"]
 
 TOKEN = "THERAPYSIM_PLAY_TOKEN"
 _ABOUT = (
@@ -75,28 +74,6 @@ def run(chosen: argparse.Namespace) -> None:
             webbrowser.open(address)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=30, limit_concurrency=256))
         server.run(sockets=[place])
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
-
-    Raises:
-        ConfigError: the port is taken, or is none, or the host is no address of this machine.
-    """
-    if not 0 <= port < 2**16:
-        raise ConfigError(f"--port is {port}, expected 0 to 65535")
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        why = error.strerror or error
-        raise ConfigError(f"cannot listen on {host}, port {port}: {why}; name another --port or --host") from error
-
-
-def address_of(place: socket.socket) -> str:
-    """What a browser is to open: of a socket that listens everywhere, this machine's name."""
-    host, port = place.getsockname()[:2]
-    shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/"
 
 
 def _token() -> str:

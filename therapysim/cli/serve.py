@@ -3,9 +3,8 @@
 import argparse
 import sys
 
-from therapysim.agents.web.names import is_loopback
+from therapysim.agents.web.addresses import address_of, is_loopback, listening
 from therapysim.cli.options import PATIENT
-from therapysim.cli.play import address_of, listening
 from therapysim.errors import require_count, require_number
 
 __all__ = ["add_options", "run"]

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocketClose
 
-from therapysim.agents.web.names import is_loopback
+from therapysim.agents.web.addresses import is_loopback
 
 __all__ = ["Guarded"]
 

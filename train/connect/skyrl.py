@@ -73,7 +73,9 @@ class TherapyEnv(BaseTextEnv):
         """The system prompt and the patient's first words; blank ones where it could not even begin."""
         begin(self.batch, self.start, self.retries)
         shown = self._shown()
-        return shown if len(shown) > 1 else [*shown, {"role": "user", "content": ""}], {"persona": self.start.persona}
+        return shown if len(shown) > 1 else [*shown, {"role": "user", "content": ""}], {
+            "persona": self.session.persona.id
+        }
 
     def step(self, action: str) -> BaseTextEnvStepOutput:
         """A therapist's turn, and the patient's answer.

@@ -50,7 +50,10 @@ def turn_advantages(
     turns = [np.searchsorted(own, np.arange(table.shape[1])) for own in ends]
     turn_ids = [np.where(row < len(own), row, -1) for row, own in zip(turns, ends, strict=True)]
     advantages = np.zeros((len(earned), max(map(len, earned), default=0)))
-    for group in {key: [i for i, own in enumerate(index) if own == key] for key in index}.values():
+    groups: dict[Any, list[int]] = {}
+    for i, own in enumerate(index):
+        groups.setdefault(own, []).append(i)
+    for group in groups.values():
         if len(group) > 1:
             found = by_turn([earned[i] for i in group], [False] * len(group), len(group),
                             "group" if grpo_norm_by_std else "none")  # fmt: skip

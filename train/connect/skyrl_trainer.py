@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import ray
+from skyrl.backends.skyrl_train.inference_servers.utils import resolve_policy_model_name
 from skyrl.train.config import SkyRLTrainConfig
 from skyrl.train.config.config import BaseConfig
 from skyrl.train.entrypoints.main_base import BasePPOExp
@@ -60,9 +61,13 @@ class Experiment(BasePPOExp):
     def get_generator(self, cfg: Config, tokenizer: Any, inference_engine_client: Any) -> MaskingGenerator:
         """Registers the environment in this process, where the sessions are played."""
         register(**asdict(cfg.therapysim))
-        found = super().get_generator(cfg, tokenizer, inference_engine_client)
-        found.__class__ = MaskingGenerator  # built by SkyRL, with whatever its version gives a generator
-        return found
+        return MaskingGenerator(
+            generator_cfg=cfg.generator,
+            skyrl_gym_cfg=cfg.environment.skyrl_gym,
+            inference_engine_client=inference_engine_client,
+            tokenizer=tokenizer,
+            policy_model_name=resolve_policy_model_name(cfg),
+        )
 
 
 @ray.remote(num_cpus=1)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
 
 from therapysim.train.learned.compared_runs import Run, Study
@@ -40,15 +39,10 @@ def costs(study: Study) -> list[Cost]:
 
 
 def minutes(run: Run) -> float:
-    """Wall clock of a run: the clock begins anew where the run was resumed, so that its peaks are added.
-
-    A run of an earlier version has no clock; of GRPO, its updates' own times are added.
-    """
-    clock = [float(row["seconds/run"]) for row in run.rows if "seconds/run" in row]
-    if clock:
-        return math.fsum(before for before, after in pairwise([*clock, 0.0]) if after < before) / 60
+    """Wall clock of a run; one of an earlier version has no clock, and of GRPO its updates' own times are added."""
     steps = [float(row["step_time"]) for row in run.rows if row.get("step_time") is not None]
-    return math.fsum(steps) / 60 if steps else math.nan
+    seconds = _newest(run, "seconds/run")
+    return (seconds if not math.isnan(seconds) or not steps else math.fsum(steps)) / 60
 
 
 def _sampled(run: Run) -> float:

@@ -127,7 +127,7 @@ class MetricsFile(TrainerCallback):
     """Appends every logged update to ``metrics.jsonl``.
 
     An update that learns from sessions played for an earlier one has no reward of its own, only loss, KL and ratio.
-    ``seconds/run`` is the time since the run began, or was resumed.
+    ``seconds/run`` is what the run has taken so far: where it is resumed, the clock goes on from its last row.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +136,8 @@ class MetricsFile(TrainerCallback):
         self.began = time.monotonic()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.began = time.monotonic()
+        taken = [row["seconds/run"] for row in read_rows(self.path) if "seconds/run" in row]
+        self.began = time.monotonic() - (taken[-1] if taken else 0.0)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any

@@ -16,9 +16,9 @@ pytest.importorskip("starlette")
 from tests.parts.browser import chromium  # noqa: E402
 from therapysim.agents.sessions.session_file import load_session  # noqa: E402
 from therapysim.agents.therapists.policies import find_policy  # noqa: E402
+from therapysim.agents.web.addresses import listening  # noqa: E402
 from therapysim.agents.web.house import PageSettings  # noqa: E402
 from therapysim.agents.web.server import make_app  # noqa: E402
-from therapysim.cli.play import listening  # noqa: E402
 from therapysim.personas.load import find  # noqa: E402
 
 ENTER, TAB = "\ue007", "\ue004"
@@ -270,7 +270,7 @@ def test_nothing_is_wider_than_the_screen_or_hard_to_reach(page: Page, width: in
     assert page.browser.execute_script("return document.documentElement.scrollWidth") <= width
     axe.inject()
     found = axe.run()["violations"]
-    if shots := os.environ.get("SHOTS"):
+    if shots := os.environ.get("SHOTS"):  # SHOTS=docs/pictures makes the page's pictures anew
         page.browser.execute_script("window.scrollTo(0, 0)")
         page.browser.get_full_page_screenshot_as_file if False else page.browser.save_screenshot(
             f"{shots}/play-{width}.png"

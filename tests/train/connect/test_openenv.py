@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 
 from tests.parts.connected import SAID, Faulty, played
 from therapysim.agents.therapists.therapist import conversation
-from therapysim.cli.play import listening
+from therapysim.agents.web.addresses import listening
 from therapysim.cli.serve import MOST_BYTES
 from therapysim.envs.batch import Start
 from therapysim.errors import ConfigError

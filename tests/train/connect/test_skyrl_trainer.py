@@ -15,6 +15,7 @@ from tests.parts.connected import SAID, Faulty, played
 from tests.parts.tiny import _tokenizer
 from therapysim.agents.therapists.therapist import conversation
 from therapysim.envs.batch import Start
+from therapysim.errors import ConfigError
 from therapysim.train.connect import skyrl, skyrl_trainer
 from therapysim.train.connect.skyrl_credit import ESTIMATOR
 
@@ -84,3 +85,19 @@ def test_settings_of_both_are_read_and_the_estimator_is_known() -> None:
     assert ESTIMATOR in AdvantageEstimatorRegistry.list_available()
     with pytest.raises(ValueError, match="nonsense"):
         skyrl_trainer.Config.from_cli_overrides(["therapysim.nonsense=1"])
+
+
+def test_settings_that_hide_where_a_turn_ends_are_refused() -> None:
+    turn = f"trainer.algorithm.advantage_estimator={ESTIMATOR}"
+    for wrong in ("trainer.algorithm.use_kl_in_reward=true", "generator.zero_reward_on_non_stop=true"):
+        with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
+            skyrl_trainer.refuse(skyrl_trainer.Config.from_cli_overrides([turn, wrong]))
+        skyrl_trainer.refuse(skyrl_trainer.Config.from_cli_overrides([wrong]))
+    skyrl_trainer.refuse(skyrl_trainer.Config.from_cli_overrides([turn]))
+
+
+def test_the_experiment_plays_by_the_generator_that_masks(tokenizer: Any) -> None:
+    config = skyrl_trainer.Config.from_cli_overrides(["therapysim.retries=5"])
+    made = skyrl_trainer.Experiment.get_generator(None, config, tokenizer, Engine(tokenizer))  # type: ignore[arg-type]
+    assert type(made) is skyrl_trainer.MaskingGenerator
+    assert skyrl.registry[skyrl.ENV].kwargs["retries"] == 5

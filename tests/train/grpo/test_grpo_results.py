@@ -77,3 +77,27 @@ def test_the_page_shows_the_speed_that_was_measured() -> None:
         )
     for run in measured["rollout"]["runs"]:
         assert f"| {run['rollout_tokens_per_second']:,.0f} | {run['ratio']:.2f} |" in page
+
+
+def test_the_page_says_how_long_updates_wait_for_patients() -> None:
+    def share(run: str) -> float:
+        rows = [json.loads(line) for line in (RESULTS / "runs" / run / "metrics.jsonl").read_text().splitlines()]
+        own = [row for row in rows if "step_time" in row]
+        return 100 * sum(row["seconds/environment"] for row in own) / sum(row["step_time"] for row in own)
+
+    new = [share(run) for run in ("long-1", "long-2", "long-3", "grpo-2", "grpo-3")]
+    assert max(new) <= 3.0
+    told = f"{min(new):.1f} to {max(new):.1f} % of an update in Qwen's five new runs, and {share('smol-grpo'):.1f} %"
+    assert told in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_the_small_model_comes_to() -> None:
+    rows = read_results(RESULTS / "bench_smollm2" / "results.jsonl.gz")
+    own = {name: [r for r in rows if r.policy == name] for name in ("smollm2", "runs/smol-sft", "runs/smol-grpo")}
+    base, sft, grpo = (np.mean([r["total"] for r in runs]) for runs in own.values())
+    first, second = (
+        {(r.persona, r.seed): r["total"] for r in own[name]} for name in ("runs/smol-sft", "runs/smol-grpo")
+    )
+    gap = paired_difference(first, second).interval
+    told = f"base {base:.1f}, SFT {sft:.1f}, and 45 updates of GRPO after it {grpo:.1f}: "
+    assert told + shown((gap.mean, gap.low, gap.high), 2) in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")

@@ -76,14 +76,14 @@ def test_who_is_beaten_in_both_stands_behind_and_runs_of_a_mode_are_pooled(tmp_p
     assert [list(map(float, side)) for side in front.get_data()] == [[0.5, 1.0], pytest.approx([0.9, 0.6])]
 
 
-def test_a_resumed_runs_clocks_are_added(tmp_path: Path) -> None:
+def test_a_runs_time_is_its_clocks_or_its_updates_own(tmp_path: Path) -> None:
     def run(rows: list[dict[str, Any]]) -> Run:
         return Run(tmp_path, "a", "a", "a", {"seed": 0}, tuple(rows))
 
-    clock = [{"step": i + 1, "seconds/run": v} for i, v in enumerate((60.0, 120.0, 30.0, 90.0))]
-    assert minutes(run(clock)) == pytest.approx(3.5)
-    assert minutes(run(clock[:1])) == pytest.approx(1.0)
-    assert minutes(run([{"step": 1, "step_time": 30.0}, {"step": 2, "step_time": 60.0}])) == pytest.approx(1.5)
+    assert (
+        minutes(run([{"step": i + 1, "step_time": 1.0, "seconds/run": v} for i, v in enumerate((60.0, 210.0))])) == 3.5
+    )
+    assert minutes(run([{"step": 1, "step_time": 30.0}, {"step": 2, "step_time": 60.0}])) == 1.5
     assert math.isnan(minutes(run([{"step": 1, "loss": 0.1}])))
 
 

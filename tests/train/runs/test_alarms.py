@@ -156,6 +156,19 @@ def test_every_process_stops_when_one_does(monkeypatch: pytest.MonkeyPatch) -> N
     assert control.should_training_stop
 
 
+def test_a_resumed_runs_clock_goes_on(tmp_path: Path) -> None:
+    from transformers import TrainerControl, TrainerState
+
+    from therapysim.train.runs.run_folder import MetricsFile
+
+    state, control = TrainerState(global_step=2), TrainerControl()
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "seconds/run": 5000.0}\n{"step": 1, "alarm/cut": 1.0}\n')
+    resumed = MetricsFile(tmp_path)
+    resumed.on_train_begin(None, state, control)  # type: ignore[arg-type]
+    resumed.on_log(None, state, control, logs={"loss": 0.5})  # type: ignore[arg-type]
+    assert read_rows(tmp_path / "metrics.jsonl")[-1]["seconds/run"] >= 5000.0
+
+
 def test_numbers_that_are_none_are_null_in_the_files(tmp_path: Path) -> None:
     from transformers import TrainerControl, TrainerState
 
