@@ -46,3 +46,10 @@ def test_the_set_is_the_one_that_its_sheet_describes() -> None:
     assert f"**{sheet['rows']:,} pairs** of {sheet['states']:,} states" in page
     compared = sum(count for why, count in sheet["dropped"].items() if why != "no valid candidate") + sheet["rows"]
     assert f"| {100 * sheet['dropped']['shortcut'] / compared:.1f} % |" in page
+
+
+def test_the_page_tells_the_memory_of_each_way() -> None:
+    held = json.loads((ROOT / "train" / "results" / "dpo" / "memory.json").read_text(encoding="utf-8"))["ways"]
+    assert held["4 bits"]["gib_in_use"] < held["16 bits"]["gib_in_use"]
+    for name, way in held.items():
+        assert f"| {name} | {way['gib_in_use']:.1f} | {way['seconds_an_update']:.1f} |" in PAGE
