@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("verifiers.v1", reason="verifiers has an environment of its own: docs/connections.md")
 
+import transformers
 import verifiers.v1 as vf
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -18,6 +20,7 @@ from verifiers.v1.serve.client import EnvClient
 from verifiers.v1.serve.server import EnvServer
 
 from tests.parts.connected import SAID, Faulty, played
+from tests.parts.tiny import _tokenizer
 from therapysim.agents.sessions.session_file import read_session
 from therapysim.agents.therapists.therapist import conversation
 from therapysim.envs.batch import Session, Start
@@ -58,6 +61,36 @@ class Policy:
         app.router.add_post("/v1/chat/completions", self.answer)
         async with TestServer(app) as server:
             yield vf.EvalClientConfig(base_url=str(server.make_url("/v1")), api_key_var="NO_SUCH_KEY")
+
+
+THINKS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
+
+
+class Engine(Policy):
+    """The same as vLLM answers a trainer: tokens in, tokens and their log-probabilities out."""
+
+    def __init__(self, said: Sequence[str], folder: Path) -> None:
+        super().__init__(said)
+        self.folder, self.tokenizer = folder, _tokenizer(transformers)
+        self.tokenizer.add_special_tokens({"additional_special_tokens": [*THINKS]})
+        self.tokenizer.save_pretrained(folder)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        prompt = self.tokenizer.decode((await request.json())["token_ids"])
+        said = self.said[prompt.count("<|im_start|>assistant") - 1] + "<|im_end|>"
+        ids = self.tokenizer.encode(said, add_special_tokens=False)
+        logprobs = {"content": [{"token": f"token_id:{i}", "logprob": -0.5} for i in ids]}
+        choice = {"token_ids": ids, "finish_reason": "stop", "logprobs": logprobs}
+        return web.json_response({"request_id": "1", "choices": [choice]})
+
+    @asynccontextmanager
+    async def serving(self) -> Any:
+        app = web.Application()
+        app.router.add_post("/inference/v1/generate", self.answer)
+        renderer = {"name": "qwen3", "enable_thinking": False}
+        async with TestServer(app) as server:
+            yield vf.TrainClientConfig(base_url=str(server.make_url("/v1")), api_key_var="NO_SUCH_KEY",
+                                       renderer_model_name=str(self.folder), renderer=renderer)  # fmt: skip
 
 
 def settings(turns: int, taskset: dict[str, Any] | None = None, **own: Any) -> Any:
@@ -128,6 +161,16 @@ def test_sessions_at_once_are_the_batchs_own_turn_for_turn(play: Callable[..., l
         ]  # all but the patient's last words, which nobody answers
         assert len(trace.branches) == 1  # one sample for a trainer
     assert len(policy.asked) == sum(episode.traces[0].num_turns for episode in episodes)
+
+
+def test_a_session_for_a_trainer_is_one_sample_of_the_therapists_tokens(tmp_path: Path) -> None:
+    engine = Engine(SAID, tmp_path)
+    for seed, episode in enumerate(through(engine, {"sessions": 2}), 3):
+        check(episode, *played(Start(seed, None, "train", True), SAID))
+        (branch,) = episode.traces[0].branches
+        own = [token for token, sampled in zip(branch.token_ids, branch.sampled_mask, strict=True) if sampled]
+        assert engine.tokenizer.decode(own) == "".join(f"{text}<|im_end|>" for text in SAID)
+        assert branch.logprobs == [-0.5 * sampled for sampled in branch.sampled_mask]
 
 
 def test_a_group_meets_the_same_patient_under_the_same_chance() -> None:
