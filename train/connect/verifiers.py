@@ -23,6 +23,7 @@ from therapysim.models.speech import say
 from therapysim.personas.load import find, personas
 from therapysim.personas.opening import open_patient
 from therapysim.rewards.reading.open_sensor import open_sensor
+from therapysim.rewards.rubric import TERMS
 from therapysim.train.connect.retrying import begin, take
 
 __all__ = ["TherapyData", "TherapyEnv", "TherapyEnvConfig", "TherapyTask", "TherapyTaskset", "TherapyTasksetConfig"]
@@ -103,17 +104,18 @@ class TherapyEnv(vf.Env[TherapyEnvConfig]):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, task: vf.Task, agents: vf.Agents) -> None:
-        """One session, until it ends or the policy's run does."""
+        """One session, until it or the policy's run ends; raises ``PatientError`` where its patient failed for good."""
         batch = self._batch()
         async with agents.agent.interaction(task) as talk:
             turns = await self._play(batch, task.data, talk)
-            session, policy = batch.sessions[0], talk.trace.agent.config.model or ""
-            talk.trace.info["session"] = json.loads(session_text(record_session(session, turns, policy)))
+            session, trace = batch.sessions[0], talk.trace
+            record = record_session(session, turns, trace.agent.config.model or "")
+            trace.info["session"] = json.loads(session_text(record))
             if session.failed:
                 where = f"session {session.seed}, turn {len(turns)}: {session.persona.id}"
                 raise PatientError(f"{where} gave no answer in {1 + self.config.patient_retries} tries; play it again")
-        if talk.trace.ok:
-            _record(talk.trace, session, turns)
+            if not trace.errors:  # of the policy's own
+                _score(trace, session, turns)
 
     async def _play(self, batch: SessionBatch, own: TherapyData, talk: vf.Interaction) -> list[Turn]:
         loop, retries, turns = asyncio.get_running_loop(), self.config.patient_retries, list[Turn]()
@@ -137,10 +139,12 @@ def _words(said: vf.Segment) -> str:
     return say((replies[-1] if said.root_reply is None else said.root_reply) or "")
 
 
-def _record(trace: vf.Trace, session: Session, turns: Sequence[Turn]) -> None:
+def _score(trace: vf.Trace, session: Session, turns: Sequence[Turn]) -> None:
     scores = [turn.score for turn in turns if turn.score]
-    for name, weight in (scores[0].weights if scores else {}).items():
-        trace.record_reward(name, sum(score.terms[name] for score in scores), weight)
-    trace.record_reward("gate", sum(score.reward for score in scores) - trace.reward)
+    earned = {name: sum(score.terms[name] for score in scores) for name in TERMS}
+    weights = scores[0].weights if scores else dict.fromkeys(TERMS, 0.0)
+    for name, value in earned.items():
+        trace.record_reward(name, value, weights[name])
+    trace.record_reward("gate", sum(s.reward for s in scores) - sum(weights[name] * earned[name] for name in TERMS))
     ended = {f"ending/{name}": float(session.ending == name) for name in ("goal", "crisis", "rupture")}
     trace.record_metrics({"session_turns": len(turns), "alliance": session.latent.alliance, **ended})

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ pytest.importorskip("verifiers.v1", reason="verifiers has an environment of its 
 import transformers
 import verifiers.v1 as vf
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 from verifiers.v1.serve.client import EnvClient
 from verifiers.v1.serve.server import EnvServer
 
 from tests.parts.connected import SAID, Faulty, played
+from tests.parts.episodes import Policy, settings, through
 from tests.parts.tiny import _tokenizer
 from therapysim.agents.sessions.session_file import read_session
 from therapysim.agents.therapists.therapist import conversation
@@ -38,76 +37,32 @@ HOSTILE = (
 )
 
 
-class Policy:
-    """A chat-completions server whose therapist says given words, by the turn; or refuses with a status, once each."""
-
-    def __init__(self, said: Sequence[str | None], refusals: Sequence[int] = ()) -> None:
-        self.said, self.refusals, self.asked = said, list(refusals), list[list[dict[str, str]]]()
-
-    async def answer(self, request: web.Request) -> web.Response:
-        if self.refusals:
-            return web.json_response({"error": {"message": "told to refuse"}}, status=self.refusals.pop(0))
-        talk = (await request.json())["messages"]
-        self.asked.append(talk)
-        said = self.said[sum(message["role"] == "assistant" for message in talk)]
-        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
-        whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-        return web.json_response({**whole, "usage": usage})
-
-    @asynccontextmanager
-    async def serving(self) -> Any:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self.answer)
-        async with TestServer(app) as server:
-            yield vf.EvalClientConfig(base_url=str(server.make_url("/v1")), api_key_var="NO_SUCH_KEY")
-
-
 THINKS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 
 
 class Engine(Policy):
     """The same as vLLM answers a trainer: tokens in, tokens and their log-probabilities out."""
 
-    def __init__(self, said: Sequence[str], folder: Path) -> None:
-        super().__init__(said)
+    path = "/inference/v1/generate"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(SAID)
         self.folder, self.tokenizer = folder, _tokenizer(transformers)
         self.tokenizer.add_special_tokens({"additional_special_tokens": [*THINKS]})
         self.tokenizer.save_pretrained(folder)
 
     async def answer(self, request: web.Request) -> web.Response:
         prompt = self.tokenizer.decode((await request.json())["token_ids"])
-        said = self.said[prompt.count("<|im_start|>assistant") - 1] + "<|im_end|>"
-        ids = self.tokenizer.encode(said, add_special_tokens=False)
+        text = SAID[prompt.count("<|im_start|>assistant") - 1]
+        ids = self.tokenizer.encode(f"{text}<|im_end|>", add_special_tokens=False)
         logprobs = {"content": [{"token": f"token_id:{i}", "logprob": -0.5} for i in ids]}
         choice = {"token_ids": ids, "finish_reason": "stop", "logprobs": logprobs}
         return web.json_response({"request_id": "1", "choices": [choice]})
 
-    @asynccontextmanager
-    async def serving(self) -> Any:
-        app = web.Application()
-        app.router.add_post("/inference/v1/generate", self.answer)
+    def client(self, url: str) -> Any:
         renderer = {"name": "qwen3", "enable_thinking": False}
-        async with TestServer(app) as server:
-            yield vf.TrainClientConfig(base_url=str(server.make_url("/v1")), api_key_var="NO_SUCH_KEY",
-                                       renderer_model_name=str(self.folder), renderer=renderer)  # fmt: skip
-
-
-def settings(turns: int, taskset: dict[str, Any] | None = None, **own: Any) -> Any:
-    wanted = {"id": "therapysim-verifiers", "sessions": 1, "seed": 3, **(taskset or {})}
-    return vf.resolve_env_config({"taskset": wanted, "turns": turns, **own})
-
-
-def through(policy: Policy, taskset: dict[str, Any] | None = None, group: int = 1, **own: Any) -> list[Any]:
-    """Every session of the taskset at once, as the library's runner plays them."""
-
-    async def play() -> list[Any]:
-        env = vf.load_environment(settings(own.pop("turns", len(policy.said)), taskset, **own))
-        async with policy.serving() as client, env.serving():
-            slots = [slot for task in env.taskset for slot in env.slots(task, group)]
-            return await asyncio.gather(*(env.run_slot(slot, vf.ModelContext("m", client)) for slot in slots))
-
-    return asyncio.run(play())
+        own = {"renderer_model_name": str(self.folder), "renderer": renderer}
+        return vf.TrainClientConfig(base_url=url, api_key_var="NO_SUCH_KEY", **own)
 
 
 def served(policy: Policy, taskset: dict[str, Any]) -> list[Any]:
@@ -164,7 +119,7 @@ def test_sessions_at_once_are_the_batchs_own_turn_for_turn(play: Callable[..., l
 
 
 def test_a_session_for_a_trainer_is_one_sample_of_the_therapists_tokens(tmp_path: Path) -> None:
-    engine = Engine(SAID, tmp_path)
+    engine = Engine(tmp_path)
     for seed, episode in enumerate(through(engine, {"sessions": 2}), 3):
         check(episode, *played(Start(seed, None, "train", True), SAID))
         (branch,) = episode.traces[0].branches
@@ -272,6 +227,14 @@ def test_a_policy_cut_off_by_its_own_limit_keeps_what_it_earned() -> None:
     _, turns = played(Start(3, None, "train", True), SAID)
     assert episode.ok and episode.traces[0].is_truncated and episode.traces[0].stop_condition == "max_turns"
     assert episode.traces[0].reward == pytest.approx(sum(turn.reward for turn in turns[:2]), abs=1e-6)
+
+
+def test_a_reward_of_ones_own_is_added(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("async def brief(trace):\n    return trace.num_turns\n")
+    task = {"rewards": {"brief": {"fn": f"{tmp_path / 'mine.py'}:brief", "weight": 0.5}}}
+    (episode,) = through(Policy(SAID), {"task": task})
+    _, turns = played(Start(3, None, "train", True), SAID)
+    assert episode.traces[0].reward == pytest.approx(sum(turn.reward for turn in turns) + 2.0, abs=1e-6)
 
 
 def test_settings_that_name_no_session_are_refused() -> None:
