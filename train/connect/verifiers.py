@@ -17,13 +17,12 @@ from pydantic import Field
 
 from therapysim.agents.sessions.session_file import record_session, session_text
 from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, conversation
-from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
+from therapysim.envs.batch import SessionBatch, SessionConfig, Start, Turn
 from therapysim.errors import PatientError
 from therapysim.models.speech import say
 from therapysim.personas.load import find, personas
 from therapysim.personas.opening import open_patient
 from therapysim.rewards.reading.open_sensor import open_sensor
-from therapysim.rewards.rubric import TERMS
 from therapysim.train.connect.retrying import begin, take
 
 __all__ = ["TherapyData", "TherapyEnv", "TherapyEnvConfig", "TherapyTask", "TherapyTaskset", "TherapyTasksetConfig"]
@@ -115,7 +114,7 @@ class TherapyEnv(vf.Env[TherapyEnvConfig]):
                 where = f"session {session.seed}, turn {len(turns)}: {session.persona.id}"
                 raise PatientError(f"{where} gave no answer in {1 + self.config.patient_retries} tries; play it again")
             if not trace.errors:  # of the policy's own
-                _score(trace, session, turns)
+                _score(trace, batch, turns)
 
     async def _play(self, batch: SessionBatch, own: TherapyData, talk: vf.Interaction) -> list[Turn]:
         loop, retries, turns = asyncio.get_running_loop(), self.config.patient_retries, list[Turn]()
@@ -125,7 +124,8 @@ class TherapyEnv(vf.Env[TherapyEnvConfig]):
             said = await talk.turn(conversation(batch.sessions[0], show_state=self.config.show_state)[-1]["content"])
             if said.terminated:
                 break
-            turns.append(await loop.run_in_executor(self._threads, take, batch, _words(said), retries))
+            if turn := await loop.run_in_executor(self._threads, take, batch, _words(said), retries):
+                turns.append(turn)
         return turns
 
     def _batch(self) -> SessionBatch:
@@ -139,12 +139,10 @@ def _words(said: vf.Segment) -> str:
     return say((replies[-1] if said.root_reply is None else said.root_reply) or "")
 
 
-def _score(trace: vf.Trace, session: Session, turns: Sequence[Turn]) -> None:
-    scores = [turn.score for turn in turns if turn.score]
-    earned = {name: sum(score.terms[name] for score in scores) for name in TERMS}
-    weights = scores[0].weights if scores else dict.fromkeys(TERMS, 0.0)
-    for name, value in earned.items():
-        trace.record_reward(name, value, weights[name])
-    trace.record_reward("gate", sum(s.reward for s in scores) - sum(weights[name] * earned[name] for name in TERMS))
+def _score(trace: vf.Trace, batch: SessionBatch, turns: Sequence[Turn]) -> None:
+    session, scores = batch.sessions[0], [turn.score for turn in turns if turn.score]
+    for name, weight in batch.rubric.settings.weights.items():
+        trace.record_reward(name, sum(score.terms[name] for score in scores), weight)
+    trace.record_reward("gate", sum(score.reward for score in scores) - trace.reward)
     ended = {f"ending/{name}": float(session.ending == name) for name in ("goal", "crisis", "rupture")}
     trace.record_metrics({"session_turns": len(turns), "alliance": session.latent.alliance, **ended})
