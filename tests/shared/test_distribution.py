@@ -62,7 +62,7 @@ def test_the_wheel_holds_every_package_and_data_file(built: dict[str, Path], tra
     with zipfile.ZipFile(built["wheel"]) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     rooms = {f"therapysim/{name}" for name in tracked if name.startswith(tuple(f"{room}/" for room in ROOMS))}
-    expected = rooms | {name for name in tracked if name.startswith("therapysim/")}
+    expected = rooms | {name for name in tracked if name.startswith(("therapysim/", "therapysim_"))}
     assert sorted(held - expected) == []
     missing = {name for name in expected - held if not any(part in name for part in _NOT_SHIPPED)}
     assert sorted(missing) == []

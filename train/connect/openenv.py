@@ -156,6 +156,7 @@ def make_app(
         return SessionBatch(own, patient=shared, sensor=sensor, rubric=rubric)
 
     open_batch(None)  # a rubric that there is not is told before anybody comes
+    SessionBatch(sensor=sensor).reset([Start(0)])  # the patients' lines are read once, not by each thread
     limits = ConcurrencyConfig(max_concurrent_envs=most, session_timeout=idle_s)
     return create_fastapi_app(lambda: TherapyEnvironment(open_batch), TherapyAction, TherapyObservation,
                               concurrency_config=limits, env_name="therapysim", state_cls=TherapyState)  # fmt: skip
