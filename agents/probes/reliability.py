@@ -102,15 +102,15 @@ class HeldOut:
             return ""
         return (
             "the map is no better than none: on ratings it has not seen, its squared error is less than that of the "
-            f"mean rating by {_spread(self.gain)}, an interval that holds 0 or lies below it; give more ratings, or "
-            "another score"
+            f"mean rating by {_spread(self.gain, '.3g')}, an interval that holds 0 or lies below it; give more "
+            "ratings, or another score"
         )
 
     def __str__(self) -> str:
-        r = f"r {_spread(self.r)}; " if self.r else ""
+        r = f"r {_spread(self.r, '.3f')}; " if self.r else ""
         return (
-            f"on ratings held out, 95 %: {r}squared error {_spread(self.error)}, less than that of the mean rating by "
-            f"{_spread(self.gain)}"
+            f"on ratings held out, 95 %: {r}squared error {_spread(self.error, '.3g')}, less than that of the mean "
+            f"rating by {_spread(self.gain, '.3g')}"
         )
 
 
@@ -272,8 +272,8 @@ def _fisher(r: float, n: int) -> Interval:
     return Interval(r, math.tanh(middle - half), math.tanh(middle + half), n)
 
 
-def _spread(value: Interval) -> str:
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+def _spread(value: Interval, form: str) -> str:
+    return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,8 @@
 """Tables in text files: a header and rows, parted by whatever sign the header shows, each row with its line."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from therapysim.errors import TherapySimError
 
@@ -30,14 +31,9 @@ def read_table(
     Raises:
         error: the file cannot be read as such a table.
     """
-    signs = [DELIMITERS[delimiter]] if delimiter else list(DELIMITERS.values())
-    first = _read(path, what, signs[0], error)
-    for sign in signs:
-        rows = first if sign == signs[0] else _read(path, what, sign, error)
-        header = [name.strip() for name in rows[0][1]] if rows else []
-        if set(wanted) & set(header):
-            return header, rows[1:]
-    return ([name.strip() for name in first[0][1]] if first else []), first[1:]
+    sign = DELIMITERS[delimiter] if delimiter else _shown(path, what, wanted, error)
+    header, *rows = list(_read(path, what, sign, error)) or [(1, [])]
+    return [name.strip() for name in header[1]], rows
 
 
 def is_missing(cell: str) -> bool:
@@ -45,18 +41,27 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in MISSING
 
 
-def _read(path: str, what: str, delimiter: str, error: type[TherapySimError]) -> Lines:
-    rows: Lines = []
+def _shown(path: str, what: str, wanted: Sequence[str], error: type[TherapySimError]) -> str:
+    """The first delimiter by which the header has a wanted column; a comma where none does."""
+    for sign in DELIMITERS.values():
+        with suppress(error):  # by the wrong sign, quotes may end in the midst of a cell; the reading itself tells more
+            _, header = next(_read(path, what, sign, error), (1, []))
+            if set(wanted) & {name.strip() for name in header}:
+                return sign
+    return DELIMITERS["comma"]
+
+
+def _read(path: str, what: str, delimiter: str, error: type[TherapySimError]) -> Iterator[tuple[int, list[str]]]:
     line = 1
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             for cells in reader:
-                rows += [(line, cells)] if cells else []
+                if cells:
+                    yield line, cells
                 line = reader.line_num + 1
     except OSError as fault:
         why = "no such file" if isinstance(fault, FileNotFoundError) else fault.strerror
         raise error(f"{what} {path!r}: {why}, expected a CSV file; check the path") from fault
     except (UnicodeDecodeError, csv.Error) as fault:
         raise error(f"{what} {path!r}, from line {line}: not readable as UTF-8 CSV: {fault}") from fault
-    return rows

@@ -525,7 +525,7 @@ def test_the_delimiter_is_found_and_rows_without_a_value_are_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], sign: str
 ) -> None:
     scores, ratings = rated(120)
-    rows = [[str(s), f"one, two{sign} three", str(r)] for s, r in zip(scores, ratings, strict=True)]
+    rows = [[str(s), f'one, "two"{sign}\nthree', str(r)] for s, r in zip(scores, ratings, strict=True)]
     lacking = [["NA", "t", "3"], ["0.5", "t", " "], ["nan", "t", "1"], ["0.5", "t", "null"]]
     file = tmp_path / "r.csv"
     with file.open("w", encoding="utf-8", newline="") as out:

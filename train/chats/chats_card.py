@@ -116,11 +116,16 @@ def _figures(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> dict
         "split": _listed(told["splits"]),
         "mean return": f"{told['mean_return']:.2f}",
         **({"state": _HEADERS[told["header"]]} if told["header"] else {}),
-        **({"pairs dropped": _listed(told["dropped"])} if "dropped" in told else {}),
+        **(_of_pairs(told) if "dropped" in told else {}),
         "left out": _listed(told["left_out"]),
         "from": f"{source['kind']} {source['name']}, SHA-256 {source['sha256'][:16]}…",
         "played with, scored by": f"therapysim {versions.get('therapysim', 'not told')}, rubric {_rubric(source)}",
     }
+
+
+def _of_pairs(told: Mapping[str, Any]) -> dict[str, Any]:
+    share = f"{told['chosen_longer']:.2f}; far from 0.5, length is what is learned"
+    return {"pairs dropped": _listed(told["dropped"]), "pairs whose chosen turn is the longer one": share}
 
 
 def _rubric(source: Mapping[str, Any]) -> str:

@@ -164,10 +164,16 @@ def _told(
             "other policies": len(found.kept) - len(own),
             "below min_return": len(own) - len(kept),
         },
-        **({} if dropped is None else {"dropped": dict(dropped)}),
+        **({} if dropped is None else {"dropped": dict(dropped), "chosen_longer": _longer(rows)}),
         "warning": "" if form == "csv" else test_warning(rows),
         "source": dict(found.source),
     }
+
+
+def _longer(rows: Sequence[Mapping[str, Any]]) -> float:
+    """In which share of pairs the chosen turn has more words, equal ones counting half: what a learner might take."""
+    sides = [[len(row[side][0]["content"].split()) for side in ("chosen", "rejected")] for row in rows]
+    return sum((one > two) + 0.5 * (one == two) for one, two in sides) / max(1, len(sides))
 
 
 def _text(form: Form, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -95,6 +95,8 @@ def test_pairs_stand_where_sessions_part_and_nowhere_else(played: Path, tmp_path
         (1, "cbt", "hostile", "late"),
         (2, "cbt", "late"),
     }
+    longer = [len(row["chosen"][0]["content"].split()) > len(row["rejected"][0]["content"].split()) for row in told]
+    assert made.told["chosen_longer"] == sum(longer) / 8
     assert len(told) == 8 and made.told["dropped"] == dict.fromkeys(made.told["dropped"], 0)
     for row in told:
         sides = [[records[name, row["persona"], row["seed"]] for name in row[f"{side}_policies"]]
