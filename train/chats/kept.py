@@ -84,6 +84,11 @@ def read_kept(place: str | Path, *, trends: bool = True) -> Found:
         ConfigError: nothing is there, it is of another version, or h_t is wanted and cannot be had.
     """
     path = Path(place)
+    if not path.exists():
+        raise ConfigError(
+            f"results {path}: there is no such place, expected a benchmark's folder, its file of results, or session "
+            "files; check the path"
+        )
     if path.name.endswith((".jsonl", ".jsonl.gz")) or any((path / name).is_file() for name in _RESULTS):
         return _of_benchmark(path, trends)
     return _of_files(path)

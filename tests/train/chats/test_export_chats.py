@@ -236,6 +236,17 @@ def test_results_of_another_version_are_refused(bare: Path, tmp_path: Path) -> N
         export_chats(bare, tmp_path / "y")
 
 
+def test_a_place_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such place, expected a benchmark's folder"):
+        export_chats(tmp_path / "none", tmp_path / "x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="no session file there"):
+        export_chats(tmp_path / "empty", tmp_path / "x")
+    (tmp_path / "empty" / "visit.json").write_text('{"format": "therapysim-visit", "version": 1}')
+    with pytest.raises(ConfigError, match="no session, expected a JSON object"):
+        export_chats(tmp_path / "empty", tmp_path / "x")
+
+
 def test_a_session_file_of_other_words_is_refused(played: Path, tmp_path: Path) -> None:
     shutil.copytree(played, tmp_path / "b")
     file = next((tmp_path / "b" / "sessions" / "scripted" / "cbt").iterdir())
