@@ -1,6 +1,7 @@
 """Patients by name: the one place where a patient is opened."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,14 @@ def shared_patient(name: str, feel: Feel) -> Patient:
     return patient
 
 
-def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key_env: str | None = None) -> Patient:
+def open_patient(
+    name: str,
+    feel: Feel,
+    *,
+    prompt: Prompt | None = None,
+    api_key_env: str | None = None,
+    around: Callable[[ChatModel], ChatModel] | None = None,
+) -> Patient:
     """The patient of that name.
 
     Args:
@@ -56,6 +64,7 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key
         feel: reads texts into affect, shape (n, 4).
         prompt: "full" or "brief"; by default brief for those two and full for any other model.
         api_key_env: of a server, the environment variable that holds its key.
+        around: what the patient asks in the model's place, made of it, such as one that records.
 
     Raises:
         ConfigError: the name is empty, a server's without a model, or holds a secret.
@@ -66,7 +75,8 @@ def open_patient(name: str, feel: Feel, *, prompt: Prompt | None = None, api_key
     scripted = ScriptedPatient(feel)
     if name == "scripted":
         return scripted
-    return LLMPatient(_open_model(name, server, api_key_env), scripted, feel, settings_of(name, prompt))
+    model = _open_model(name, server, api_key_env)
+    return LLMPatient(around(model) if around else model, scripted, feel, settings_of(name, prompt))
 
 
 def describe_patient(name: str) -> dict[str, Any]:

@@ -55,23 +55,32 @@ class Judge:
         self._sensor = sensor or open_sensor()
         self._appraiser = Appraiser(self._sensor)
 
-    def score(self, contexts: Sequence[str], responses: Sequence[str]) -> Judgement:
+    def score(
+        self,
+        contexts: Sequence[str],
+        responses: Sequence[str],
+        before: Sequence[Sequence[str]] | None = None,
+    ) -> Judgement:
         """The score of each response as an answer to its context.
 
         Args:
             contexts: what the patient said, one a response; "" where there is none.
             responses: the turns.
+            before: what was said before each context, oldest first, the therapist's turn last; nothing by default.
 
         Raises:
-            ConfigError: the two are of different length, or one of them is a single string.
+            ConfigError: they are of different length, or one of them is a single string.
             SensorError: something in them is not text.
         """
         if not (_is_list(contexts) and _is_list(responses)) or len(contexts) != len(responses):
             sides = (f"{len(x)} {name}" if _is_list(x) else f"{name} of type {type(x).__name__}"
                      for x, name in ((contexts, "contexts"), (responses, "responses")))  # fmt: skip
             raise ConfigError(f"judge.score got {' and '.join(sides)}, expected two lists, one context a response")
+        if before is not None and len(before) != len(contexts):
+            raise ConfigError(f"judge.score got {len(before)} pasts for {len(contexts)} contexts, expected one each")
         heard, spoken = (self._sensor.read(_cut(texts)) for texts in (contexts, responses))
-        appraisals = self._appraiser(spoken, [Said((reading.text,)) for reading in heard])
+        said = [_said(reading.text, past) for reading, past in zip(heard, before or [()] * len(heard), strict=True)]
+        appraisals = self._appraiser(spoken, said)
         danger = self._appraiser.danger(heard)
         turns = tuple(self.rubric.score([_turn(*row) for row in zip(heard, spoken, appraisals, danger, strict=True)]))
         return Judgement(np.array([turn.reward for turn in turns], dtype=np.float64), turns)
@@ -94,6 +103,11 @@ def _is_list(texts: object) -> bool:
 
 def _cut(texts: Sequence[str]) -> list[str]:
     return [text[:MAX_CHARS] if isinstance(text, str) else text for text in texts]
+
+
+def _said(context: str, before: Sequence[str]) -> Said:
+    past = _cut(before)
+    return Said((*past[-2::-2][::-1], context), tuple(past[::-2][::-1]))
 
 
 def _turn(heard: Reading, spoken: Reading, appraisal: Appraisal, danger: bool) -> Transition:

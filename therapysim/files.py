@@ -3,12 +3,13 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["finite", "whole", "write_json"]
+__all__ = ["finite", "whole", "whole_folder", "write_json"]
 
 
 @contextmanager
@@ -28,6 +29,27 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its place when the block ends, and is gone if it fails; ``out`` then stays.
+
+    Raises:
+        OSError: it cannot be made or moved.
+    """
+    draft, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        if out.exists():
+            out.rename(old)
+        draft.rename(out)
+    finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from therapysim.moved import refuse_renamed
 
 if TYPE_CHECKING:
+    from therapysim.train.chats.export_chats import export_chats
     from therapysim.train.dpo.dpo_settings import DPOSettings
     from therapysim.train.dpo.run import train as train_dpo
     from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings, presets
@@ -27,6 +28,7 @@ __all__ = [
     "SFTSettings",
     "TrainResult",
     "draw_set",
+    "export_chats",
     "export_policy",
     "load_settings",
     "presets",
@@ -42,6 +44,7 @@ _PLACES = {
     "SFTSettings": ("sft.sft_settings", "SFTSettings"),
     "TrainResult": ("grpo.run", "TrainResult"),
     "draw_set": ("pairs.run", "draw_set"),
+    "export_chats": ("chats.export_chats", "export_chats"),
     "export_policy": ("runs.export", "export"),
     "load_settings": ("grpo.grpo_settings", "load_settings"),
     "presets": ("grpo.grpo_settings", "presets"),

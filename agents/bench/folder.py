@@ -20,7 +20,7 @@ from therapysim.envs.session import Start
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
 
-__all__ = ["RESULTS", "SETTINGS", "TIMING", "Book", "locked", "overlaps"]
+__all__ = ["RESULTS", "SETTINGS", "TIMING", "Book", "locked", "overlaps", "session_place"]
 
 #: The files of a benchmark's folder.
 SETTINGS, RESULTS, TIMING, SESSIONS = "settings.json", "results.jsonl", "timing.jsonl", "sessions"
@@ -133,13 +133,18 @@ class Book:
             )
 
     def _file(self, result: SessionResult) -> Path:
-        # Patients worded by another simulator are other sessions; its name may hold a URL.
-        below = session_file(self.folder / SESSIONS, result.simulator, "any", 0).parent
-        return session_file(below, result.policy, result.persona, result.seed)
+        return session_place(self.folder, result)
 
     def _append(self, name: str, line: str) -> None:
         with _writable(self.folder), (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def session_place(folder: Path, result: SessionResult) -> Path:
+    """Where a benchmark's folder keeps the file of a session, if it was played with ``--sessions``."""
+    # Patients worded by another simulator are other sessions; its name may hold a URL.
+    below = session_file(folder / SESSIONS, result.simulator, "any", 0).parent
+    return session_file(below, result.policy, result.persona, result.seed)
 
 
 def overlaps(policy: Policy, met: Sequence[str]) -> tuple[str, ...]:

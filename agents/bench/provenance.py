@@ -21,7 +21,16 @@ from therapysim.personas.load import find, library_hash
 from therapysim.records import STRICT, Record, record_of
 from therapysim.rewards.rubric import Rubric
 
-__all__ = ["FORMAT", "VERSION", "Provenance", "provenance", "read_provenance", "require_same", "require_theirs"]
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "Provenance",
+    "provenance",
+    "read_provenance",
+    "require_same",
+    "require_theirs",
+    "weights_now",
+]
 
 #: What the settings of a benchmark say they are, and the one version that is read and written.
 FORMAT: Literal["therapysim-bench"] = "therapysim-bench"
@@ -86,7 +95,7 @@ def provenance(settings: BenchSettings) -> Provenance:
         },
         code=code_hashes(),
         library=library_hash(),
-        weights=file_hashes("therapysim.rewards.reading", "weights", _WEIGHTS),
+        weights=weights_now(),
         rubric={"preset": settings.rubric, **_plain(asdict(Rubric(settings.rubric).settings))},
         session=_plain(asdict(SessionConfig(max_turns=settings.turns))),
         split=", ".join(sorted({find(i).split for i in ids})),
@@ -94,6 +103,11 @@ def provenance(settings: BenchSettings) -> Provenance:
         seeds=settings.seeds,
         turns=settings.turns,
     )
+
+
+def weights_now() -> dict[str, str]:
+    """SHA-256 of each file of weights that texts are read by now."""
+    return file_hashes("therapysim.rewards.reading", "weights", _WEIGHTS)
 
 
 def read_provenance(path: Path) -> Provenance | None:

@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from therapysim.agents.probes.pairs import Fault, Pair, Pairs, Row, Share, alone, assess, by_pair, group_numbers, sides
+from therapysim.agents.probes.pairs import (
+    Fault,
+    Pair,
+    Pairs,
+    Row,
+    Share,
+    alone,
+    assess,
+    by_pair,
+    group_numbers,
+    pasts,
+    sides,
+)
 from therapysim.agents.probes.surface import FOLDS, cross_fit, fit_apart, length, unseen, vader
 from therapysim.agents.statistics.intervals import Interval
 from therapysim.errors import ConfigError
@@ -55,6 +67,14 @@ class Judged:
         told += [f"rubric {self.rubric!r}; surface {self.surface}", "", _accuracies(self.rows), ""]
         return "\n".join([*told, _differences(self.rows), *(["", _terms(self.terms)] if terms else [])])
 
+    @property
+    def warning(self) -> str:
+        """What to say where the judge is no better than a coin; "" where it is."""
+        own = self.rows[-1].accuracy["judge"]
+        if own.low > 0.5:
+            return ""
+        return f"the judge is no better than a coin on these pairs: {_told(own)} of them right, 0.5 within or above"
+
     def as_dict(self) -> dict[str, Any]:
         """Every figure and score, and no text of a pair."""
         terms = {n: {source: asdict(share) for source, share in own.items()} for n, own in self.terms.items()}
@@ -77,7 +97,7 @@ def judge_pairs(files: Sequence[tuple[Path, Pairs]], rubric: str = "judge") -> J
     settings = RubricSettings.preset(rubric)
     own, *others = (found.pairs for _, found in files)
     fitted, how = _fitted(own, others[0] if others else None)
-    judgement = Judge(settings).score(*sides(own))
+    judgement = Judge(settings).score(*sides(own), pasts(own))
     scores = {"judge": by_pair(judgement.scores), **_baselines(own, fitted)}
     terms = alone(own, {name: by_pair(judgement.term(name), name) for name in TERMS})
     return Judged(files, rubric, settings, how, scores, judgement, assess(own, scores), terms)
@@ -115,9 +135,17 @@ def _heading(path: Path, found: Pairs) -> str:
 def _accuracies(rows: Sequence[Row]) -> str:
     judges = list(rows[0].accuracy)
     return _table(
-        ["accuracy", "pairs", "groups", *judges],
-        [[_name(r.source), str(r.pairs), str(r.groups), *(_told(r.accuracy[j]) for j in judges)] for r in rows],
+        ["accuracy", "pairs", "groups", *judges, "ties"],
+        [
+            [_name(r.source), str(r.pairs), str(r.groups), *(_told(r.accuracy[j]) for j in judges), _ties(r)]
+            for r in rows
+        ],
     )
+
+
+def _ties(row: Row) -> str:
+    """How many pairs each judge scores alike; each counts one half."""
+    return ", ".join(f"{name} {n}" for name, n in row.ties.items() if n) or "none"
 
 
 def _differences(rows: Sequence[Row]) -> str:
@@ -161,7 +189,7 @@ def _file(path: Path, found: Pairs) -> dict[str, Any]:
 
 
 def _figures(row: Row) -> dict[str, Any]:
-    own = {"source": row.source, "pairs": row.pairs, "groups": row.groups}
+    own = {"source": row.source, "pairs": row.pairs, "groups": row.groups, "ties": row.ties}
     return {**own, **{part: {name: _plain(value) for name, value in getattr(row, part).items()}
                       for part in ("accuracy", "ahead")}}  # fmt: skip
 

@@ -1,27 +1,17 @@
-"""Pairs of turns of which one is known to be better, and how often a judge says so.
+"""Pairs of turns of which one is known to be better, and how often a judge says so."""
 
-A file of pairs holds one JSON object a line, with the texts ``context`` (what the patient said), ``better`` and
-``worse``, and if need be ``worse_context`` (what the worse turn answers, where that is something else), ``source``
-(where the pair comes from) and ``group`` (pairs of one group are not independent). Other keys are ignored.
-"""
-
-import codecs
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
 
 from therapysim.agents.statistics.intervals import Interval, mean_interval, proportion
 from therapysim.errors import ConfigError
-from therapysim.records import STRICT, Record
 
 __all__ = [
     "ALL", "Fault", "Pair", "Pairs", "Row", "Scorer", "Share", "alone", "assess", "by_pair", "compare", "group_numbers",
-    "outcomes", "read_pairs", "sides",
+    "outcomes", "pasts", "sides",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -31,10 +21,6 @@ Scorer = Callable[[Sequence[str], Sequence[str]], Floats]
 
 #: The row of every source together.
 ALL = "all"
-
-_NEEDED = ("context", "better", "worse")
-_KINDS = {"NoneType": "null", "bool": "true or false", "int": "a number", "float": "a number", "list": "a list",
-          "dict": "an object", "str": "text"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +32,9 @@ class Pair:
         better, worse: the turns.
         worse_context: what the worse turn answers; "" where it answers ``context`` too.
         source: where the pair comes from.
-        group: pairs of one group are not independent. Default the context; where that is blank, the turns.
+        group: pairs of one group are not independent. Default the context with what was said before it; where that is
+            blank, the turns.
+        before: what was said before the context, oldest first, the therapist's turn last.
     """
 
     context: str
@@ -55,10 +43,11 @@ class Pair:
     worse_context: str = ""
     source: str = ""
     group: str = ""
+    before: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.group.strip():
-            own = self.context if self.context.strip() else f"{self.better}\n{self.worse}"
+            own = "\n".join((*self.before, self.context)) if self.context.strip() else f"{self.better}\n{self.worse}"
             object.__setattr__(self, "group", own)
 
 
@@ -98,6 +87,7 @@ class Row:
         accuracy: judge -> share of pairs in [0, 1], a tie counting one half, with its interval by group.
         ahead: each other judge -> accuracy of the first judge less that of this one, pair by pair, with its interval by
             group; of a single group it is without end.
+        ties: judge -> how many pairs it scores alike on both sides.
     """
 
     source: str
@@ -105,6 +95,7 @@ class Row:
     groups: int
     accuracy: dict[str, Interval]
     ahead: dict[str, Interval]
+    ties: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -115,28 +106,15 @@ class Share:
     differs: int
 
 
-def read_pairs(path: str | Path) -> Pairs:
-    """The pairs of a file, and each line that is none. Empty lines are passed over.
-
-    Raises:
-        ConfigError: the file cannot be read, or no line of it is a pair.
-    """
-    found = {number: _parse(line) for number, line in enumerate(_lines(path), 1) if line.strip()}
-    pairs = {number: pair for number, pair in found.items() if isinstance(pair, Pair)}
-    faults = tuple(Fault(number, reason) for number, reason in found.items() if isinstance(reason, str))
-    if not pairs:
-        told = "; ".join(map(str, faults[:3])) + f"; and {len(faults) - 3} more" * (len(faults) > 3)
-        raise ConfigError(
-            f"pairs {str(path)!r}: no usable line ({told or 'it is empty'}), expected one JSON object a line with the "
-            f"texts {', '.join(_NEEDED)}; mend the file or name another"
-        )
-    return Pairs(tuple(pairs.values()), faults, tuple(pairs))
-
-
 def sides(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
     """Contexts and turns, 2n each: every better turn, then every worse one."""
     contexts = [pair.context for pair in pairs] + [pair.worse_context or pair.context for pair in pairs]
     return contexts, [pair.better for pair in pairs] + [pair.worse for pair in pairs]
+
+
+def pasts(pairs: Sequence[Pair]) -> list[tuple[str, ...]]:
+    """What was said before each context of ``sides``, 2n; nothing is known of it where the worse has its own."""
+    return [pair.before for pair in pairs] + [() if pair.worse_context else pair.before for pair in pairs]
 
 
 def by_pair(values: Floats, name: str = "judge") -> Floats:
@@ -228,62 +206,5 @@ def _row(source: str, rows: NDArray[np.int64], right: Mapping[str, Floats], grou
             for name, own in right.items()
             if name != first
         },
+        {name: int(np.count_nonzero(own[rows] == 0.5)) for name, own in right.items()},
     )
-
-
-def _lines(path: str | Path) -> list[bytes]:
-    """The lines; only a line feed ends one, since JSON's texts may hold every other break."""
-    try:
-        return Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
-    except OSError as error:
-        raise ConfigError(
-            f"pairs {str(path)!r}: {error.strerror or error}, expected a file of JSON lines; check the path"
-        ) from error
-
-
-class _Line(Record):
-    """A line of a file; null stands for an optional key that is missing."""
-
-    model_config = ConfigDict({**STRICT, "extra": "ignore"})
-
-    context: str
-    better: str
-    worse: str
-    worse_context: str | None = None
-    source: str | None = None
-    group: str | None = None
-
-
-def _parse(line: bytes) -> Pair | str:
-    """A line's pair, or what is wrong with it."""
-    try:
-        told = _Line.model_validate_json(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return f"not UTF-8 at byte {error.start + 1}, expected one JSON object"
-    except ValidationError as error:
-        return _reason(error.errors(include_url=False)[0])
-    return next(_senseless(told), None) or _pair(told)
-
-
-def _reason(fault: ErrorDetails) -> str:
-    """A fault without a word of the text that it lies in."""
-    if fault["type"] == "json_invalid":
-        return f"not JSON ({fault['ctx']['error']}), expected one object"
-    found = "missing" if fault["type"] == "missing" else _KINDS[type(fault["input"]).__name__]
-    return f"{fault['loc'][0]} is {found}, expected text" if fault["loc"] else f"{found}, expected an object"
-
-
-def _senseless(told: _Line) -> Iterator[str]:
-    """What no judge could tell apart."""
-    better, worse = told.better.strip(), told.worse.strip()
-    if told.source == ALL:
-        yield f"source is {ALL!r}, the name of all sources together, expected another"
-    if not better and not worse:
-        yield "better and worse are both blank, expected at least one with words"
-    elif better == worse and (told.worse_context or "").strip() in ("", told.context.strip()):
-        yield "better and worse are the same turn in the same context, expected two that differ"
-
-
-def _pair(told: _Line) -> Pair:
-    moved = told.worse_context if told.worse_context and told.worse_context.strip() else ""
-    return Pair(told.context, told.better, told.worse, moved, told.source or "", told.group or "")

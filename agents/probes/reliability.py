@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from therapysim.agents.figures import figure
+from therapysim.agents.statistics.intervals import Interval, mean_interval
 from therapysim.errors import CalibrationError, require_count
 from therapysim.rewards.calibration import (
     Calibration,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Assessment", "Bin", "cross_validate", "draw_reliability", "reliability"]
+__all__ = ["Assessment", "Bin", "HeldOut", "cross_validate", "draw_reliability", "reliability"]
 
 _BLUE, _GREY, _INK = "#0072B2", "#B0B0B0", "#222222"
 _DIAGONAL: dict[str, Any] = {"color": _GREY, "linestyle": "--", "linewidth": 1, "label": "prediction = rating"}
@@ -80,6 +81,39 @@ def reliability(predicted: ArrayLike, human_ratings: ArrayLike, bins: int = 10) 
     return tuple(_bin(x[place == b], y[place == b], binary) for b in np.unique(place))
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A map on ratings it has not seen, beside no map at all, with 95 % intervals over the ratings.
+
+    Attributes:
+        r: Pearson's r of prediction and rating; None for ratings of 0 and 1, or where it is not defined.
+        error: mean squared error, for ratings of 0 and 1 the Brier score.
+        gain: how much smaller that is than the error of foretelling each rating by the mean of the other folds.
+    """
+
+    r: Interval | None
+    error: Interval
+    gain: Interval
+
+    @property
+    def warning(self) -> str:
+        """What to say where the map is no better than none; "" where it is."""
+        if self.gain.low > 0:
+            return ""
+        return (
+            "the map is no better than none: on ratings it has not seen, its squared error is less than that of the "
+            f"mean rating by {_spread(self.gain, '.3g')}, an interval that holds 0 or lies below it; give more "
+            "ratings, or another score"
+        )
+
+    def __str__(self) -> str:
+        r = f"r {_spread(self.r, '.3f')}; " if self.r else ""
+        return (
+            f"on ratings held out, 95 %: {r}squared error {_spread(self.error, '.3g')}, less than that of the mean "
+            f"rating by {_spread(self.gain, '.3g')}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Assessment:
     """How well a calibration does on ratings it has not seen.
@@ -89,6 +123,7 @@ class Assessment:
         scores: shape (n,), as given.
         ratings: shape (n,), as given.
         predicted: shape (n,), each by a fit to the other folds.
+        level: shape (n,), the mean rating of the other folds: what a map that says nothing foretells.
         fold: shape (n,), the fold each point was held out in.
         quality: row -> measure -> value. Rows: "scores as they are"; a reference, cross-fitted too: the best straight
             line, or the base rate for ratings of 0 and 1; and the method. Measures over all n points: r, RMSE, MAE, or
@@ -100,8 +135,18 @@ class Assessment:
     scores: Floats
     ratings: Floats
     predicted: Floats
+    level: Floats
     fold: NDArray[np.int64]
     quality: dict[str, dict[str, float]]
+
+    @property
+    def held_out(self) -> HeldOut:
+        """The method's own errors, and whether it is better than no map."""
+        off, none = (self.predicted - self.ratings) ** 2, (self.level - self.ratings) ** 2
+        each = np.arange(len(off))
+        error, gain = (mean_interval(values, each, unit="rating") for values in (off, none - off))
+        r = math.nan if is_binary(self.ratings) else pearson(self.predicted, self.ratings)
+        return HeldOut(None if math.isnan(r) else _fisher(r, len(off)), error, gain)
 
     def table(self) -> str:
         """The rows as text, with n."""
@@ -139,14 +184,15 @@ def cross_validate(
     x, y = checked_pairs(scores, human_ratings, method)
     binary = is_binary(y)
     fold = _deal(y, binary, require_count("folds", folds, 2), require_count("seed", seed, 0))
-    predicted, reference = np.empty_like(x), np.empty_like(x)
+    predicted, reference, level = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     for k in range(folds):
         own, others = fold == k, fold != k
         predicted[own] = fit_pairs(x[others], y[others], method, min_block)(x[own])
-        reference[own] = y[others].mean() if binary else _line(x[others], y[others], x[own])
+        level[own] = y[others].mean()
+        reference[own] = level[own] if binary else _line(x[others], y[others], x[own])
     measure, name = (_binary_quality, "base rate") if binary else (_scale_quality, "straight line")
     rows = {"scores as they are": x, f"{name}, cross-fitted": reference, f"{method}, cross-fitted": predicted}
-    return Assessment(method, x, y, predicted, fold, {row: measure(values, y) for row, values in rows.items()})
+    return Assessment(method, x, y, predicted, level, fold, {row: measure(values, y) for row, values in rows.items()})
 
 
 def draw_reliability(calibration: Calibration, assessment: Assessment) -> "Figure":
@@ -218,6 +264,16 @@ def _draw_bins(axes: "Axes", bins: tuple[Bin, ...]) -> None:
         [b.predicted for b in bins], middle, yerr=reach, fmt="o", color=_INK, markersize=4, capsize=2, linewidth=1,
         label=f"{len(bins)} bins, 95 % interval",
     )  # fmt: skip
+
+
+def _fisher(r: float, n: int) -> Interval:
+    """Source: Fisher 1921, "On the probable error of a coefficient of correlation": atanh r is normal, 1 / √(n - 3)."""
+    middle, half = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, r))), _Z / math.sqrt(n - 3)
+    return Interval(r, math.tanh(middle - half), math.tanh(middle + half), n)
+
+
+def _spread(value: Interval, form: str) -> str:
+    return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
 
 
 def _number(value: float) -> str:

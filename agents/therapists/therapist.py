@@ -122,23 +122,30 @@ class ChatTherapist:
         return cls(opened.model, opened.sampling, show_state=opened.show_state)
 
     def respond(self, sessions: Sequence[Session]) -> list[str]:
-        chats = [self._conversation(s) for s in sessions]
-        seeds = [hash_seed(s.seed, s.state.turn) for s in sessions]
-        said = answer(self.model, chats, self.sampling, seeds)
+        said = self.answer(sessions, [self.conversation(s) for s in sessions])
         for session, message in zip(sessions, said, strict=True):
             if "sampled" in message:  # more than the words
                 self._said[_place(session, len(session.transcript.said_by("therapist")))] = message
         return [message["content"] for message in said]
 
+    def answer(self, sessions: Sequence[Session], chats: Sequence[list[ChatMessage]]) -> list[ChatMessage]:
+        """The model's next message in each session, of which it reads the chat beside it.
+
+        Raises:
+            ModelError: the model gave no answer.
+        """
+        seeds = [hash_seed(s.seed, s.state.turn) for s in sessions]
+        return answer(self.model, chats, self.sampling, seeds)
+
     def tokens(self, session: Session) -> tuple[int, int]:
         """Tokens that the model read, each turn's whole prompt, and wrote, over a finished session."""
-        talk = self._conversation(session)
+        talk = self.conversation(session)
         said = [i for i, message in enumerate(talk) if message["role"] == "assistant"]
         written = [talk[i].get("sampled") or talk[i]["content"] for i in said]
         counts = count_tokens(self.model, [talk[:i] for i in said], written)
         return sum(read for read, _ in counts), sum(written for _, written in counts)
 
-    def _conversation(self, session: Session) -> list[ChatMessage]:
+    def conversation(self, session: Session) -> list[ChatMessage]:
         """The session as the model reads it, with what it sampled itself."""
         talk = conversation(session, show_state=self.show_state)
         for turn, message in enumerate(m for m in talk if m["role"] == "assistant"):

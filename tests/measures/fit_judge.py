@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
 
-from therapysim.agents.probes.pairs import Pair, read_pairs
+from therapysim.agents.probes.pair_files import read_pairs
+from therapysim.agents.probes.pairs import Pair
 from therapysim.rewards.judge import Judge
 from therapysim.rewards.rubric import PRESETS
 

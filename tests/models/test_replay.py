@@ -126,6 +126,17 @@ def test_replay_needs_no_model_and_repeats_word_for_word(tmp_path: Path) -> None
     assert again.reply(ask("b", "a"), SAMPLING, [2, 1]) == first[::-1]
 
 
+def test_a_replay_knows_whose_words_it_holds(tmp_path: Path) -> None:
+    first = RecordedChat(Counting(), tmp_path).reply(ask("a", "b"), SAMPLING, [1, 2])
+    entries(tmp_path)[0].write_bytes(b"{")  # a damaged entry says nothing of who spoke
+    again = RecordedChat(None, tmp_path, "replay")
+    assert again.identity == "counting" and first[0] != first[1]
+    RecordedChat(Counting(), tmp_path, identity="another").reply(ask("a"), SAMPLING, [1])
+    with pytest.raises(ConfigError, match=r"holds replies of 'another', 'counting'; give identity="):
+        RecordedChat(None, tmp_path, "replay")
+    assert RecordedChat(None, tmp_path, "replay", identity="another").reply(ask("a"), SAMPLING, [1])
+
+
 def test_replay_asks_no_model_even_where_there_is_one(tmp_path: Path) -> None:
     model = Counting()
     with pytest.raises(ModelError, match=r"2 of 2 replies cannot be replayed; the first, .*\.json, is missing"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from therapysim.agents.figures import figure, save
+from therapysim.agents.probes.ratings import read_ratings
 from therapysim.agents.probes.reliability import cross_validate, draw_reliability, reliability
 from therapysim.cli import main as cli
 from therapysim.errors import CalibrationError, ConfigError
@@ -476,7 +477,15 @@ ROWS = "".join(f"t,{i},{i % 7 + i}\n" for i in range(40))
         (HEAD + ROWS + "t,,\n" * 14, [], "line 51 has score '', expected a number; and 4 more"),
         (HEAD + ROWS, ["--rating", "V"], "0 columns are named 'V', expected one; the first line has 'text', 'score'"),
         (HEAD + ROWS, ["--score", "pol"], "0 columns are named 'pol'"),
-        ("score;rating\n1;2\n", [], "has 'score;rating'"),
+        ("score;rating\n1;2\n", [], "1 ratings, expected at least 30"),
+        ("score;rating\n1;2\n", ["--delimiter", "comma"], "has 'score;rating'"),
+        ("score:rating\n1:2\n", [], "has 'score:rating'"),
+        ("score;rating\n0,5;2\n", [], "line 2 has score '0,5', expected a number with a decimal point"),
+        (HEAD + ROWS + "t,NA,1\nt,1,\n", [], "2 of them lack a value: --drop-missing leaves those out"),
+        (HEAD + ROWS + "t,NA,1\nt,1\n", ["--drop-missing"], "these rows: line 43 has 2 cells, expected 3\n"),
+        (HEAD + ROWS + "t,x,1\n", ["--drop-missing"], "line 42 has score 'x', expected a number\n"),
+        (HEAD + "t,,1\n" * 40, ["--drop-missing"], "every one of 40 rows lacks a value"),
+        ("text,rating\n" + "t,1\n" * 40 + "  ,2\n", [], "line 42 has an empty text, expected words; 1 of them lack"),
         ("score,rating,rating\n1,2,3\n", [], "2 columns are named 'rating'"),
         ("", [], "the first line has nothing"),
         (HEAD, [], "ratings 'ratings.csv': a header and no rows, expected one a rated text; add some"),
@@ -509,6 +518,62 @@ def test_the_command_explains_mistakes(
     error = capsys.readouterr().err
     assert message in error and error.startswith("therapysim: ") and "Traceback" not in error
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [tmp_path / "ratings.csv"]
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_the_delimiter_is_found_and_rows_without_a_value_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sign: str
+) -> None:
+    scores, ratings = rated(120)
+    rows = [[str(s), f'one, "two"{sign}\nthree', str(r)] for s, r in zip(scores, ratings, strict=True)]
+    lacking = [["NA", "t", "3"], ["0.5", "t", " "], ["nan", "t", "1"], ["0.5", "t", "null"]]
+    file = tmp_path / "r.csv"
+    with file.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out, delimiter=sign).writerows([["score", "text", "rating"], *rows[:50], *lacking, *rows[50:]])
+    assert cli.main(["calibrate", str(file), "--drop-missing", "--out", str(tmp_path / "map.json")]) == 0
+    assert "seed 0, 4 rows without a value left out" in capsys.readouterr().out
+    assert load(tmp_path / "map.json") == fit(*rated(120))
+
+
+def test_texts_that_say_none_are_texts(tmp_path: Path) -> None:
+    texts = ["I am so happy", "none", "I hate this", "-", ""] * 8
+    file = table(tmp_path / "r.csv", [["text", "rating"], *zip(texts, [5, 3, 1, 2, 3] * 8, strict=True)])
+    assert len(read_ratings(file, None, "rating", drop_missing=True).scores) == 32
+
+
+def test_a_map_that_is_no_better_than_none_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chance = np.random.default_rng(4)
+    noise = [["score", "rating"], *zip(chance.random(300), chance.integers(1, 6, 300), strict=True)]
+    before = fit(*np.array(noise[1:], dtype=float).T)  # it passes as a map that rises
+    assert cli.main(["calibrate", table(tmp_path / "n.csv", noise), "--out", str(tmp_path / "n.json")]) == 0
+    shown = capsys.readouterr()
+    assert "therapysim: warning: the map is no better than none" in shown.err and load(tmp_path / "n.json") == before
+    assert cli.main(["calibrate", scored(tmp_path / "r.csv"), "--out", str(tmp_path / "r.json")]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "" and "on ratings held out, 95 %: r 0." in shown.out
+
+
+def test_the_gain_over_no_map_is_that_of_held_out_ratings() -> None:
+    scores, ratings = rated(200)
+    seen = cross_validate(scores, ratings)
+    for k in range(5):
+        assert seen.level[seen.fold == k] == pytest.approx(ratings[seen.fold != k].mean())
+    gap = (seen.level - ratings) ** 2 - (seen.predicted - ratings) ** 2
+    held = seen.held_out
+    assert held.gain.mean == pytest.approx(gap.mean()) and held.gain.low < gap.mean() < held.gain.high
+    half = 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))
+    assert held.gain.high - held.gain.low == pytest.approx(2 * half, rel=0.15)
+    assert held.error.mean == pytest.approx(seen.quality["isotonic, cross-fitted"]["RMSE"] ** 2)
+    assert held.r is not None and held.r.mean == seen.quality["isotonic, cross-fitted"]["r"]
+    assert np.arctanh(held.r.high) - np.arctanh(held.r.low) == pytest.approx(2 * 1.96 / np.sqrt(197), rel=1e-3)
+    binary = cross_validate(*judged(400), "platt").held_out
+    assert binary.r is None and binary.gain.low > 0 and binary.warning == ""
+
+
+def test_noise_is_warned_of_nearly_always_and_a_curve_never() -> None:
+    noise = [cross_validate(*np.random.default_rng(seed).random((2, 200))).held_out for seed in range(40)]
+    assert sum(bool(held.warning) for held in noise) >= 38
+    assert not any(cross_validate(*rated(100, seed)).held_out.warning for seed in range(20))
 
 
 def test_a_plot_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

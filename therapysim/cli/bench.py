@@ -3,11 +3,15 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
 from therapysim.agents.bench.benchmark import results_table
 from therapysim.agents.bench.forecast import forecast
+from therapysim.agents.bench.recording import Replay, record_patient, recording, replay_of, require_recorded
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.bench.runner import run as play
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
@@ -32,21 +36,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("policies", nargs="*", metavar="POLICY", help=_POLICY)
     add("--policy", action="append", default=[], metavar="POLICY", help="the same, one at a time")
     add("--out", default="runs/bench", metavar="FOLDER", help="default runs/bench; goes on where a run was broken off")
-    add("--split", default="test", help="patients: train, dev or test (default)")
+    add("--split", help="patients: train, dev or test (default)")
     add("--patients", nargs="+", default=[], metavar="N|ID", help="how many of the split, or ids; default all of it")
-    add("--seeds", type=int, default=4, help="sessions with each patient, default 4")
+    add("--seeds", type=int, help="sessions with each patient, default 4")
     add("--patient", action="append", metavar="NAME",
         help=f"who words the patients: {PATIENT}; default scripted; more than one shows what a swap does")  # fmt: skip
-    add("--engine", choices=("transformers", "vllm"), default="transformers",
-        help="what runs a policy's model here; vllm needs a GPU and is several times as fast")  # fmt: skip
+    add("--engine", choices=("transformers", "vllm"),
+        help="runs a policy's model here: transformers (default); vllm needs a GPU, several times as fast")  # fmt: skip
     add("--gpu-memory", type=float, default=0.5, help="share of the GPU's memory that vllm takes, default 0.5")
-    add("--turns", type=int, default=20, help="therapist turns in a session at most, default 20")
-    add("--rubric", default="default", metavar="PRESET", help="of the reward, default default")
-    add("--header", choices=("state", "none", "both"), default="state",
+    add("--turns", type=int, help="therapist turns in a session at most, default 20")
+    add("--rubric", metavar="PRESET", help="of the reward, default default")
+    add("--header", choices=("state", "none", "both"),
         help="what a language model reads before a patient's words: state (default), none, both in turn")  # fmt: skip
-    add("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64")
-    add("--temperature", type=float, default=0.8, help="of a language model's turns, default 0.8")
+    add("--max-tokens", type=int, help="of one turn of a language model, default 64")
+    add("--temperature", type=float, help="of a language model's turns, default 0.8")
     add("--sessions", action="store_true", help="keep a file a session too, in OUT/sessions, for profile")
+    add("--record", type=Path, metavar="FOLDER", help="keep what every language model here was asked and said")
+    add("--replay", type=Path, metavar="FOLDER",
+        help="play a recording again, with its settings and without its models; POLICY chooses of it")  # fmt: skip
     add("--dry-run", action="store_true", help="count calls and tokens, and make none")
     add_template(parser)
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the policy's server's key")
@@ -59,12 +66,19 @@ def run(chosen: argparse.Namespace) -> None:
     Raises:
         ConfigError: a name or setting is wrong, or no session could be played.
     """
-    settings, policies, simulators = settings_of(chosen), policies_of(chosen), simulators_of(chosen)
+    replay = _replay(chosen)
+    settings, policies = settings_of(chosen, replay.settings if replay else None), policies_of(chosen, replay)
+    simulators = simulators_of(chosen, replay)
     if chosen.dry_run:
         print(forecast(settings, policies, [s.name for s in simulators]))
         return
     command = shlex.join(["therapysim", *sys.argv[1:]])
-    results = play(settings, policies, simulators, chosen.out, command=command, sessions=chosen.sessions)
+    with _heard(chosen, settings, policies, simulators) as speaking:
+        results = play(settings, speaking, simulators, chosen.out, command=command, sessions=chosen.sessions)
+        if chosen.record:
+            require_recorded(chosen.record, results)
+        if replay and replay.missed:
+            raise ConfigError(replay.missed[0])
     for simulator in simulators:
         _show(settings, [r for r in results if r.simulator == simulator.name], simulator.name)
     asked = {p.name for p in policies}
@@ -82,8 +96,47 @@ def _show(settings: BenchSettings, rows: list[SessionResult], simulator: str) ->
     print(results_table(rows))
 
 
-def settings_of(chosen: argparse.Namespace) -> BenchSettings:
-    """Whom the policies meet; one whole number for ``--patients`` is how many."""
+def _replay(chosen: argparse.Namespace) -> Replay | None:
+    """What ``--replay`` names.
+
+    Raises:
+        ConfigError: it holds no recording, or an option is given that the recording decides.
+    """
+    if not chosen.replay:
+        return None
+    if chosen.record:
+        raise ConfigError("--record and --replay are both given: a replay asks no model; give one")
+    for name in ("header", "engine", "max_tokens", "temperature", "chat_template_kwargs", "api_key_env"):
+        if getattr(chosen, name) not in (None, [], {}):
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} is given, and a replay has the models as they were recorded; leave it out")
+    return replay_of(chosen.replay, shipped_sensor().affect)
+
+
+@contextmanager
+def _heard(
+    chosen: argparse.Namespace,
+    settings: BenchSettings,
+    policies: Sequence[Policy],
+    simulators: Sequence[Simulator],
+) -> Iterator[Sequence[Policy]]:
+    """The policies, recorded where that is asked for."""
+    if not chosen.record:
+        yield policies
+        return
+    with recording(chosen.record, settings, policies, simulators) as recorded:
+        yield recorded
+    print(f"recorded in {chosen.record}; to play it again: therapysim bench --replay {shlex.quote(str(chosen.record))}")
+
+
+def settings_of(chosen: argparse.Namespace, base: BenchSettings | None = None) -> BenchSettings:
+    """Whom the policies meet; one whole number for ``--patients`` is how many.
+
+    Args:
+        chosen: the options.
+        base: what stands where none is given: of a recording, or the defaults.
+    """
+    base = base or BenchSettings()
     given: list[str] = chosen.patients
     counted = [name for name in given if name.isascii() and name.isdigit()]
     if counted and len(given) > 1:
@@ -94,20 +147,38 @@ def settings_of(chosen: argparse.Namespace) -> BenchSettings:
     if count == 0:
         raise ConfigError("--patients is 0, expected at least one patient")
     ids = () if count else tuple(given)
-    return BenchSettings(chosen.split, ids, count or 0, chosen.seeds, chosen.turns, chosen.rubric)
+    elsewhere = chosen.split is not None  # another split has other patients
+    return BenchSettings(
+        split=chosen.split if elsewhere else base.split,
+        patients=ids if given or elsewhere else base.patients,
+        people=(count or 0) if given or elsewhere else base.people,
+        seeds=base.seeds if chosen.seeds is None else chosen.seeds,
+        turns=base.turns if chosen.turns is None else chosen.turns,
+        rubric=base.rubric if chosen.rubric is None else chosen.rubric,
+    )
 
 
-def policies_of(chosen: argparse.Namespace) -> list[Policy]:
-    """The policies, none of them opened.
+def policies_of(chosen: argparse.Namespace, replay: Replay | None = None) -> list[Policy]:
+    """The policies, none of them opened; of a replay those that are recorded, beside baselines and functions.
 
     Raises:
         ConfigError: there is none, or a name is none.
     """
     names = [*chosen.policies, *chosen.policy]
+    if replay:
+        own = [name for name in names if kind_of(name) in ("baseline", "function")]
+        asked = [name for name in names if name not in own]
+        heard = replay.policies_of(asked) if asked or not own else []
+        return [*heard, *map(find_policy, own)]
     if not names:
         raise ConfigError(f"no policy is given, expected at least one: {_POLICY}")
-    engine = Engine(chosen.engine, chosen.gpu_memory)
-    sampling, ways = Sampling(max_tokens=chosen.max_tokens, temperature=chosen.temperature), _WAYS[chosen.header]
+    engine = Engine(chosen.engine or "transformers", chosen.gpu_memory)
+    usual = Sampling()
+    sampling = Sampling(
+        max_tokens=usual.max_tokens if chosen.max_tokens is None else chosen.max_tokens,
+        temperature=usual.temperature if chosen.temperature is None else chosen.temperature,
+    )
+    ways = _WAYS[chosen.header or "state"]
     return [
         find_policy(
             name,
@@ -122,14 +193,17 @@ def policies_of(chosen: argparse.Namespace) -> list[Policy]:
     ]
 
 
-def simulators_of(chosen: argparse.Namespace) -> list[Simulator]:
+def simulators_of(chosen: argparse.Namespace, replay: Replay | None = None) -> list[Simulator]:
     """Who words the patients, none of them opened.
 
     Raises:
-        ConfigError: a name is none.
+        ConfigError: a name is none, or was not recorded.
     """
-    feel = shipped_sensor().affect
-    return [
-        Simulator(name, partial(open_patient, name, feel, api_key_env=chosen.patient_key_env), describe_patient(name))
-        for name in chosen.patient or ["scripted"]
-    ]
+    if replay:
+        return replay.simulators_of(chosen.patient or ())
+    feel, key = shipped_sensor().affect, chosen.patient_key_env
+    if chosen.record:
+        way = partial(record_patient, chosen.record, feel=feel, api_key_env=key)
+    else:
+        way = partial(open_patient, feel=feel, api_key_env=key)
+    return [Simulator(name, partial(way, name), describe_patient(name)) for name in chosen.patient or ["scripted"]]

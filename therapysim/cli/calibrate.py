@@ -1,11 +1,13 @@
 """``therapysim calibrate``: scores fitted to human ratings."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from therapysim.agents.figures import save
 from therapysim.agents.probes.ratings import read_ratings
 from therapysim.agents.probes.reliability import cross_validate, draw_reliability
+from therapysim.agents.probes.tables import DELIMITERS
 from therapysim.cli.options import refuse_existing
 from therapysim.errors import CalibrationError
 from therapysim.rewards.calibration import fit
@@ -16,11 +18,13 @@ __all__ = ["add_options", "run"]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The ratings, how they are fitted, and where to."""
     add = parser.add_argument
-    add("ratings", metavar="FILE.csv", help="a header and one rated text a row, UTF-8, commas")
+    add("ratings", metavar="FILE.csv", help="a header and one rated text a row, UTF-8")
     add("--method", choices=("isotonic", "platt"), default="isotonic", help="platt: ratings of 0 and 1")
     add("--score", metavar="COLUMN",
         help="default score; without it, the polarity that the sensor reads in column text")  # fmt: skip
     add("--rating", metavar="COLUMN", default="rating", help="default rating")
+    add("--delimiter", choices=tuple(DELIMITERS), help="between cells; default: the one that shows the rating's column")
+    add("--drop-missing", action="store_true", help="leave out rows that lack a value; else they are refused")
     add("--out", metavar="FILE", default="calibration.json", help="default calibration.json")
     add("--plot", metavar="FILE", help="a reliability plot, .png or .svg")
     add("--folds", type=int, default=5, help="of the cross-validation, default 5")
@@ -32,11 +36,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> None:
     """Fits, cross-validates, prints the table, and only then writes."""
     _check_outputs(chosen)
-    scores, ratings = read_ratings(chosen.ratings, chosen.score, chosen.rating)
+    held = read_ratings(
+        chosen.ratings, chosen.score, chosen.rating, delimiter=chosen.delimiter, drop_missing=chosen.drop_missing
+    )
+    scores, ratings = held.scores, held.ratings
     fitted = fit(scores, ratings, chosen.method, note=chosen.note)
     assessed = cross_validate(scores, ratings, chosen.method, folds=chosen.folds, seed=chosen.seed)
     drawn = draw_reliability(fitted, assessed) if chosen.plot else None
-    print(f"{chosen.ratings}: {chosen.folds} folds, seed {chosen.seed}\n{assessed.table()}")
+    left_out = f", {len(held.dropped)} rows without a value left out" if held.dropped else ""
+    print(f"{chosen.ratings}: {chosen.folds} folds, seed {chosen.seed}{left_out}\n{assessed.table()}")
+    print(assessed.held_out)
+    if assessed.held_out.warning:
+        print(f"therapysim: warning: {assessed.held_out.warning}", file=sys.stderr)
     fitted.save(chosen.out)
     print(f"calibration in {chosen.out}")
     if drawn:

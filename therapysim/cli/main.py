@@ -24,6 +24,7 @@ _COMMANDS = {
     "report": "show results of the benchmark: a page, a table for a paper, CSV",
     "profile": "draw the mood over the turns of one session, or its mean over many",
     "export": "a trained policy in a folder of its own, as an adapter or merged",
+    "export-sessions": "kept sessions as chats, pairs or a table, as TRL, Axolotl and others read them",
     "chat": "talk with a patient in the terminal, or watch a policy do so",
     "play": "a page in the browser on which you are the therapist",
     "serve": "sessions for other programs, over OpenEnv's wire",

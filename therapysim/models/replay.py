@@ -52,8 +52,9 @@ class RecordedChat:
             model: what is asked for a reply that is not kept; None where ``mode`` is "replay".
             folder: where the replies are kept; made at the first of them.
             mode: see the table above.
-            identity: what the model is called in the keys. None takes the model's own ``identity``. Give one where
-                there is no model, or where a model's own would change between runs, as a server's address may.
+            identity: what the model is called in the keys. None takes the model's own ``identity`` or, where there is
+                no model, that of whoever's replies the folder holds. Give one where a model's own would change
+                between runs, as a server's address may, or where a folder holds several models' replies.
 
         Raises:
             ConfigError: an unknown mode, no model to ask, nothing to call it, or a secret in its name.
@@ -63,7 +64,7 @@ class RecordedChat:
         if model is None and mode != "replay":
             raise ConfigError(f"RecordedChat: mode '{mode}' asks a model, but model is None; give one, or use 'replay'")
         self.model, self.folder, self.mode = model, Path(folder).expanduser(), mode
-        self.identity = _checked_identity(model, identity)
+        self.identity = _checked_identity(model, _only_identity(self.folder) if not (model or identity) else identity)
 
     def __repr__(self) -> str:
         return f"RecordedChat({self.model!r}, {str(self.folder)!r}, {self.mode!r}, identity={self.identity!r})"
@@ -185,6 +186,24 @@ def _try(
     if len(replies) != len(chats):
         raise ModelError(f"RecordedChat: {type(model).__name__} gave {len(replies)} replies to {len(chats)} chats")
     return replies, failed
+
+
+def _only_identity(folder: Path) -> str | None:
+    """Whose replies a folder holds; None where there are none.
+
+    Raises:
+        ConfigError: it holds those of several models.
+    """
+    found: set[str] = set()
+    for path in sorted(folder.glob("*/*.json")):
+        try:
+            found.add(str(json.loads(path.read_bytes())["request"]["identity"]))
+        except (OSError, ValueError, LookupError, TypeError):  # damaged: told when it is asked for
+            continue
+        if len(found) > 1:
+            told = ", ".join(map(repr, sorted(found)))
+            raise ConfigError(f"RecordedChat: {folder} holds replies of {told}; give identity='…', as one of them")
+    return next(iter(found), None)
 
 
 def _checked_identity(model: ChatModel | None, identity: str | None) -> str:

@@ -1,7 +1,6 @@
 """A trained policy in a folder of its own: the adapter, or the whole model with the adapter merged in."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import torch
 
 from therapysim.agents.therapists.policies import run_of
 from therapysim.errors import ConfigError, ModelError
-from therapysim.files import write_json
+from therapysim.files import whole_folder, write_json
 from therapysim.models.checkpoint import HUB_ID, SMOLLM2, adapter_base, load
 from therapysim.models.rendering import TemplateValue
 from therapysim.train.run_settings import RunSettings
@@ -168,21 +167,12 @@ def _check_place(out: Path, source: Source, force: bool) -> None:
 
 @contextmanager
 def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its place when the block ends, and is gone if it fails."""
-    draft, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
+    """As ``files.whole_folder``; tells what the disk refuses."""
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        if out.exists():
-            out.rename(old)
-        draft.rename(out)
+        with whole_folder(out) as draft:
+            yield draft
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}; name another folder") from error
-    finally:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _copy_adapter(source: Source, draft: Path) -> None:

@@ -1,5 +1,6 @@
 """Pairs of turns: how they are read, how judges are compared on them, the surface baselines, and the command."""
 
+import csv
 import json
 import re
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from therapysim.agents.probes.pairs import Pair, Row, Share, alone, assess, by_pair, compare, read_pairs, sides
+from therapysim.agents.probes.pair_files import read_pairs
+from therapysim.agents.probes.pairs import Pair, Row, Share, alone, assess, by_pair, compare, pasts, sides
 from therapysim.agents.statistics.intervals import mean_interval, proportion
 from therapysim.cli.main import main
 from therapysim.errors import ConfigError
@@ -30,6 +32,14 @@ from therapysim.agents.probes.surface import (
 )
 
 GOOD = {"context": "I can't sleep.", "better": "What keeps you awake?", "worse": "Take a pill."}
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
 
 
 def write(path: Path, *lines: Any) -> Path:
@@ -87,7 +97,39 @@ def test_pairs_without_context_are_not_one_group() -> None:
         ({**GOOD, "worse": None}, "worse is null, expected text"),
         ({**GOOD, "context": 3}, "context is a number, expected text"),
         ({**GOOD, "group": 17}, "group is a number, expected text"),
-        ({**GOOD, "better": " ", "worse": ""}, "better and worse are both blank, expected at least one with words"),
+        ({**GOOD, "better": " ", "worse": ""}, "better and worse are both blank, expected words"),
+        ({**GOOD, "worse": " \n"}, "worse is blank, expected words"),
+        ({**GOOD, "better": ""}, "better is blank, expected words"),
+        ({**GOOD, "context": ["a", "b"]}, None),
+        ({**GOOD, "context": []}, "context is of nothing, expected patient and therapist in turn, the patient last"),
+        ({**GOOD, "context": ["a", " ", "c"]}, "turn 2 of context is blank, expected words"),
+        (
+            {**GOOD, "context": [user("a"), assistant("b")]},
+            "context is of user, assistant, expected patient and therapist in turn, the patient last",
+        ),
+        (
+            {**GOOD, "context": [user("a"), user("b")]},
+            "context is of user, user, expected patient and therapist in turn, the patient last",
+        ),
+        (
+            {**GOOD, "context": [{"role": "tool", "content": "x"}]},
+            "a message has no role of system, user, assistant with a text as content",
+        ),
+        ({"prompt": "a", "chosen": "b"}, "rejected is missing, expected text"),
+        ({"chosen": "b", "rejected": "c"}, "prompt is missing, expected text or a list of messages"),
+        (
+            {"prompt": "a", "chosen": "b", "rejected": ["c"]},
+            "a message has no role of system, user, assistant with a text as content",
+        ),
+        ({"prompt": "a", "chosen": "b", "rejected": []}, "rejected is 0 messages, expected text or one message"),
+        (
+            {"prompt": "a", "chosen": "b", "rejected": [user("c")]},
+            "rejected is a message of user, expected one of assistant",
+        ),
+        (
+            {"prompt": "a", "chosen": "b ", "rejected": "b"},
+            "better and worse are the same turn in the same context, expected two that differ",
+        ),
         ({**GOOD, "source": "all"}, "source is 'all', the name of all sources together, expected another"),
         (
             {**GOOD, "worse": GOOD["better"] + " ", "worse_context": GOOD["context"]},
@@ -97,8 +139,8 @@ def test_pairs_without_context_are_not_one_group() -> None:
 )
 def test_a_line_that_is_no_pair_is_told_by_its_number(tmp_path: Path, line: Any, reason: str) -> None:
     found = read_pairs(write(tmp_path / "p", GOOD, "", line, GOOD))
-    assert list(map(str, found.faults)) == [f"line 3: {reason}"]
-    assert (len(found.pairs), found.lines) == (2, (1, 4))
+    assert list(map(str, found.faults)) == ([f"line 3: {reason}"] if reason else [])
+    assert found.lines == ((1, 4) if reason else (1, 3, 4))
 
 
 @pytest.mark.parametrize(
@@ -125,8 +167,8 @@ def test_lines_end_at_line_feeds_alone_and_bytes_that_are_no_text_are_a_fault(tm
     assert list(map(str, found.faults)) == ["line 2: not UTF-8 at byte 1, expected one JSON object"]
 
 
-def test_one_side_may_be_blank_and_one_turn_may_stand_in_two_contexts(tmp_path: Path) -> None:
-    blank, moved = {**GOOD, "worse": ""}, {**GOOD, "worse": GOOD["better"], "worse_context": "I want to die."}
+def test_one_turn_may_stand_in_two_contexts_and_a_context_may_be_unknown(tmp_path: Path) -> None:
+    blank, moved = {**GOOD, "context": ""}, {**GOOD, "worse": GOOD["better"], "worse_context": "I want to die."}
     assert read_pairs(write(tmp_path / "p", blank, moved)).faults == ()
 
 
@@ -141,6 +183,71 @@ def test_a_file_without_a_pair_is_refused_with_its_faults(tmp_path: Path) -> Non
         read_pairs(tmp_path)
 
 
+# Other forms
+
+
+def test_preference_data_is_read_as_trl_reads_it(tmp_path: Path) -> None:
+    plain = Pair("I ache.", "What aches?", "Never mind.")
+    system, talk = {"role": "system", "content": "Speak."}, [user("Hello."), assistant("What is it?"), user("I ache.")]
+    long = [system, user("[USER STATE]\nDiagnosis: x (mild)\n---\nPatient: Hello."), assistant("What is it?"),
+            user("[STATE: MDD, Low-Temper] Patient: I ache.")]  # fmt: skip
+    rows = [
+        {"prompt": "I ache.", "chosen": plain.better, "rejected": plain.worse},
+        {"prompt": "Patient: I ache.", "chosen": [assistant(plain.better)], "rejected": [assistant(plain.worse)]},
+        {"prompt": talk, "chosen": [assistant(plain.better)], "rejected": [assistant(plain.worse)], "patient": "owen"},
+        {"prompt": long, "chosen": plain.better, "rejected": plain.worse, "persona": "owen", "source": "ours"},
+        {"chosen": [*talk, assistant(plain.better)], "rejected": [*talk, assistant(plain.worse)], "group": "g"},
+    ]
+    found = read_pairs(write(tmp_path / "p.jsonl", *rows))
+    assert found.faults == () and found.pairs[:2] == (plain, plain)
+    before = ("Hello.", "What is it?")
+    assert found.pairs[2:] == tuple(
+        replace(plain, before=before, group=group, source=source)
+        for group, source in (("owen", ""), ("owen", "ours"), ("g", ""))
+    )
+
+
+def test_our_own_pairs_are_read() -> None:
+    """As ``data pairs`` writes them: the patient's words without a header, grouped by patient."""
+    file = Path(__file__).parents[3] / "train/results/pairs/sample.jsonl"
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    found = read_pairs(file)
+    assert found.faults == () and len(found.pairs) == len(rows) == 200
+    for pair, row in zip(found.pairs, rows, strict=True):
+        assert row["prompt"][-1]["content"].endswith(f"---\nPatient: {pair.context}")
+        assert len(pair.before) == len(row["prompt"]) - 2 and not any("[USER STATE]" in text for text in pair.before)
+        assert (pair.better, pair.worse) == (row["chosen"][0]["content"], row["rejected"][0]["content"])
+        assert pair.group == row["patient"]
+
+
+@pytest.mark.parametrize(("ending", "sign"), [("csv", ","), ("csv", ";"), ("tsv", "\t"), ("txt", "|")])
+def test_a_table_is_read_whatever_parts_its_cells(tmp_path: Path, ending: str, sign: str) -> None:
+    head = ["context", "better", "worse", "group", "worse_context"]
+    rows = [["Long, and; with\tall | signs\nand lines", "What?", "No.", "g", ""], ["", "Go on.", "Stop.", "", "It is."],
+            ["x", "", "y", "", ""], ["x", "y"]]  # fmt: skip
+    with (tmp_path / f"p.{ending}").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=sign).writerows([head, *rows])
+    found = read_pairs(tmp_path / f"p.{ending}")
+    assert found.pairs == (Pair(rows[0][0], "What?", "No.", group="g"), Pair("", "Go on.", "Stop.", "It is."))
+    assert list(map(str, found.faults)) == ["line 5: better is blank, expected words", "line 6: 2 cells, expected 5"]
+
+
+def test_several_turns_are_several_contexts_and_the_judge_reads_them() -> None:
+    from therapysim.rewards.judge import Judge
+
+    last, line = "I do not know.", "It sounds lonely in that house."
+    once, again = ((f"I sit in {name} house all day.", line) for name in ("that", "my"))
+    pairs = [Pair(last, "a", "b", before=once), Pair(last, "a", "b", before=again), Pair(last, "a", "b", "moved")]
+    assert len({pair.group for pair in pairs}) == 3 and Pair(last, "a", "b").group == last
+    assert pasts(pairs) == [once, again, (), once, again, ()]
+    judge = Judge("default")
+    fresh, stale = judge.score([last] * 2, [line] * 2, [("My house is empty.", "How is that?"), once]).turns
+    assert fresh.terms["repetition"] != stale.terms["repetition"]  # it was said before
+    assert judge.score([last], [line]).scores == judge.score([last], [line], [()]).scores
+    with pytest.raises(ConfigError, match="1 pasts for 2 contexts"):
+        judge.score([last] * 2, [line] * 2, [once])
+
+
 # Comparing
 
 
@@ -153,6 +260,7 @@ def test_accuracy_counts_a_tie_one_half() -> None:
     assert [r.accuracy["other"].mean for r in rows] == pytest.approx([0.0, 2 / 3, 2 / 5])
     assert [r.ahead["other"].mean for r in rows] == pytest.approx([0.75, -1 / 3, 0.1])
     assert rows[0].ahead.keys() == {"other"}
+    assert [r.ties for r in rows] == [{"judge": 1, "other": 0}, {"judge": 0, "other": 2}, {"judge": 1, "other": 2}]
 
 
 def test_differences_are_taken_pair_by_pair() -> None:
@@ -334,6 +442,7 @@ def run(*arguments: str | Path) -> int:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
+    """Eight pairs, and one line that is none."""
     kind = {**GOOD, "source": "a|b"}
     risky = {"context": "I want to die.", "better": "Are you thinking of killing yourself?", "worse": "Get over it."}
     more = [{**kind, "context": f"I can't sleep, {i}.", "group": f"g{i % 3}"} for i in range(6)]
@@ -347,11 +456,20 @@ def test_the_command_prints_and_keeps_every_figure_and_no_text(
     from therapysim.rewards.rubric import PRESETS, TERMS
 
     out = tmp_path / "found" / "judge.json"
-    assert run(small, "--terms", "--out", out) == 0
+    assert run(small, "--terms", "--out", out) == 2 and not out.exists()
+    assert "1 of 9 lines are no pair: line 2: better is missing, expected text; mend them, or leave them out with" in (
+        capsys.readouterr().err
+    )
+    assert run(small, "--terms", "--drop-missing", "--out", out) == 0
     shown, kept = capsys.readouterr().out, out.read_text(encoding="utf-8")
     told = json.loads(kept, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert "8 pairs in 5 groups, 1 lines skipped\n  line 2: better is missing, expected text" in shown
-    assert "| a\\|b | 7 | 4 |" in shown and "| (no source) | 1 | 1 |" in shown and "| judge - surface |" in shown
+    assert (
+        "| a\\|b | 7 | 4 |" in shown
+        and "| surface | ties |" in shown
+        and "| (no source) | 1 | 1 |" in shown
+        and "| judge - surface |" in shown
+    )
     assert "| affect | - | - | - |" in shown and all(f"\n| {name} |" in shown for name in TERMS)
     assert told["rubric"]["weights"] == PRESETS["judge"].weights
     assert told["files"][0]["skipped"] == [{"line": 2, "reason": "better is missing, expected text"}]
@@ -367,16 +485,30 @@ def test_the_command_prints_and_keeps_every_figure_and_no_text(
 
 def test_the_command_says_the_same_twice(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [tmp_path / name for name in ("one.json", "two.json")]
-    shown = [(run(small, "--out", file), capsys.readouterr().out) for file in files]
+    shown = [(run(small, "--drop-missing", "--out", file), capsys.readouterr().out) for file in files]
     assert shown[0] == shown[1] and files[0].read_bytes() == files[1].read_bytes()
     assert "term alone" not in shown[0][1]
+
+
+def test_a_judge_no_better_than_a_coin_is_warned_of_and_ties_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = [{"context": f"I want to die {i}.", "better": "Are you thinking of killing yourself?",
+              "worse": "Get over it."} for i in range(12)]  # fmt: skip
+    wrong = [{**row, "better": row["worse"], "worse": row["better"], "context": f"{row['context']}!"} for row in right]
+    same = {"context": "Hm.", "better": "Mm.", "worse": "mm."}
+    assert run(write(tmp_path / "right.jsonl", *right)) == 0 and capsys.readouterr().err == ""
+    assert run(write(tmp_path / "both.jsonl", *right, *wrong, same)) == 0
+    shown = capsys.readouterr()
+    assert "therapysim: warning: the judge is no better than a coin on these pairs: 0.500 [" in shown.err
+    assert "judge 1, length 1" in shown.out
 
 
 def test_the_rubric_chosen_is_the_one_that_judges(small: Path, tmp_path: Path) -> None:
     from therapysim.rewards.judge import Judge
 
     out = tmp_path / "user.json"
-    assert run(small, "--rubric", "user", "--out", out) == 0
+    assert run(small, "--drop-missing", "--rubric", "user", "--out", out) == 0
     told = json.loads(out.read_text(encoding="utf-8"))
     user = Judge("user").score([GOOD["context"]] * 2, [GOOD["better"], GOOD["worse"]])
     assert told["rubric"]["name"] == "user" and told["pairs"][0]["judge"] == user.scores.tolist()
@@ -386,16 +518,16 @@ def test_other_pairs_are_fitted_on_without_those_that_are_evaluated(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = [{"context": f"c{i}", "better": f"What {i}?", "worse": f"No {i}."} for i in range(4)]
-    assert run(small, "--fit", write(tmp_path / "fit", GOOD, *other)) == 0
+    assert run(small, "--drop-missing", "--fit", write(tmp_path / "fit", GOOD, *other)) == 0
     assert "fitted on 4 other pairs; 1 that share a text were left out" in capsys.readouterr().out
-    assert run(small, "--fit", small) == 2
+    assert run(small, "--drop-missing", "--fit", small) == 2
     assert "leave --fit out to cross-fit" in capsys.readouterr().err
 
 
 def test_one_group_leaves_the_regression_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(write(tmp_path / "p", GOOD, {**GOOD, "worse": "Sleep."})) == 0
     shown = capsys.readouterr().out
-    assert "surface left out: pairs of one group" in shown and "| judge | length | vader |\n" in shown
+    assert "surface left out: pairs of one group" in shown and "| judge | length | vader | ties |\n" in shown
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_tokens_are_those_of_the_prompts_that_were_sent(tiny_model: Path) -> Non
     (episode,) = play(SessionBatch(SessionConfig(max_turns=3)), therapist, [Start(0, "marta")])
     read, written = therapist.tokens(episode.session)
     assert read == sum(asked)
-    talk = therapist._conversation(episode.session)  # with the white space that was sampled
+    talk = therapist.conversation(episode.session)  # with the white space that was sampled
     said = [m.get("sampled") or m["content"] for m in talk if m["role"] == "assistant"]
     assert [text.strip() for text in said] == episode.session.transcript.said_by("therapist")
     assert written == sum(len(chat.tokenizer.encode(text, add_special_tokens=False)) for text in said)

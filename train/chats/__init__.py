@@ -1,0 +1,1 @@
+"""Sessions that were played, as the chats, pairs and tables that other trainers read."""
