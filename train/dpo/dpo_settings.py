@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, model_validator
 from therapysim.errors import ConfigError
 from therapysim.records import shown, wrong
 from therapysim.settings import Count, Name, Names, Number, Positive
-from therapysim.train.presets import Presets
+from therapysim.train.preset_sets import Presets
 from therapysim.train.run_settings import RunSettings, policy_setting, require, setting
 
 __all__ = ["AUTO", "DPOSettings", "load_settings", "preset_notes", "presets", "require_pairs"]

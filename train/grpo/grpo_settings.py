@@ -10,7 +10,7 @@ from pydantic import model_validator
 from therapysim.models.server import require_url, require_variable, server_of
 from therapysim.settings import Count, Name, Number, Positive, Share
 from therapysim.train.grpo.advantages import Scale
-from therapysim.train.presets import Presets
+from therapysim.train.preset_sets import Presets
 from therapysim.train.run_settings import RunSettings, policy_setting, require, setting
 
 __all__ = ["GRPOSettings", "load_settings", "preset_notes", "presets"]
