@@ -46,6 +46,8 @@ CRISIS = (
     "real, please stop here and turn to your local emergency services, a crisis line, or somebody near you, now."
 )
 
+_SEE = "see that its model or server is there"
+
 _COLOURS = {"patient": "36", "therapist": "32", "note": "2", "warning": "1;31"}
 
 
@@ -177,9 +179,7 @@ class Sitting:
         self.session = self.batch.sessions[0]
         if turn is None or turn.transition is None:
             self.turns += [turn] if turn else []
-            raise PatientError(
-                f"patient {self.session.persona.id} gave no answer; see that its model or server is there"
-            )
+            raise PatientError(f"patient {self.session.persona.id} gave no answer: {self.session.failure}; {_SEE}")
         self.turns.append(turn)
         self._show_patient(console)
         console.show(f"  {describe_turn(self.session, turn)}\n")
@@ -192,7 +192,7 @@ class Sitting:
     def _reset(self, start: Start) -> Session:
         session = self.batch.reset([start])[0]
         if session.failed:
-            raise PatientError(f"patient {session.persona.id} could not begin; see that its model or server is there")
+            raise PatientError(f"patient {session.persona.id} could not begin: {session.failure}; {_SEE}")
         return session
 
     def _show_patient(self, console: Console) -> None:

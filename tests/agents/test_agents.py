@@ -36,7 +36,13 @@ def test_the_header_is_the_given_one() -> None:
 
 @pytest.mark.parametrize(
     ("history", "told"),
-    [((), "–"), ((-0.5,), "–"), ((-0.5, -0.6), "Declining"), ((-0.5, -0.5), "Improving"), ((0.1, -0.2, 0.2), "Improving")],
+    [
+        ((), "–"),
+        ((-0.5,), "–"),
+        ((-0.5, -0.6), "Declining"),
+        ((-0.5, -0.5), "Improving"),
+        ((0.1, -0.2, 0.2), "Improving"),
+    ],
 )
 def test_a_trend_takes_two_readings(history: tuple[float, ...], told: str) -> None:
     state = State(Attributes("x", "Panic disorder", "moderate", 30), history, (0.0, 0.0, 0.0, 0.0))
