@@ -6,7 +6,7 @@ would spell it, mixed and nested. It is not found in base64, in hex, reversed or
 habit, there is no end of such codes, and a server that means harm has had the key already.
 
 Other people's secrets are known by their surroundings (an ``Authorization`` header, ``token=…``, a URL's user) or their
-shape (``sk-…``, a JWT, thirty letters and digits in a row). A password in plain words is not found.
+shape (``sk-…``, a JWT, twenty-four letters and digits in a row). A password in plain words is not found.
 """
 
 import html
@@ -41,10 +41,10 @@ _SHAPED = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk|gsk|hf|gh[oprsu]|github_pat|glpat|xox[abeprs]|nvapi|pplx)[-_][\w\-*.]{4,}"
     r"|AIza[\w\-]{20,}|(?:AKIA|ASIA)[0-9A-Z]{12,}|eyJ[\w\-]{8,}(?:\.[\w\-]+){0,2})"
 )
-_LONG = re.compile(r"(?<![A-Za-z0-9+/_=])[A-Za-z0-9+/_=]{30,}")
-# Plain words are no secrets; a long name, as of a model, has a figure or two.
+_LONG = re.compile(r"(?<![A-Za-z0-9+=])[A-Za-z0-9+=]{24,}")
+# Plain words are no secrets; a long name, as of a model, has signs between its parts, or a figure or two.
 _MIXED = re.compile(r"[a-z][A-Z]|\d|\*{2}")
-_LEAST_DIGITS = 4
+_LEAST_DIGITS = 3
 # A shorter one, such as EMPTY, is a placeholder and a word: taken out of a patient's words it would change them.
 _LEAST_CHARS = 8
 

@@ -21,7 +21,7 @@ def differences_table(results: Sequence[SessionResult], reference: str, simulato
     names = dict.fromkeys(r.policy for r in results if r.simulator == simulator)
     held = {(p, simulator): [r for r in results if (r.policy, r.simulator) == (p, simulator)] for p in names}
     found = gaps(held, reference, simulator, "total")
-    if not found:
+    if not any(gap.difference.n_sessions for gap in found):
         return ""
     also = [{gap.policy: gap for gap in gaps(held, reference, simulator, measure)} for measure in _ALSO]
     rows = [[f"less {reference}", "pairs", "return", "p", "detectable", *_ALSO]]
