@@ -106,7 +106,7 @@ def _sound(results: Sequence[SessionResult], policy: str, measure: str) -> list[
 def results_table(results: Sequence[SessionResult], measures: Sequence[str] = USUAL) -> str:
     """A Markdown table: one row a policy, mean and 95 % interval of each measure, by patient.
 
-    A last column says how many of the patient's lines the script replaced, where these are more than a tenth of any
+    A second column says how many of the patient's lines the script replaced, where these are more than a tenth of any
     policy's.
     """
     unknown = set(measures) - set(MEASURES)
@@ -115,11 +115,11 @@ def results_table(results: Sequence[SessionResult], measures: Sequence[str] = US
     held = {p: [r for r in results if r.policy == p and not r.failed] for p in dict.fromkeys(r.policy for r in results)}
     replaced = {policy: replaced_lines(own) for policy, own in held.items()}
     many = any(one.many for one in replaced.values())
-    heads = ["policy", "n", *(MEASURES[m].label for m in measures), *[MEASURES["replaced"].label] * many]
+    heads = ["policy", *[MEASURES["replaced"].label] * many, "n", *(MEASURES[m].label for m in measures)]
     rows = [heads, ["---"] * len(heads)]
     for policy, own in held.items():
         cells = [_mean(_sound(own, policy, m), m) for m in measures]
-        rows.append([policy, str(len(own)), *cells, *[str(replaced[policy])] * many])
+        rows.append([policy, *[str(replaced[policy])] * many, str(len(own)), *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

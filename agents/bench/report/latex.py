@@ -24,8 +24,10 @@ def latex_tables(summary: Summary, told: Mapping[str, str]) -> str:
 
 def _tables(summary: Summary, simulator: str, number: int, told: Mapping[str, str]) -> Iterator[str]:
     heads, rows = board(summary, simulator)
-    for part, first in enumerate(range(1, len(heads), _COLUMNS)):
-        chosen = slice(first, first + _COLUMNS)
+    lead = 1 + summary.replaced(simulator)  # what each table begins with
+    step = _COLUMNS + 1 - lead
+    for part, first in enumerate(range(lead, len(heads), step)):
+        chosen = [*range(lead), *range(first, min(first + step, len(heads)))]
         text = caption(summary, simulator, told) if not part else f"The same policies with {simulator}, continued."
         yield "\n".join(
             [
@@ -33,11 +35,11 @@ def _tables(summary: Summary, simulator: str, number: int, told: Mapping[str, st
                 rf"\caption{{{latex(text)}}}",
                 rf"\label{{tab:bench-{number + 1}-{part + 1}}}",
                 r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-                rf"\begin{{tabular}}{{l{'r' * len(heads[chosen])}}}",
+                rf"\begin{{tabular}}{{l{'r' * (len(chosen) - 1)}}}",
                 r"\toprule",
-                _line([heads[0], *heads[chosen]]),
+                _line([heads[i] for i in chosen]),
                 r"\midrule",
-                *(_row(row[0], row[chosen]) for row in rows),
+                *(_row(row[0], [row[i] for i in chosen[1:]]) for row in rows),
                 r"\bottomrule",
                 r"\end{tabular}",
                 r"\end{table}",

@@ -13,7 +13,7 @@ __all__ = ["told_replaced"]
 def told_replaced(blocks: Sequence[Block], summary: Summary, simulator: str) -> list[Block]:
     """The blocks of one simulator; as they are where no more than a tenth of its lines were replaced with any policy.
 
-    Else a table with a policy a row has its share as the last column, and blocks without such a table a note above.
+    Else a table with a policy a row has its share beside the policy, and blocks without such a table a note above.
     """
     if not blocks or not summary.replaced(simulator):
         return list(blocks)
@@ -33,5 +33,5 @@ def _widened(table: Table, summary: Summary) -> Table:
     if _tells(table) or not all(simulator for _, simulator in whose):
         return table
     found = {(own.policy, own.simulator): own.replaced for own in summary.standings}
-    rows = [[*row, replaced_cell(found[key])] for row, key in zip(table.rows, whose, strict=True)]
-    return replace(table, heads=[*table.heads, replaced_head()], rows=rows)
+    rows = [[row[0], replaced_cell(found[key]), *row[1:]] for row, key in zip(table.rows, whose, strict=True)]
+    return replace(table, heads=[table.heads[0], replaced_head(), *table.heads[1:]], rows=rows)

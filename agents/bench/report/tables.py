@@ -55,10 +55,13 @@ def _swapped(summary: Summary, simulator: str) -> str:
 
 
 def board(summary: Summary, simulator: str) -> tuple[list[str], list[list[str]]]:
-    """The heads and a row a policy, the policy first; plain text, "" where there is nothing to say."""
-    heads = ["policy", "n", "return", "Δ return", "p", "worst tenth"]
+    """The heads and a row a policy: its name, its lines replaced where that is to be told, and numbers.
+
+    All of it is plain text, "" where there is nothing to say.
+    """
+    heads = ["policy", *[MEASURES["replaced"].label] * summary.replaced(simulator)]
+    heads += ["n", "return", "Δ return", "p", "worst tenth"]
     heads += [MEASURES[name].label for name in MAIN[1:]] + [f"pass^{summary.k}"]
-    heads += [MEASURES["replaced"].label] * summary.replaced(simulator)
     if simulator != summary.simulators[0]:
         heads += [f"less {summary.simulators[0]}", "p of that", "place"]
     return heads, [_cells(summary, standing) for standing in summary.of(simulator)]
@@ -76,8 +79,8 @@ def _cells(summary: Summary, own: Standing) -> list[str]:
     held = [own.measures["total"], own.worst, *(own.measures[name] for name in MAIN[1:]), own.pass_k]
     first, *others = [spread(e.mean, e.low, e.high) for e in held]
     swaps = [*_difference(swap.difference.interval, swap.p), "{} → {}".format(*swap.places)] if swap else ["", "", ""]
-    cells = [own.policy, str(own.played - own.failed), first, *gaps, *others]
-    cells += [str(own.replaced)] * summary.replaced(own.simulator)
+    replaced = [str(own.replaced)] * summary.replaced(own.simulator)
+    cells = [own.policy, *replaced, str(own.played - own.failed), first, *gaps, *others]
     return cells if own.simulator == summary.simulators[0] else [*cells, *swaps]
 
 

@@ -17,6 +17,7 @@ from tests.parts.chat_server import serving
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
 from therapysim.agents.bench.benchmark import results_table
 from therapysim.agents.bench.faults import failures, replaced_lines, replacements
+from therapysim.agents.bench.report.latex import latex_tables
 from therapysim.agents.bench.report.page import report_page
 from therapysim.agents.bench.report.runs import read_runs
 from therapysim.agents.bench.report.summary import summarise
@@ -122,7 +123,8 @@ def test_an_all_empty_server_does_not_pass_for_a_model(empty: Path) -> None:
     rows = read_results(empty / "results.jsonl")
     assert not any(row.failed for row in rows) and replaced_lines(rows) == (8, 8)
     table = results_table(rows).splitlines()
-    assert table[0].endswith("| lines replaced |") and all(row.endswith("| 100 % (4 of 4) |") for row in table[2:])
+    assert table[0].startswith("| policy | lines replaced | n |")
+    assert [row.split(" | ")[1] for row in table[2:]] == ["100 % (4 of 4)"] * 2
     (warning,) = replacements(rows)
     assert warning.startswith("The script spoke for tiny") and "100 % (4 of 4) with neutral" in warning
 
@@ -138,6 +140,9 @@ def test_every_table_of_the_report_says_so(empty: Path) -> None:
     assert page.count("Lines replaced by the script: 100 % (4 of 4) with neutral") == 3  # terms, groups, mood
     text = markdown_tables(summary, runs.told)
     assert "| lines replaced |" in text and text.count("100 % (4 of 4) |") == 2 and "The script spoke for tiny" in text
+    tables = latex_tables(summary, runs.told).split(r"\toprule")[1:]
+    assert len(tables) > 3
+    assert all(t.count("& lines replaced &") == 1 and t.count(r"& 100 \% (4 of 4) &") == 2 for t in tables)
 
 
 @pytest.mark.parametrize(("replaced", "told"), [(0, False), (1, False), (2, True)])
