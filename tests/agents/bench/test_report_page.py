@@ -210,7 +210,8 @@ def test_a_failed_session_says_why_as_text(opened: Any) -> None:
     press(opened, opened.find_element("css selector", ".session summary"))
     wait(opened, ".talk .bad")
     told = opened.execute_script('return document.querySelector(".talk .bad b").textContent')
-    assert told == WHOLE[0] and WHOLE[0] in opened.execute_script('return document.querySelector(".warnings").textContent')
+    warned = opened.execute_script('return document.querySelector(".warnings").textContent')
+    assert told == WHOLE[0] and WHOLE[0] in warned
 
 
 def test_a_lone_surrogate_reaches_the_page_as_it_was_said(browser: Any, tmp_path: Path) -> None:
