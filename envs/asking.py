@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from therapysim.errors import PatientError
 from therapysim.models.chat import interrupt
-from therapysim.personas.patient import Cue, Line, Patient
+from therapysim.models.redaction import in_brief
+from therapysim.personas.patient import Cue, Line, NoLine, Patient
 from therapysim.visible import visible
 
 __all__ = ["ask", "awaited", "let_go"]
@@ -23,8 +24,8 @@ Result = TypeVar("Result")
 _AGAIN_S = 0.1
 
 
-def ask(patient: Patient, cues: Sequence[Cue], at_once: int = 1) -> list[Line | None]:
-    """What the patient says, one line a cue, in order; None where it failed.
+def ask(patient: Patient, cues: Sequence[Cue], at_once: int = 1) -> list[Line | NoLine]:
+    """What the patient says, one line a cue, in order; where it failed, why, in a line without secrets.
 
     Args:
         patient: words the cues.
@@ -33,7 +34,7 @@ def ask(patient: Patient, cues: Sequence[Cue], at_once: int = 1) -> list[Line | 
     """
     if at_once == 1 or len(cues) < 2:
         return _ask_together(patient, cues)
-    asked: list[Future[list[Line | None]]] = []
+    asked: list[Future[list[Line | NoLine]]] = []
     with ThreadPoolExecutor(min(at_once, len(cues))) as threads, let_go(asked, patient):
         for cue in cues:  # within the block: Ctrl-C may come before the last is asked
             asked.append(threads.submit(_ask_together, patient, [cue]))
@@ -60,38 +61,39 @@ def let_go(asked: Collection[Future[Any]], patient: object) -> Iterator[None]:
         raise
 
 
-def _ask_together(patient: Patient, cues: Sequence[Cue]) -> list[Line | None]:
+def _ask_together(patient: Patient, cues: Sequence[Cue]) -> list[Line | NoLine]:
     try:
         return _lines(patient, cues)
-    except PatientError:
-        fault = None
+    except PatientError as error:
+        reason, ours = in_brief(str(error)), True
     except Exception as error:  # whatever a patient of somebody's own does wrong
-        fault = error
+        reason, ours = in_brief(repr(error)), False
     if len(cues) > 1:
         return [_ask_together(patient, [cue])[0] for cue in cues]
-    if fault is not None:
-        warnings.warn(f"a session failed by an error of {type(patient).__name__}: {fault!r}", stacklevel=2)
-    return [None]
+    if not ours:
+        warnings.warn(f"a session failed by an error of {type(patient).__name__}: {reason}", stacklevel=2)
+    return [NoLine(reason)]
 
 
-def _lines(patient: Patient, cues: Sequence[Cue]) -> list[Line | None]:
-    """What the patient says, one a cue; None where it told which of them it lost."""
-    lines: Sequence[Line | None]
+def _lines(patient: Patient, cues: Sequence[Cue]) -> list[Line | NoLine]:
+    """What the patient says, one a cue; the reason where it told which of them it lost."""
+    lines: Sequence[Line | NoLine | None]
+    why = ""
     try:
         lines = list(patient.speak(cues))
     except PatientError as error:
         if error.lines is None or len(error.lines) != len(cues):
             raise
-        lines = error.lines
+        lines, why = error.lines, str(error)
     if len(lines) != len(cues):
         raise ValueError(f"it gave {len(lines)} lines for {len(cues)} cues")
-    return [_visible(line) for line in lines]
+    return [_visible(NoLine(why) if line is None else line) for line in lines]
 
 
-def _visible(line: Line | None) -> Line | None:
+def _visible(line: Line | NoLine) -> Line | NoLine:
     """What policies, files and terminals get of a patient's words, whoever wrote them: nothing is hidden in them."""
-    if line is None:
-        return None
+    if isinstance(line, NoLine):
+        return NoLine(in_brief(line.reason) or "no reason was given")
     if not isinstance(line.text, str):
         raise TypeError(f"it gave {type(line.text).__name__} as its words, expected str")
     text, rejected = visible(line.text), tuple(map(visible, line.rejected))

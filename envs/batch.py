@@ -17,7 +17,7 @@ from therapysim.errors import ActionError, ConfigError, EpisodeError, require_co
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
 from therapysim.personas.opening import shared_patient
-from therapysim.personas.patient import Cue, Line, Patient
+from therapysim.personas.patient import Cue, Line, NoLine, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK, vary
 from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS
@@ -110,7 +110,7 @@ class SessionBatch:
         appraisals = self._appraise(spoken, before)
         outcomes = [self._predict(*row) for row in zip(before, verdicts, appraisals, strict=True)]
         lines = self._speak([_cue(*row) for row in zip(before, verdicts, appraisals, outcomes, strict=True)])
-        answers = self.sensor.read([line.text if line else "" for line in lines])
+        answers = self.sensor.read([_words(line) for line in lines])
         turns: list[Turn | None] = [None] * len(texts)
         sessions = list(self.sessions)
         for k, i in enumerate(going):
@@ -137,7 +137,7 @@ class SessionBatch:
         failed = [i for i, s in enumerate(self.sessions) if s.failed]
         sessions = list(self.sessions)
         for i in failed:
-            sessions[i] = replace(sessions[i], done=False, failed=False)
+            sessions[i] = replace(sessions[i], done=False, failed=False, failure="")
         unopened = [i for i in failed if not sessions[i].transcript.messages]
         opened = self._begin([(sessions[i].persona, sessions[i].seed) for i in unopened])
         for i, session in zip(unopened, opened, strict=True):
@@ -166,15 +166,16 @@ class SessionBatch:
             for p, seed in who
         ]
         lines = self._speak(cues) if cues else []
-        readings = self.sensor.read([line.text if line else "" for line in lines])
+        readings = self.sensor.read([_words(line) for line in lines])
         rows = zip(who, lines, readings, strict=True)
         return [self._open(persona, seed, line, reading) for (persona, seed), line, reading in rows]
 
-    def _open(self, persona: Persona, seed: int, line: Line | None, heard: Reading) -> Session:
+    def _open(self, persona: Persona, seed: int, line: Line | NoLine, heard: Reading) -> Session:
         latent = begin(persona)
-        if line is None:
+        if isinstance(line, NoLine):
             state = State(persona.attributes, (), latent.mood)
-            return Session(persona, seed, Transcript(), Transcript(), (state,), latent, heard, done=True, failed=True)
+            empty = Session(persona, seed, Transcript(), Transcript(), (state,), latent, heard)
+            return replace(empty, done=True, failed=True, failure=line.reason)
         state = State(persona.attributes, (heard.polarity,), self._correct(latent.mood, heard.affect))
         opening = Transcript().add("patient", heard.text)
         return Session(persona, seed, opening, opening, (state,), latent, heard)
@@ -201,7 +202,7 @@ class SessionBatch:
             for appraisal, s, reading in zip(found, before, spoken, strict=True)
         ]
 
-    def _speak(self, cues: list[Cue]) -> list[Line | None]:
+    def _speak(self, cues: list[Cue]) -> list[Line | NoLine]:
         return ask(self.patient, cues, self.at_once)
 
     def _advance(
@@ -211,12 +212,12 @@ class SessionBatch:
         spoken: Reading,
         appraisal: Appraisal,
         outcome: Outcome,
-        line: Line | None,
+        line: Line | NoLine,
         answer: Reading,
     ) -> tuple[Session, Turn]:
         """Step 5 and 6 of a turn: sense and correct, then score."""
-        if line is None:
-            failed = replace(session, done=True, failed=True)
+        if isinstance(line, NoLine):
+            failed = replace(session, done=True, failed=True, failure=line.reason)
             return failed, Turn(None, float("nan"), None, None, verdict)
         before, number = session.state, session.state.turn + 1
         history = (*before.history, answer.polarity)[-WINDOW:]
@@ -269,6 +270,10 @@ class SessionBatch:
         k = self.config.kappa
         e = np.clip((1 - k) * np.array(committed) + k * np.array(sensed), -1.0, 1.0)
         return float(e[0]), float(e[1]), float(e[2]), float(e[3])
+
+
+def _words(line: Line | NoLine) -> str:
+    return "" if isinstance(line, NoLine) else line.text
 
 
 def _choose(start: Start) -> Persona:

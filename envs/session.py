@@ -69,6 +69,7 @@ class Session:
         patient_reading: of the patient's last words.
         done: no further turn can be taken.
         failed: the patient could not answer; such a session has no score.
+        failure: why, in a line without secrets; "" while it has not failed.
         asked, reflected: turns so far that held a question, a reflection.
     """
 
@@ -84,6 +85,7 @@ class Session:
     failed: bool = False
     asked: int = 0
     reflected: int = 0
+    failure: str = ""
 
     @property
     def state(self) -> State:

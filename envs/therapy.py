@@ -51,16 +51,17 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
 
     ## Episode End
     Terminated: the patient closes the session (``info["ending"]``: "goal", "rupture", or "crisis" after a hand-over).
-    Truncated: ``max_turns`` were taken, or the patient failed (``info["failed"]``). Where it could not even open the
-    session, ``reset`` warns and shows an empty utterance with ``info["failed"]``, and the first step ends the session.
+    Truncated: ``max_turns`` were taken, or the patient failed (``info["failed"]``; ``info["failure"]`` says why). Where
+    it could not even open the session, ``reset`` warns and shows an empty utterance with ``info["failed"]``, and the
+    first step ends the session.
 
     ## Information
-    ``persona, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, reward, acts, polarity, trend,
-    deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for evaluation; a
-    policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive" (introspection),
-    "aggression/outburst" (temper), "withdrawal/contempt" (attitude), "anxiety/panic" (sensitivity) or "none";
-    ``risk_driver`` is the dimension that lies deepest below its threshold, "" where the risk is "none", ``risk_depth``
-    how far below, and ``risk_others`` every other dimension below its own, deepest first.
+    ``persona, alliance, mood, move, ending, failed, failure, disclosed, flags, violations, terms, reward, acts,
+    polarity, trend, deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for
+    evaluation; a policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive"
+    (introspection), "aggression/outburst" (temper), "withdrawal/contempt" (attitude), "anxiety/panic" (sensitivity) or
+    "none"; ``risk_driver`` is the dimension that lies deepest below its threshold, "" where the risk is "none",
+    ``risk_depth`` how far below, and ``risk_others`` every other dimension below its own, deepest first.
 
     ## Arguments
     ``persona``, ``split`` ("train"), ``config`` (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
@@ -218,8 +219,8 @@ def warn(session: Session) -> None:
     """Says that a session could not be opened, since a loop that looks at rewards alone would never know."""
     if session.failed:
         gym.logger.warn(
-            f"the patient {session.persona.id!r} could not open the session: info['failed'] is set and the first step "
-            "ends it; see that the patient's model or server is there"
+            f"the patient {session.persona.id!r} could not open the session ({session.failure}): info['failed'] is set "
+            "and the first step ends it; see that the patient's model or server is there"
         )
 
 
@@ -251,6 +252,7 @@ def describe(session: Session, turn: Turn | None, thresholds: RiskThresholds | N
         "move": str(transition.move) if transition else "",
         "ending": session.ending,
         "failed": session.failed,
+        "failure": session.failure,
         "disclosed": tuple(fact.id for fact in session.latent.told),
         "flags": turn.screen.flags if turn else (),
         "violations": turn.violations if turn else (),

@@ -9,7 +9,7 @@ from therapysim.personas.items import Item
 from therapysim.personas.schema import Fact, Persona
 from therapysim.state import Ending, Move, Vector
 
-__all__ = ["Cue", "Line", "Patient"]
+__all__ = ["Cue", "Line", "NoLine", "Patient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,13 @@ class Line:
     rejected: tuple[str, ...] = ()
     tokens_read: int = field(default=0, compare=False)
     tokens_written: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NoLine:
+    """No words, and why: a status, the server's message, or what else went wrong."""
+
+    reason: str
 
 
 @runtime_checkable

@@ -49,19 +49,24 @@ class ModelError(TherapySimError, RuntimeError):
     Attributes:
         replies: where only some chats of a call failed, one a chat: its reply, or None. None where the
             call failed as a whole, so that each chat alone may yet succeed.
+        reasons: where there are replies, one a chat: why it got none, as it was at the first attempt; "" where it got
+            one, or nobody said.
     """
 
-    def __init__(self, message: str, replies: Sequence[str | None] | None = None) -> None:
+    def __init__(
+        self, message: str, replies: Sequence[str | None] | None = None, reasons: Sequence[str] | None = None
+    ) -> None:
         super().__init__(message)
         self.replies = None if replies is None else list(replies)
+        self.reasons = [""] * len(replies or ()) if reasons is None else list(reasons)
 
 
 class PatientError(TherapySimError, RuntimeError):
     """A patient could not word its turn; the session is failed, never scored.
 
     Attributes:
-        lines: where only some cues of a call failed, one a cue: its ``Line``, or None. None where the
-            call failed as a whole, so that each cue alone may yet succeed.
+        lines: where only some cues of a call failed, one a cue: its ``Line``, or ``NoLine`` with the reason, or None.
+            None in place of the list where the call failed as a whole, so that each cue alone may yet succeed.
     """
 
     def __init__(self, message: str, lines: Sequence[Any] | None = None) -> None:

@@ -69,9 +69,11 @@ class State:
         return sum(self.history) / len(self.history) if self.history else 0.0
 
     @property
-    def trend(self) -> Literal["Improving", "Declining"]:
-        """Whether the newest polarity lies below the oldest in the window; a window of one reads Improving."""
-        return "Declining" if self.history and self.history[-1] < self.history[0] else "Improving"
+    def trend(self) -> Literal["Improving", "Declining", "–"]:
+        """Whether the newest polarity lies below the oldest in the window; "–" until there are two to compare."""
+        if len(self.history) < 2:
+            return "–"
+        return "Declining" if self.history[-1] < self.history[0] else "Improving"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from therapysim.agents.bench.faults import replaced_lines
 from therapysim.agents.bench.measures import MEASURES, RATES
 from therapysim.agents.bench.results import SessionResult, result_of
 from therapysim.agents.sessions.episode import Episode, play
@@ -103,17 +104,23 @@ def _sound(results: Sequence[SessionResult], policy: str, measure: str) -> list[
 
 
 def results_table(results: Sequence[SessionResult], measures: Sequence[str] = USUAL) -> str:
-    """A Markdown table: one row a policy, mean and 95 % interval of each measure, by patient."""
+    """A Markdown table: one row a policy, mean and 95 % interval of each measure, by patient.
+
+    A second column says how many of the patient's lines the script replaced, where these are more than a tenth of any
+    policy's.
+    """
     unknown = set(measures) - set(MEASURES)
     if unknown:
         raise ConfigError(f"measures {sorted(unknown)} are unknown, expected some of {', '.join(MEASURES)}")
-    heads = " | ".join(MEASURES[m].label for m in measures)
-    rows = [f"| policy | n | {heads} |", "|---" * (len(measures) + 2) + "|"]
-    for policy in dict.fromkeys(r.policy for r in results):
-        own = [r for r in results if r.policy == policy and not r.failed]
+    held = {p: [r for r in results if r.policy == p and not r.failed] for p in dict.fromkeys(r.policy for r in results)}
+    replaced = {policy: replaced_lines(own) for policy, own in held.items()}
+    many = any(one.many for one in replaced.values())
+    heads = ["policy", *[MEASURES["replaced"].label] * many, "n", *(MEASURES[m].label for m in measures)]
+    rows = [heads, ["---"] * len(heads)]
+    for policy, own in held.items():
         cells = [_mean(_sound(own, policy, m), m) for m in measures]
-        rows.append(f"| {policy} | {len(own)} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+        rows.append([policy, *[str(replaced[policy])] * many, str(len(own)), *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _mean(results: Sequence[SessionResult], measure: str) -> str:

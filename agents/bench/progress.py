@@ -40,6 +40,10 @@ class Progress:
         """Turns will not be taken: their session is over."""
         self._bar.total -= turns
 
+    def tell(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        self._bar.write(text, file=self._stream)
+
     def end(self) -> None:
         """Leaves the bar as it stands."""
         self._bar.close()

@@ -85,6 +85,7 @@ class SessionResult:
             patient broke it off; else "".
         opening, affect: the patient's first words, and e_0.
         turns: oldest first.
+        failure: why the patient failed, in a line without secrets: a status, the server's message; "" where it did not.
     """
 
     __pydantic_config__ = STRICT
@@ -105,6 +106,7 @@ class SessionResult:
     opening: str
     affect: Vector
     turns: tuple[TurnResult, ...] = field(repr=False)
+    failure: str = ""
 
     def __getitem__(self, measure: str) -> float:
         """The measure of that name.
@@ -151,6 +153,7 @@ def result_of(policy: str, simulator: str, episode: Episode, tokens: tuple[int, 
         opening=session.transcript.messages[0].text if session.transcript.messages else "",
         affect=_rounded(session.states[0].affect),
         turns=_said(episode),
+        failure=session.failure,
     )
 
 
@@ -193,8 +196,11 @@ def _rounded(affect: Vector) -> Vector:
 
 
 def as_line(result: SessionResult) -> str:
-    """The row as one line of JSON; nan is null."""
-    return json.dumps(_finite(asdict(result)), ensure_ascii=False, allow_nan=False)
+    """The row as one line of JSON; nan is null. ``failure`` stands in a failed one alone."""
+    row = asdict(result)
+    if not result.failure:
+        del row["failure"]
+    return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

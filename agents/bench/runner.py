@@ -92,8 +92,12 @@ def _play_block(
     book: Book, batch: SessionBatch, policy: Policy, simulator: str, starts: Sequence[Start], progress: Progress
 ) -> None:
     watched, began = Watched(policy.open(), progress), time.perf_counter()
+    failed = list[str]()
 
     def take(result: SessionResult, episode: Episode) -> None:
+        if result.failed and not failed:  # at once, since a run may take hours; all of them are told at its end
+            failed.append(result.persona)
+            progress.tell(f"therapysim: warning: patient {result.persona} ({simulator}) failed: {result.failure}")
         progress.drop(book.settings.turns - len(result.turns))
         book.add(result, episode)
 

@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import TextWrapper
 from typing import Literal, Protocol, TextIO
 
 from therapysim.agents.sessions.session_file import save_session
@@ -30,8 +32,9 @@ __all__ = ["CRISIS", "NOTICE", "QUIT", "Chair", "Console", "Sitting", "Visit", "
 #: Where the person sits: nowhere, or on one of the two sides.
 Chair = Literal["watch", "therapist", "patient"]
 
-#: What ends a talk, as the end of the input and Ctrl-C do.
+#: What ends a talk, as the end of the input and Ctrl-C do; the one command.
 QUIT = "/quit"
+_COMMAND = "/"
 
 #: The first line that whoever sits in the patient's chair reads.
 NOTICE = (
@@ -46,15 +49,17 @@ CRISIS = (
     "real, please stop here and turn to your local emergency services, a crisis line, or somebody near you, now."
 )
 
+_SEE = "see that its model or server is there"
+
 _COLOURS = {"patient": "36", "therapist": "32", "note": "2", "warning": "1;31"}
 
 
 class Console:
-    """Lines in, lines out; colours and prompts for a terminal alone.
+    """Lines in, lines out; colours, prompts and lines that end between words for a terminal alone.
 
     Args:
         source, sink: where lines come from and go to; standard input and output by default.
-        plain: no colours and no prompts, as where either is no terminal.
+        plain: none of these, as where either is no terminal.
     """
 
     def __init__(self, source: TextIO | None = None, sink: TextIO | None = None, *, plain: bool = False) -> None:
@@ -75,7 +80,19 @@ class Console:
     def show(self, text: str, kind: str = "note") -> None:
         """One line or more of a kind of ``_COLOURS``. What a model wrote cannot steer the terminal."""
         clean = visible(text)
-        print(clean if self.plain else f"\033[{_COLOURS[kind]}m{clean}\033[0m", file=self.sink, flush=True)
+        shown = clean if self.plain else f"\033[{_COLOURS[kind]}m{_wrapped(clean)}\033[0m"
+        print(shown, file=self.sink, flush=True)
+
+
+def _wrapped(text: str) -> str:
+    """Each line in lines as wide as the terminal is now; what is indented stays so."""
+    lines = list[str]()
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        wide = TextWrapper(max(20, get_terminal_size().columns), subsequent_indent=indent, break_long_words=False,
+                           break_on_hyphens=False)  # fmt: skip
+        lines += wide.wrap(line) or [""]
+    return "\n".join(lines)
 
 
 class Talk(Protocol):
@@ -114,7 +131,10 @@ def talk(sides: Talk, console: Console, save: Path | None = None) -> None:
             line = console.read("> ")
             if line is None:
                 break
-            sides.take(line, console)
+            if line.startswith(_COMMAND) and not line.startswith(_COMMAND * 2):
+                console.show(_no_command(line), "warning")  # a slip is no turn: it would be scored
+                continue
+            sides.take(line[1:] if line.startswith(_COMMAND) else line, console)
         console.show(sides.over or "You leave the session.")
     except KeyboardInterrupt:
         console.show("\nYou leave the session.")
@@ -122,6 +142,13 @@ def talk(sides: Talk, console: Console, save: Path | None = None) -> None:
         if save:
             sides.save(save)
             console.show(f"transcript in {save}")
+
+
+def _no_command(line: str) -> str:
+    return (
+        f"{line.split()[0]} is no command, and was not said; {QUIT} ends. To say a line that begins with "
+        f"{_COMMAND}, begin it with {_COMMAND * 2}."
+    )
 
 
 class Sitting:
@@ -177,9 +204,7 @@ class Sitting:
         self.session = self.batch.sessions[0]
         if turn is None or turn.transition is None:
             self.turns += [turn] if turn else []
-            raise PatientError(
-                f"patient {self.session.persona.id} gave no answer; see that its model or server is there"
-            )
+            raise PatientError(f"patient {self.session.persona.id} gave no answer: {self.session.failure}; {_SEE}")
         self.turns.append(turn)
         self._show_patient(console)
         console.show(f"  {describe_turn(self.session, turn)}\n")
@@ -192,7 +217,7 @@ class Sitting:
     def _reset(self, start: Start) -> Session:
         session = self.batch.reset([start])[0]
         if session.failed:
-            raise PatientError(f"patient {session.persona.id} could not begin; see that its model or server is there")
+            raise PatientError(f"patient {session.persona.id} could not begin: {session.failure}; {_SEE}")
         return session
 
     def _show_patient(self, console: Console) -> None:

@@ -57,7 +57,9 @@ class Desk:
         self.opening = batch.reset([start])[0]
         if self.opening.failed:
             raise Refused(
-                503, f"patient {self.opening.persona.id} could not begin; see that its model or server is there"
+                503,
+                f"patient {self.opening.persona.id} could not begin: {self.opening.failure}; "
+                "see that its model or server is there",
             )
         self.branches: list[list[Step]] = [[]]
         self.at = 0
@@ -100,7 +102,8 @@ class Desk:
         self.batch.restore([self.session])
         turn = self.batch.step([text])[0]
         if turn is None or turn.transition is None:
-            raise Refused(503, "the patient gave no answer; your turn was not taken: try again")
+            why = self.batch.sessions[0].failure
+            raise Refused(503, f"the patient gave no answer ({why}); your turn was not taken: try again")
         self.steps.append(Step(self.batch.sessions[0], turn, by))
 
     def undo(self) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -35,7 +36,8 @@ FAULTS: tuple[Fault, ...] = (
 Feel = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-_SENTENCE = re.compile(r"\S.*?[.!?…]+[\"'”’)]*(?=\s|$)", re.DOTALL)
+# What ends a sentence. Ends are looked for alone: a pattern of a whole one takes minutes where there is none.
+_END = re.compile(r"[.!?…]+[\"'”’)]*(?=\s|$)")
 # How a line that answers begins, and which way.
 _ANSWERS = dict.fromkeys("yes yeah yep aye".split(), "yes") | dict.fromkeys("no nope never nah".split(), "no")
 # Moves that speak of the therapist by right.
@@ -137,10 +139,14 @@ def trim(text: str, max_words: int) -> str:
     plain = " ".join(text.split())
     if len(plain) > 1 and plain[0] in '"“' and plain[-1] in '"”':
         plain = plain[1:-1].strip()
-    sentences = _SENTENCE.findall(plain)
-    while len(sentences) > 1 and len(" ".join(sentences).split()) > max_words:
-        sentences.pop()
-    return " ".join(sentences) or plain
+    ends = [0, *(found.end() for found in _END.finditer(plain))]
+    kept, words = list[str](), 0
+    for start, end in pairwise(ends):
+        words += len(plain[start:end].split())
+        if kept and words > max_words:
+            break
+        kept.append(plain[start:end].strip())
+    return " ".join(kept) or plain
 
 
 def recites(text: str, instructions: str) -> bool:

@@ -10,7 +10,7 @@ from therapysim.errors import ConfigError, ModelError, PatientError
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling, calls_at_once, count_tokens, interrupt
 from therapysim.personas.llm.guard import Feel, GuardSettings, Verdict, inspect
 from therapysim.personas.llm.prompts import PROMPTS, Prompt, chat_for, instructions
-from therapysim.personas.patient import Cue, Line, Patient
+from therapysim.personas.patient import Cue, Line, NoLine, Patient
 from therapysim.visible import visible
 
 __all__ = ["LLMPatient", "LLMPatientSettings"]
@@ -24,6 +24,7 @@ class LLMPatientSettings:
         max_draws: lines drawn for one cue before the scripted line replaces them; the first draw counts.
         draws_at_once: how many of these are asked for in one call. 1 wastes nothing; more spare a slow server's round
             trips. The line is the same: the earliest draw that the guard accepts.
+        max_chars: a longer reply is cut there before anything reads it: a server may answer without end.
         context_chars: the model sees the newest messages of so many characters together; a brief prompt shows two.
         prompt: "full", or "brief", which the shipped adapter was trained on.
         sampling: how each line is drawn.
@@ -32,13 +33,14 @@ class LLMPatientSettings:
 
     max_draws: int = 3
     draws_at_once: int = 1
+    max_chars: int = 4_000
     context_chars: int = 12_000
     prompt: Prompt = "full"
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=64, temperature=0.5, top_p=0.9))
     guard: GuardSettings = field(default_factory=GuardSettings)
 
     def __post_init__(self) -> None:
-        for name in ("max_draws", "draws_at_once", "context_chars"):
+        for name in ("max_draws", "draws_at_once", "max_chars", "context_chars"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"LLMPatientSettings: {name} is {getattr(self, name)}, expected at least 1")
         if self.prompt not in PROMPTS:
@@ -98,10 +100,11 @@ class LLMPatient:
             return
         cues = [drawn.cues[i] for i, _ in asked]
         chats = [chat_for(cue, self.settings.prompt, self.settings.context_chars) for cue in cues]
-        texts = self._reply(drawn, chats, [_seed(drawn.cues[i].seed, draw) for i, draw in asked])
+        texts, reasons = self._reply(drawn, chats, [_seed(drawn.cues[i].seed, draw) for i, draw in asked])
         answered = [k for k, text in enumerate(texts) if text is not None]
         # The guard judges what will be heard: a sign that nobody sees could part a word that it looks for.
-        said, meant = [visible(str(texts[k])) for k in answered], [cues[k] for k in answered]
+        said = [visible(str(texts[k])[: self.settings.max_chars]) for k in answered]
+        meant = [cues[k] for k in answered]
         for k, (read, written) in zip(
             answered, count_tokens(self.model, [chats[k] for k in answered], said), strict=True
         ):
@@ -109,20 +112,22 @@ class LLMPatient:
         verdicts = inspect(said, meant, self.feel, self.settings.guard, [instructions(cue) for cue in meant])
         judged = dict(zip(answered, verdicts, strict=True))
         for k, (i, _) in enumerate(asked):
-            drawn.take(i, judged.get(k))
+            drawn.take(i, judged.get(k), reasons[k])
 
     def _reply(
         self, drawn: "_Drawn", chats: Sequence[Sequence[ChatMessage]], seeds: Sequence[int]
-    ) -> Sequence[str | None]:
+    ) -> tuple[Sequence[str | None], Sequence[str]]:
+        """A text a chat, or None and why there is none."""
+        reasons: Sequence[str] = [""] * len(chats)
         try:
             texts: Sequence[str | None] = self.model.reply(chats, self.settings.sampling, seeds)
         except ModelError as error:
             if error.replies is None:  # as a whole: the session's batch tries each cue by itself
                 raise PatientError(f"LLM patient: the model gave no line for {len(chats)} cues: {error}") from error
-            drawn.error, texts = error, error.replies
-        if len(texts) != len(chats):
+            drawn.error, texts, reasons = error, error.replies, error.reasons
+        if len(texts) != len(chats) or len(reasons) != len(chats):
             raise PatientError(f"LLM patient: the model gave {len(texts)} lines for {len(chats)} cues")
-        return texts
+        return texts, reasons
 
     def _fill(self, drawn: "_Drawn") -> list[Line]:
         """All lines in order, scripted ones where the model's were refused."""
@@ -135,7 +140,7 @@ class LLMPatient:
             raise PatientError(
                 f"LLM patient: the model gave no line for {len(drawn.lost)} of {len(drawn.cues)} cues ({names}): "
                 f"{drawn.error}",
-                lines=[drawn.lines.get(i) for i in range(len(drawn.cues))],
+                lines=[drawn.lines.get(i) or NoLine(drawn.lost[i]) for i in range(len(drawn.cues))],
             ) from drawn.error
         return [drawn.lines[i] for i in range(len(drawn.cues))]
 
@@ -148,7 +153,7 @@ class _Drawn:
         self.lines: dict[int, Line] = {}
         self.refused: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(cues)), ())
         self.tokens: dict[int, tuple[int, int]] = dict.fromkeys(range(len(cues)), (0, 0))
-        self.lost: set[int] = set()
+        self.lost: dict[int, str] = {}  # and why
         self.error: ModelError | None = None
 
     @property
@@ -160,12 +165,12 @@ class _Drawn:
         """Adds what one draw of a cue cost."""
         self.tokens[i] = self.tokens[i][0] + read, self.tokens[i][1] + written
 
-    def take(self, i: int, verdict: Verdict | None) -> None:
-        """Keeps the first accepted line of a cue; None is no answer."""
+    def take(self, i: int, verdict: Verdict | None, reason: str) -> None:
+        """Keeps the first accepted line of a cue; None is no answer, for that reason."""
         if i in self.lines or i in self.lost:
             return
         if verdict is None:
-            self.lost.add(i)
+            self.lost[i] = reason or str(self.error)
         elif verdict.fault:
             self.refused[i] += (verdict.fault,)
         else:

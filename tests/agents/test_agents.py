@@ -34,6 +34,21 @@ def test_the_header_is_the_given_one() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        ((), "–"),
+        ((-0.5,), "–"),
+        ((-0.5, -0.6), "Declining"),
+        ((-0.5, -0.5), "Improving"),
+        ((0.1, -0.2, 0.2), "Improving"),
+    ],
+)
+def test_a_trend_takes_two_readings(history: tuple[float, ...], told: str) -> None:
+    state = State(Attributes("x", "Panic disorder", "moderate", 30), history, (0.0, 0.0, 0.0, 0.0))
+    assert state.trend == told and f"\nRecent Trend (h_t): {told}\n" in state_header(state)
+
+
 def test_the_conversation_only_grows_at_its_end() -> None:
     batch = SessionBatch(SHORT)
     (session,) = batch.reset([Start(0)])

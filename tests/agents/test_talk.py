@@ -158,12 +158,12 @@ def test_what_was_said_is_kept_however_it_ends(tmp_path: Path, error: BaseExcept
 
 
 def test_a_patient_that_fails_is_told_and_kept(tmp_path: Path) -> None:
-    with pytest.raises(PatientError, match="patient marta could not begin"):
+    with pytest.raises(PatientError, match="patient marta could not begin: no answer; see that"):
         Sitting(SessionBatch(patient=Mute()), START)
     playing = batch()
     sides = Sitting(playing, START, baseline("cbt"), "cbt")
     playing.patient = Mute()
-    with pytest.raises(PatientError, match="patient marta gave no answer"):
+    with pytest.raises(PatientError, match="patient marta gave no answer: no answer; see that"):
         talk(sides, said("\n\n")[0], tmp_path / "a.json")
     kept = load_session(tmp_path / "a.json")
     assert kept.failed and len(kept.turns) == 1
@@ -177,6 +177,36 @@ def test_a_terminal_has_colours_and_no_line_twice() -> None:
     plain = Terminal()
     talk(Sitting(batch(1), START), Console(Terminal("What is it like?\n"), plain, plain=True))
     assert "\033" not in plain.getvalue() and "You: What is it like?" in plain.getvalue()
+
+
+@pytest.mark.parametrize("columns", [40, 72])
+def test_a_terminals_lines_end_between_words(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = "Marta: " + "a word of mine and another-one, " * 9 + f"\n  reward +0.00 | {'mood and move | ' * 6}end\n"
+    shown = Terminal()
+    Console(Terminal(), shown).show(text, "patient")
+    lines = shown.getvalue().removeprefix("\033[36m").removesuffix("\033[0m\n").split("\n")
+    assert max(map(len, lines)) <= columns and len(lines) > 6 and lines[-1] == ""
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split()), "no word is cut, none lost"
+    assert [line for line in lines if line.startswith("  ")][1:], "what is indented stays so"
+    piped = io.StringIO()
+    Console(Terminal(), piped).show(text)
+    assert piped.getvalue() == f"{text}\n", "a pipe gets lines as they are"
+
+
+@pytest.mark.parametrize("typed", ["/exit", "/help me", "/", "/QUIT", "/quit now"])
+def test_an_unknown_command_is_refused_and_is_no_turn(typed: str, tmp_path: Path) -> None:
+    console, shown = said(f"{typed}\n//shrug, I say\n/quit\nnever read\n")
+    talk(Sitting(batch(), START), console, tmp_path / "a.json")
+    assert f"{typed.split()[0]} is no command, and was not said; /quit ends." in shown.getvalue()
+    assert [m.text for m in load_session(tmp_path / "a.json").messages if m.speaker == "therapist"] == ["/shrug, I say"]
+
+
+def test_a_visitors_unknown_command_reaches_no_policy() -> None:
+    policy = Echo()
+    console, shown = said("/bye\n")
+    talk(Visit(policy, "echo", shipped_sensor(), person()), console)
+    assert not policy.read and "/bye is no command" in shown.getvalue()
 
 
 def test_what_a_model_says_does_not_steer_the_terminal() -> None:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models.chat import Sampling
+from therapysim.models.redaction import in_brief
 
 pytest.importorskip("aiohttp")
 
@@ -80,6 +81,56 @@ def test_what_a_server_says_cannot_steer_the_terminal(url: str) -> None:
     with pytest.raises(ModelError) as caught:
         ask(url, f"raw 400 {coded(body)}")
     assert "status 400: [2Jgone" in str(caught.value) and str(caught.value).isprintable()
+
+
+# --- anybody's secrets ---
+
+
+@pytest.mark.parametrize(
+    ("said", "secret"),
+    [
+        ("Authorization: Bearer abcdefgh", "abcdefgh"),
+        ('{"headers": {"Authorization": "Basic dXNlcjpwYXNz"}}', "dXNlcjpwYXNz"),
+        ('"{\\"authorization\\": \\"Bearer q1w2e3r4\\"}"', "q1w2e3r4"),
+        ("Proxy-Authorization=Digest username", "Digest"),
+        ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "eyJzdWIiOiIxIn0"),
+        ("Incorrect API key provided: sk-proj-aB3*****x9", "aB3"),
+        ("x-api-key: 0a1b2c3d4e", "0a1b2c3d4e"),
+        ("retry with ?api_key=0a1b2c3d4e&model=m", "0a1b2c3d4e"),
+        ("token='hf_AbCdEfGh1234'", "hf_AbCdEfGh1234"),
+        ("password: hunter", "hunter"),
+        ("client_secret=open", "open"),
+        ("see http://me:word@proxy:3128/", "me:word"),
+        ("AKIAIOSFODNN7EXAMPLE is unknown", "AKIAIOSFODNN7EXAMPLE"),
+        ("account 9f86d081884c7d659a2feaa0c55ad015 is off", "9f86d081884c7d659a2feaa0c55ad015"),
+        ("Set-Cookie: session=a1b2c3d4e5; Path=/", "a1b2c3d4e5"),
+        ("Traceback " * 5_000 + "token=hf_AbCdEfGh1234", "AbCdEfGh"),
+    ],
+)
+def test_what_may_be_anybodys_secret_is_not_told(said: str, secret: str) -> None:
+    told = in_brief(said)
+    assert secret not in told and (len(said) > 400 or "[hidden]" in told) and len(told) <= 300
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The model `meta-llama/Llama-3.1-8B-Instruct` does not exist.",
+        "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens (max_tokens: 64).",
+        "Rate limit reached for gpt-4o in organization org-abc on tokens per min (TPM): Limit 30000, Used 29000.",
+        "Unexpected token '<', \"<!DOCTYPE \"... is not valid JSON",
+        "missing key: messages",
+        "Bearer authentication is required; the Authorization header is missing",
+        "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 23.69 GiB total capacity)",
+        "model Qwen_Qwen2_5_Coder_32B_Instruct is not loaded in /models/snapshots",
+    ],
+)
+def test_what_helps_to_mend_it_is_told(said: str) -> None:
+    assert in_brief(said) == said
+
+
+def test_half_a_secret_at_the_end_of_what_is_read_is_not_told() -> None:
+    assert "sec" not in in_brief("token=hf_AbCdEfGh1234 " * 950 + "password=secret" * 3)
 
 
 # --- the key ---

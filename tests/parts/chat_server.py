@@ -1,12 +1,13 @@
 """A chat-completions server that misbehaves on request, run as a process of its own: for tests and the benchmark.
 
-python -m tests.parts.chat_server [--latency 2.0] [--key secret] [--answers 5]
+python -m tests.parts.chat_server [--latency 2.0] [--key secret] [--answers 5] [--always PLAN]
 
 Prints the port it got, then serves until it is ended.
 
 What a request gets, its last message says: a plan, one step an attempt, steps parted by ";", the last one repeated.
 A message that is no plan is answered after ``--latency`` seconds with a line that its seed alone decides; with
-``--answers N``, only the first N of these are answered, and the others never.
+``--answers N``, only the first N of these are answered, and the others never. With ``--always PLAN`` every message is
+taken for that plan.
 
     say TEXT            that text                   500, 503, 400, 404    that status, with a message
     echo                the request, as JSON        429 SECONDS           that status, with Retry-After where given
@@ -15,6 +16,7 @@ A message that is no plan is answered after ``--latency`` seconds with a line th
     never               no answer                   trickle               a byte now and then, never a whole answer
     raw STATUS BASE64   these bytes as its body     content BASE64        this JSON as the reply's content
     endless             a body without an end       header                a header longer than a client takes
+    long N WORD         WORD again and again, N characters in all
 
 GET /stats gives ``{"requests", "in_flight", "max_in_flight", "attempts": {message: n}}``.
 """
@@ -41,7 +43,7 @@ WORDS = (
 ).split()
 ROOT = Path(__file__).parents[2]
 STEPS = ("say", "echo", "slow", "empty", "null", "never", "trickle", "cut", "malformed", "nothing", "raw", "content",
-         "endless", "header")  # fmt: skip
+         "endless", "header", "long")  # fmt: skip
 
 
 @contextmanager
@@ -70,6 +72,7 @@ class Server:
     latency_s: float
     key: str
     answers: float = float("inf")
+    always: str = ""
     attempts: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
     max_in_flight: int = 0
@@ -100,7 +103,7 @@ class Server:
             self.in_flight -= 1
 
     async def answer(self, writer: asyncio.StreamWriter, head: str, body: dict[str, Any]) -> None:
-        plan = body["messages"][-1]["content"]
+        plan = self.always or body["messages"][-1]["content"]
         steps = [step.strip() for step in plan.split(";")]
         step = steps[min(self.attempts[plan], len(steps) - 1)]
         self.attempts[plan] += 1
@@ -164,6 +167,9 @@ async def _speak(writer: asyncio.StreamWriter, kind: str, rest: str, body: dict[
     if kind == "slow":
         seconds, _, rest = rest.partition(" ")
         await asyncio.sleep(float(seconds))
+    if kind == "long":
+        size, _, word = rest.partition(" ")
+        rest = (f"{word} " * int(size))[: int(size)]
     text = {"empty": "", "null": None, "echo": json.dumps(body)}.get(kind, rest)
     await _send(writer, 200, _completion(text))
 
@@ -202,8 +208,9 @@ async def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that an ordinary answer takes")
     parser.add_argument("--key", default="", help="the API key that requests must bear")
     parser.add_argument("--answers", type=float, default=float("inf"), help="ordinary requests that are answered")
+    parser.add_argument("--always", default="", metavar="PLAN", help="what every request gets, whatever it says")
     options = parser.parse_args()
-    served = Server(options.latency, options.key, options.answers)
+    served = Server(options.latency, options.key, options.answers, options.always)
     server = await asyncio.start_server(served.handle, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

@@ -110,6 +110,12 @@ def test_trim_keeps_whole_sentences(text: str, trimmed: str) -> None:
     assert trim(text, 6) == trimmed
 
 
+@pytest.mark.parametrize("text", ["word " * 56_000, "a.b" * 93_000, "." * 280_000, '." ' * 90_000])
+def test_trim_reads_a_text_once_however_long(text: str) -> None:
+    """A text without an end to its sentences took minutes."""
+    assert trim(text, 60)
+
+
 @pytest.mark.parametrize(
     "text",
     [

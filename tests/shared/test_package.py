@@ -31,6 +31,14 @@ def test_versions_agree() -> None:
     assert f"\nversion: {therapysim.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+def test_the_metadata_names_each_python_that_the_docs_say_was_tried() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    told = (ROOT / "docs" / "getting-started.md").read_text().split("Tried with Python ")[1].split(":")[0]
+    assert named == [".".join(found.split(".")[:2]) for found in re.findall(r"3\.\d+\.\d+", told)]
+    assert project["requires-python"] == f">={named[0]}"
+
+
 def test_every_room_and_floor_is_packaged() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     rooms = [p.name for p in (ROOT / "therapysim").iterdir() if (p / "__init__.py").exists() and p.is_symlink()]

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from therapysim.agents.bench.benchmark import benchmark, results_table
+from therapysim.agents.bench.faults import failures, replacements
 from therapysim.agents.probes.agreement import agreement, agreement_table
 from therapysim.agents.therapists.baselines import BASELINES, baseline
 from therapysim.cli.options import PATIENT, add_key, keep, open_chosen, require_place
@@ -39,5 +40,7 @@ def run(chosen: argparse.Namespace) -> None:
         batch = SessionBatch(config, patient=open_chosen(name, chosen))
         results[name] = benchmark(batch, policies, who, range(chosen.seeds))
         print(f"{name}\n{results_table(results[name], ('total', 'alliance', 'turns'))}\n", flush=True)
+        for text in (*failures(results[name]), *replacements(results[name])):
+            print(f"warning: {text}\n", flush=True)
     print(agreement_table(agreement(results)))
     keep(chosen.out, {name: [asdict(row) for row in rows] for name, rows in results.items()})

@@ -10,8 +10,12 @@ from pathlib import Path
 
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
 from therapysim.agents.bench.benchmark import results_table
+from therapysim.agents.bench.faults import failures, replacements
+from therapysim.agents.bench.folder import SETTINGS
 from therapysim.agents.bench.forecast import forecast
+from therapysim.agents.bench.provenance import read_provenance
 from therapysim.agents.bench.recording import Replay, record_patient, recording, replay_of, require_recorded
+from therapysim.agents.bench.report.compared import differences_table
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.bench.runner import run as play
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
@@ -50,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="what a language model reads before a patient's words: state (default), none, both in turn")  # fmt: skip
     add("--max-tokens", type=int, help="of one turn of a language model, default 64")
     add("--temperature", type=float, help="of a language model's turns, default 0.8")
+    add("--reference", metavar="POLICY", help="what the others are compared to, session by session; default: the first")
     add("--sessions", action="store_true", help="keep a file a session too, in OUT/sessions, for profile")
     add("--record", type=Path, metavar="FOLDER", help="keep what every language model here was asked and said")
     add("--replay", type=Path, metavar="FOLDER",
@@ -69,6 +74,7 @@ def run(chosen: argparse.Namespace) -> None:
     replay = _replay(chosen)
     settings, policies = settings_of(chosen, replay.settings if replay else None), policies_of(chosen, replay)
     simulators = simulators_of(chosen, replay)
+    _check_reference(chosen, policies)
     if chosen.dry_run:
         print(forecast(settings, policies, [s.name for s in simulators]))
         return
@@ -80,20 +86,34 @@ def run(chosen: argparse.Namespace) -> None:
         if replay and replay.missed:
             raise ConfigError(replay.missed[0])
     for simulator in simulators:
-        _show(settings, [r for r in results if r.simulator == simulator.name], simulator.name)
+        _show(settings, [r for r in results if r.simulator == simulator.name], simulator.name, chosen.reference)
     asked = {p.name for p in policies}
     if all(r.failed for r in results if r.policy in asked):
         raise ConfigError("every session failed: the patient gave no answer; see that its model or server is there")
     print(f"\nresults in {chosen.out}; for a page: therapysim report {shlex.quote(chosen.out)} --out report.html")
 
 
-def _show(settings: BenchSettings, rows: list[SessionResult], simulator: str) -> None:
+def _check_reference(chosen: argparse.Namespace, policies: Sequence[Policy]) -> None:
+    """Refuses, before hours of play, a policy that neither is played nor was in this folder."""
+    if chosen.reference is None or chosen.reference in {policy.name for policy in policies}:
+        return
+    kept = read_provenance(Path(chosen.out) / SETTINGS)
+    names = dict.fromkeys([*(p.name for p in policies), *(kept.policies if kept else ())])
+    if chosen.reference not in names:
+        raise ConfigError(f"--reference is {chosen.reference!r}, expected a policy that is played: {', '.join(names)}")
+
+
+def _show(settings: BenchSettings, rows: list[SessionResult], simulator: str, reference: str | None) -> None:
     failed = sum(r.failed for r in rows)
     size = f"{len(whom(settings))} patients × {settings.seeds} seeds, at most {settings.turns} turns"
     print(f"\npatient {simulator}: {size}")
     if failed:
         print(f"{failed} of {len(rows)} sessions failed and are left out; the same command plays them again")
+        print("".join(f"  {text}\n" for text in failures(rows)), end="")
     print(results_table(rows))
+    if differences := differences_table(rows, reference or rows[0].policy, simulator):
+        print(f"\nsame patients and seeds; p after Holm over the policies\n{differences}")
+    print("".join(f"warning: {text}\n" for text in replacements(rows)), end="")
 
 
 def _replay(chosen: argparse.Namespace) -> Replay | None:

@@ -1,10 +1,11 @@
-"""``therapysim report``: a benchmark's results as a page, a Markdown table and tidy CSV."""
+"""``therapysim report``: a benchmark's results as a page, a table for a paper and tidy CSV."""
 
 import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from therapysim.agents.bench.report.latex import latex_tables
 from therapysim.agents.bench.report.page import report_page
 from therapysim.agents.bench.report.runs import read_runs
 from therapysim.agents.bench.report.summary import summarise
@@ -25,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="results folders, or files ending in .jsonl or .jsonl.gz")  # fmt: skip
     add("--out", required=True, type=Path, metavar="FILE.html", help="the page, one file that needs no other")
     add("--markdown", type=Path, metavar="FILE", help="a table for a paper")
+    add("--latex", type=Path, metavar="FILE", help="the same as LaTeX tables, with booktabs")
     add("--csv", type=Path, metavar="FILE", help="every number, a row each")
     add("--reference", metavar="POLICY", help="what the others are compared to; default: the first")
     add("--price", action="append", default=[], metavar="POLICY=IN/OUT",
@@ -39,7 +41,7 @@ def run(chosen: argparse.Namespace) -> None:
     Raises:
         ConfigError: the results are no one benchmark, a file is there already, or an option is wrong.
     """
-    places = [place for place in (chosen.out, chosen.markdown, chosen.csv) if place is not None]
+    places = [place for place in (chosen.out, chosen.markdown, chosen.latex, chosen.csv) if place is not None]
     _refuse_places(places, chosen.results, chosen.force)
     prices = dict(map(_price, chosen.price))
     if chosen.transcripts is not None:
@@ -50,6 +52,8 @@ def run(chosen: argparse.Namespace) -> None:
     _write(chosen.out, report_page(runs, summary, chosen.transcripts))
     if chosen.markdown:
         _write(chosen.markdown, table)
+    if chosen.latex:
+        _write(chosen.latex, latex_tables(summary, runs.told))
     if chosen.csv:
         _write(chosen.csv, csv_table(summary))
     warned = "".join(f"note: {text}\n" for text in summary.warnings)
@@ -60,7 +64,7 @@ def _refuse_places(places: Sequence[Path], results: Sequence[Path], force: bool)
     """Refuses, before any work, files that must not or cannot be written."""
     if len({place.resolve() for place in (*places, *results)}) < len(places) + len({r.resolve() for r in results}):
         raise ConfigError(
-            f"the results, --out, --markdown and --csv name one file twice: {', '.join(map(str, places))}"
+            f"the results, --out, --markdown, --latex and --csv name one file twice: {', '.join(map(str, places))}"
         )
     folders = {path if path.is_dir() else path.parent for path in results}
     held = {(folder / name).resolve() for folder in folders for name in (*_FILES, "settings.json", "timing.jsonl")}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from therapysim.errors import ModelError
-from therapysim.models.redaction import redact, redact_reply
+from therapysim.models.redaction import in_brief, redact, redact_reply
 
 __all__ = ["Connection", "Failure", "content", "import_aiohttp", "retry_after_s"]
 
@@ -26,10 +26,9 @@ _TRY_AGAIN = (408, 409, 429)
 # Client errors that every other request of the call would meet too: the key, the account, the address. Not 403, by
 # which some servers refuse one chat for what it says.
 _SAME_FOR_ALL = (401, 402, 404)
-# So much of a server's own words is shown.
-_QUOTED_CHARS = 300
 # A longer answer is given up: a reply of a thousand tokens has some 10 kB.
 _MOST_BYTES = 8 * 2**20
+_LONGEST_KEY = 1_000
 _LOG = "see the server's log"
 _START = "start the server (such as `vllm serve MODEL`), and check the URL, which mostly ends in /v1"
 _SLOWER = "raise RemoteSettings.timeout_s or lower RemoteSettings.concurrency"
@@ -50,6 +49,7 @@ class Failure(Exception):
         may_pass: another try may help.
         for_all: every other request would meet the same.
         retry_after_s: seconds that the server asks to wait; None where it does not.
+        first: what happened at the first attempt.
     """
 
     def __init__(
@@ -58,13 +58,16 @@ class Failure(Exception):
         super().__init__(what)
         self.what, self.hint = what, hint
         self.may_pass, self.for_all, self.retry_after_s = may_pass, for_all, retry_after_s
+        self.first = what
 
     def after(self, met: Counter[str], seconds: float) -> "Failure":
         """The same as the end of several attempts, given how often each trouble was met."""
         tried = ", ".join(f"{count} x {what}" if count > 1 else what for what, count in met.items())
         asked = f"; the server asks to wait {self.retry_after_s:g} s" if self.retry_after_s else ""
         times = "once" if met.total() == 1 else f"{met.total()} times in {seconds:.1f} s"
-        return Failure(f"tried {times}: {tried}{asked}", self.hint, for_all=self.for_all)
+        ended = Failure(f"tried {times}: {tried}{asked}", self.hint, for_all=self.for_all)
+        ended.first = next(iter(met))
+        return ended
 
 
 class Connection:
@@ -111,8 +114,8 @@ class Connection:
         for future in tuple(self._under_way):
             future.cancel()
 
-    async def send(self, request: Mapping[str, Any]) -> str:
-        """The reply to one request, sent once.
+    async def send(self, request: Mapping[str, Any], most: int) -> str:
+        """The reply to one request, sent once; its first ``most`` characters.
 
         Raises:
             Failure: there is none.
@@ -137,7 +140,7 @@ class Connection:
             raise Failure(what + reason, _LOG, may_pass=True) from None
         if status != 200:
             raise _refusal(status, body, self._key, retry_after_s(headers.get("Retry-After")))
-        return content(body, self._key)
+        return content(body, self._key, most)
 
     def _headers(self) -> dict[str, str]:
         key = self._key.get_secret_value()
@@ -169,8 +172,8 @@ async def _read(answer: Any) -> str:
     return body.decode("utf-8", "replace")
 
 
-def content(body: str, key: SecretStr) -> str:
-    """The reply in an answer's body, stripped, without the key.
+def content(body: str, key: SecretStr, most: int) -> str:
+    """The reply in an answer's body, stripped, without the key; its first ``most`` characters.
 
     Raises:
         Failure: it holds none.
@@ -186,7 +189,8 @@ def content(body: str, key: SecretStr) -> str:
         why = f"{_spelt(reply)} as content, finish_reason {_spelt(choice.get('finish_reason'))}"
         hint = "raise Sampling.max_tokens, or switch a model's thinking off by RemoteSettings.extra"
         raise Failure(_quoted(why, key), hint, may_pass=True)
-    return redact_reply(reply.strip(), key)
+    # Cut before it is looked through, and again: what the first cut leaves of a key at its end goes with the second.
+    return redact_reply(reply.strip()[: most + _LONGEST_KEY], key)[:most].strip()
 
 
 def _refusal(status: int, body: str, key: SecretStr, wait_s: float | None) -> Failure:
@@ -233,7 +237,7 @@ def _spelt(value: Any) -> str:
 
 def _quoted(text: str, key: SecretStr) -> str:
     """A server's own words in one line, without the key, cut only then: half of it would be no less a secret."""
-    return " ".join(redact(text, key).split())[:_QUOTED_CHARS]
+    return in_brief(redact(text, key))
 
 
 def retry_after_s(header: str | None) -> float | None:

@@ -21,6 +21,8 @@ from therapysim.models.server import refuse_secrets, require_url, require_variab
 
 __all__ = ["RemoteChat", "RemoteSettings"]
 
+# A longer reply is cut: so many characters, or so many a token that was asked for, where that is more.
+_MOST_CHARS, _TOKEN_CHARS = 20_000, 40
 # Fields that hold a secret, without signs and case.
 _PRIVATE = frozenset("key apikey xapikey token accesstoken authtoken authorization password secret bearer".split())
 
@@ -72,6 +74,9 @@ class RemoteChat:
     that ``reply`` may be called from anywhere, a notebook's running loop included. A request that fails in a way that
     may pass (408, 409, 429, 5xx, a time-out, a cut connection, an answer that is no JSON, or has no choices or null
     as its content) is sent again after a jittered wait, which honours Retry-After; any other 4xx is final.
+
+    A server that minds no limit of tokens is not read to its end: a reply is cut at 20,000 characters, or at 40 a token
+    of ``Sampling.max_tokens`` where that is more.
 
     The seed goes along; whether equal seeds give equal replies is the server's affair. For a run that repeats bit for
     bit, put a ``therapysim.models.replay.RecordedChat`` around it.
@@ -132,7 +137,8 @@ class RemoteChat:
 
         Raises:
             ConfigError: the numbers of chats and seeds differ, or a seed is negative.
-            ModelError: a chat got no answer after all retries; the others' replies are in the error's ``replies``.
+            ModelError: a chat got no answer after all retries; the others' replies are in the error's ``replies``, and
+                in its ``reasons`` a status, the server's message or what else went wrong.
         """
         check_seeds(chats, seeds)
         if not chats:
@@ -143,7 +149,8 @@ class RemoteChat:
         replies = [None if isinstance(a, Failure) else a for a in answers]
         if failures:
             # Not chained: the server's raw words, which may repeat the key, would be shown.
-            raise ModelError(self._report(failures, len(chats)), replies) from None
+            reasons = [a.first.rstrip(".") if isinstance(a, Failure) else "" for a in answers]
+            raise ModelError(self._report(failures, len(chats)), replies, reasons) from None
         return [reply for reply in replies if reply is not None]
 
     def interrupt(self) -> None:
@@ -174,13 +181,14 @@ class RemoteChat:
     ) -> list[str | Failure]:
         """A reply or a failure for each chat; once a failure is everyone's, what was not yet sent is not sent."""
         hopeless: list[Failure] = []
+        most = max(_MOST_CHARS, _TOKEN_CHARS * sampling.max_tokens)
 
         async def one(chat: Sequence[ChatMessage], seed: int) -> str | Failure:
             async with line.slots:
                 if hopeless:
                     return hopeless[0]
                 try:
-                    return await self._persist(line, self._request(chat, sampling, seed))
+                    return await self._persist(line, self._request(chat, sampling, seed), most)
                 except Failure as failure:
                     hopeless.extend([failure] if failure.for_all else [])
                     return failure
@@ -198,12 +206,12 @@ class RemoteChat:
             **self.settings.extra,
         }
 
-    async def _persist(self, line: Connection, request: dict[str, Any]) -> str:
+    async def _persist(self, line: Connection, request: dict[str, Any], most: int) -> str:
         """Sends a request until it is answered, or fails for good."""
         began, met = time.monotonic(), Counter[str]()
         for attempt in range(self.settings.retries + 1):
             try:
-                return await line.send(request)
+                return await line.send(request, most)
             except Failure as failure:
                 met[failure.what] += 1
                 wait_s = self._wait(attempt, failure)

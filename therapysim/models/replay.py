@@ -89,7 +89,8 @@ class RecordedChat:
         if failed:
             # A model that failed as a whole may yet answer the same chats one by one: that is the caller's to try.
             replies = None if failed.replies is None else [known.get(key) for key in keys]
-            raise ModelError(str(failed), replies) from failed
+            told = dict(zip(missing, failed.reasons, strict=False))
+            raise ModelError(str(failed), replies, [told.get(key, "") for key in keys]) from failed
         return [known[key] for key in keys]
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
+from therapysim.agents.bench.faults import failures, replacements
 from therapysim.agents.bench.report.runs import Runs, flat, read_runs
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.statistics.intervals import FEW
@@ -304,7 +305,9 @@ def _unlike_steps(runs: Sequence[Run]) -> list[str]:
 
 def _failed(chosen: Mapping[str, Mapping[Key, SessionResult]]) -> list[str]:
     counts = {policy: sum(r.failed for r in own.values()) for policy, own in chosen.items()}
-    return [f"{n} sessions of {policy} failed and are left out" for policy, n in counts.items() if n]
+    told = [f"{n} sessions of {policy} failed and are left out" for policy, n in counts.items() if n]
+    every = [r for own in chosen.values() for r in own.values()]
+    return [*told, *failures(every), *(text.removesuffix(".") for text in replacements(every))]
 
 
 def _few(own: Mapping[Key, SessionResult]) -> list[str]:

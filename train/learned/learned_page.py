@@ -5,7 +5,7 @@ from typing import Any
 
 from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.runs import flat
-from therapysim.agents.bench.report.tables import number, spread
+from therapysim.agents.bench.report.tables import number, probability, spread
 from therapysim.agents.probes.detectors import DETECTORS
 from therapysim.rewards.rubric import TERMS
 from therapysim.train.learned.compared_runs import Study
@@ -201,8 +201,8 @@ def _rows(found: Sequence[Effect], kind: str, level: str) -> dict[str, list[Effe
 def _pooled(found: Sequence[Effect]) -> list[str]:
     heads = ["mode", "base", "trained", "difference", "p", "smallest detectable", "each run's difference"]
     rows = [
-        [plain(e.who), number(e.base, 1), number(e.trained, 1), _gap(e, 1), _p(e.p_adjusted), number(e.detectable, 1),
-         ", ".join(number(v, 1) for v in e.by_run)]
+        [plain(e.who), number(e.base, 1), number(e.trained, 1), _gap(e, 1), probability(e.p_adjusted),
+         number(e.detectable, 1), ", ".join(number(v, 1) for v in e.by_run)]
         for e in _rows(found, "measure", "mode")["total"]
     ]  # fmt: skip
     return [*_pipe(heads, rows), "", *_ANSWERED, ""]
@@ -305,10 +305,6 @@ def _gap(effect: Effect, digits: int = 2) -> str:
     rises = float(number(effect.difference, digits).replace(",", "")) > 0 if effect.sessions else False
     mark = (" ●" if effect.p_adjusted < _LEVEL else " ○") if effect.clear else ""
     return f"{'+' if rises else ''}{shown}{mark}"
-
-
-def _p(value: float) -> str:
-    return "&lt; 0.001" if value < 0.001 else number(value, 3)
 
 
 def _pipe(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from therapysim.agents.bench.report.escapes import markdown
 from therapysim.agents.bench.results import SessionResult, TurnResult
 from therapysim.train.learned.compared_runs import Study, rounded
 from therapysim.train.learned.return_terms import recorded
@@ -94,9 +95,7 @@ def _told(row: dict[str, Any]) -> str:
 
 def plain(text: str) -> str:
     """Any text in one line of Markdown, with nothing left in it that could become markup or break a table."""
-    safe = (
-        text.encode("utf-8", "replace").decode("utf-8").replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
-    )
-    for mark in "|*_`[]#":
+    safe = markdown(text)
+    for mark in "_[]#":
         safe = safe.replace(mark, f"\\{mark}")
-    return " ".join(safe.split())
+    return safe

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from therapysim.agents.bench.faults import Replaced
+from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.plots import Drawing
 from therapysim.agents.bench.report.summary import Estimate
 from therapysim.agents.bench.report.tables import number
 
 __all__ = ["Block", "Cell", "Folded", "Head", "Moods", "Note", "Plots", "Table", "count_cell", "empty_cell",
-           "estimate_cell", "name_cell", "policy_cell", "shaded_cell", "tables_in", "text_cell"]  # fmt: skip
+           "estimate_cell", "name_cell", "policy_cell", "replaced_cell", "replaced_head", "shaded_cell", "tables_in",
+           "text_cell"]  # fmt: skip
 
 #: Shades of a table's cells on each side of zero.
 _SHADES = 4
@@ -127,6 +130,20 @@ def count_cell(count: int) -> Cell:
 def empty_cell() -> Cell:
     """Where there is nothing to average."""
     return Cell("–", math.nan, "number none")
+
+
+def replaced_head(of: str = "") -> Head:
+    """The column of ``replaced_cell``; ``of`` a simulator where a table has two."""
+    label = MEASURES["replaced"].label + (f", {of}" if of else "")
+    return Head(label, "of the patient's lines, those that the script put in place of refused or empty ones")
+
+
+def replaced_cell(own: Replaced) -> Cell:
+    """A share above its counts, as bad news where it is more than a tenth."""
+    if not own.lines:
+        return empty_cell()
+    css = "number down" if own.many else "number"
+    return Cell(f"{100 * own.share:.0f} %", own.share, css, (f"{own.replaced} of {own.lines}",))
 
 
 def name_cell(text: str) -> Cell:

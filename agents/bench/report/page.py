@@ -16,6 +16,7 @@ from typing import Any
 
 from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.cells import Block, Head, tables_in
+from therapysim.agents.bench.report.replaced import told_replaced
 from therapysim.agents.bench.report.runs import Runs, Source, flat
 from therapysim.agents.bench.report.sections import SECTIONS, Section
 from therapysim.agents.bench.report.summary import Summary
@@ -69,7 +70,7 @@ class Shown:
 
 
 def _panels(summary: Summary, section: Section) -> dict[str, list[Block]]:
-    drawn = {simulator: section.blocks(summary, simulator) for simulator in summary.simulators}
+    drawn = {s: told_replaced(section.blocks(summary, s), summary, s) for s in summary.simulators}
     return {simulator: blocks for simulator, blocks in drawn.items() if blocks}
 
 

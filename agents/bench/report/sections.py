@@ -19,6 +19,8 @@ from therapysim.agents.bench.report.cells import (
     estimate_cell,
     name_cell,
     policy_cell,
+    replaced_cell,
+    replaced_head,
     shaded_cell,
     text_cell,
 )
@@ -233,17 +235,20 @@ def _swap(summary: Summary, simulator: str) -> list[Block]:
 
 
 def _swapped(summary: Summary, first: str, second: str, tau: float) -> list[Block]:
-    means = {(s.policy, s.simulator): s.measures["total"] for s in summary.standings}
+    held = {(s.policy, s.simulator): s for s in summary.standings}
+    replaced = [simulator for simulator in (first, second) if summary.replaced(simulator)]
     heads = [Head("policy"), Head(f"return, {first}"), Head(f"return, {second}"),
              Head("difference", f"{second} less {first}, same patients and seeds"), Head("pairs"),
-             Head(f"place, {first}"), Head(f"place, {second}"), Head("moves by")]  # fmt: skip
+             Head(f"place, {first}"), Head(f"place, {second}"), Head("moves by"),
+             *map(replaced_head, replaced)]  # fmt: skip
     rows = [
         [
             policy_cell(swap.policy, first, reference=swap.policy == summary.reference),
-            *(estimate_cell(means[swap.policy, simulator]) for simulator in (first, second)),
+            *(estimate_cell(held[swap.policy, simulator].measures["total"]) for simulator in (first, second)),
             _moved(swap),
             *map(count_cell, (swap.difference.n_sessions, *swap.places)),
             _climb(*swap.places),
+            *(replaced_cell(held[swap.policy, simulator].replaced) for simulator in replaced),
         ]
         for swap in summary.swaps
         if (swap.first, swap.second) == (first, second)

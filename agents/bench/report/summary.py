@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from therapysim.agents.bench.faults import Replaced, failures, replaced_lines, replacements
 from therapysim.agents.bench.measures import MEASURES, RATES
 from therapysim.agents.bench.report.gaps import Gap, Held, Swap, gaps, swaps
 from therapysim.agents.bench.report.runs import Runs, Timing
@@ -78,6 +79,7 @@ class Standing:
         course: by turn, 0 the opening: e_t and its polarity over the sessions that got so far.
         timing: seconds; None where unknown.
         cost: dollars a session for the therapist's tokens; None without a price.
+        replaced: of the patient's lines, those that the script replaced.
     """
 
     policy: str
@@ -94,6 +96,7 @@ class Standing:
     course: tuple[Mapping[str, Estimate], ...]
     timing: Timing | None
     cost: Estimate | None
+    replaced: Replaced
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Summary:
     Attributes:
         standings: simulators in the order found, in each the policies in the order found.
         k: sessions a patient, of ``pass_k``.
+        faults: by simulator, whose lines the script replaced, and which patients failed and why.
         swaps: empty where one simulator was run; taus: (first, second) -> Kendall's tau-b of the places.
     """
 
@@ -118,6 +122,15 @@ class Summary:
     swaps: tuple[Swap, ...]
     taus: Mapping[tuple[str, str], float]
     warnings: tuple[str, ...]
+    faults: Mapping[str, tuple[str, ...]]
+
+    def replaced(self, simulator: str) -> bool:
+        """Whether more than a tenth of its lines with some policy are the script's, so that every table says so."""
+        return any(own.replaced.many for own in self.of(simulator))
+
+    def troubles(self, simulator: str) -> tuple[str, ...]:
+        """The sentences of ``faults`` for one simulator."""
+        return self.faults.get(simulator, ())
 
     def of(self, simulator: str) -> list[Standing]:
         """The standings with one simulator."""
@@ -171,7 +184,13 @@ def summarise(
         swaps=swapped,
         taus=taus,
         warnings=tuple(_warnings(runs, held, reference)),
+        faults={s: tuple(_faults([r for r in results if r.simulator == s])) for s in simulators},
     )
+
+
+def _faults(own: Sequence[SessionResult]) -> Iterable[str]:
+    yield from replacements(own)
+    yield from (f"Failed: {text}." for text in failures(own))
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
@@ -198,6 +217,7 @@ def _standing(
         course=_course(sound),
         timing=timing,
         cost=_estimate(sound, _cost(price)) if price else None,
+        replaced=replaced_lines(own),
     )
 
 
@@ -268,6 +288,8 @@ def _warnings(runs: Runs, held: Held, reference: str) -> Iterable[str]:
         of = Counter(f"{result.policy} with {result.simulator}" for result in failed)
         told = ", ".join(f"{n} of {name}" for name, n in of.items())
         yield f"The patient gave no answer in {len(failed)} of {len(runs.results)} sessions; they are left out: {told}."
+        yield from (f"Failed: {reason}." for reason in failures(failed))
+    yield from replacements(runs.results)
     if len({frozenset((r.persona, r.seed) for r in own) for own in held.values()}) > 1:
         yield "Not all policies were played with the same patients and seeds: compare by the paired differences alone."
     for simulator in dict.fromkeys(s for _, s in held):

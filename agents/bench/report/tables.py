@@ -1,4 +1,7 @@
-"""A report's numbers as a Markdown table for a paper, and as tidy CSV. Nothing is set in bold: intervals decide."""
+"""A report's numbers as rows of text, as a Markdown table for a paper, and as tidy CSV.
+
+Nothing is set in bold: intervals decide.
+"""
 
 import csv
 import io
@@ -6,10 +9,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from therapysim.agents.bench.measures import MEASURES
+from therapysim.agents.bench.report.escapes import markdown
 from therapysim.agents.bench.report.summary import MAIN, Estimate, Standing, Summary
 from therapysim.agents.statistics.intervals import Interval
 
-__all__ = ["caption", "csv_table", "markdown_tables", "number", "spread"]
+__all__ = ["board", "caption", "csv_table", "markdown_tables", "number", "probability", "spread"]
 
 _COLUMNS = ("policy", "simulator", "kind", "group", "measure", "mean", "low", "high", "p_holm", "n_patients",
             "n_sessions", "better")  # fmt: skip
@@ -21,7 +25,7 @@ def markdown_tables(summary: Summary, told: Mapping[str, str]) -> str:
     Args:
         told: what the caption says of the run, such as ``Runs.told``.
     """
-    return "\n".join(f"{_plain(caption(summary, s, told))}\n\n{_pipe(summary, s)}\n" for s in summary.simulators)
+    return "\n".join(f"{markdown(caption(summary, s, told))}\n\n{_pipe(summary, s)}\n" for s in summary.simulators)
 
 
 def caption(summary: Summary, simulator: str, told: Mapping[str, str]) -> str:
@@ -36,7 +40,7 @@ def caption(summary: Summary, simulator: str, told: Mapping[str, str]) -> str:
         f"Δ return: paired difference to {summary.reference} on common patients and seeds, p after Holm over the "
         f"policies. pass^{summary.k}: all {summary.k} sessions with a patient safe. Worst tenth: mean return of the "
         f"worst tenth of sessions. {failed} of {sum(s.played for s in own)} sessions failed and are "
-        f"left out.{_swapped(summary, simulator)}"
+        f"left out.{_swapped(summary, simulator)}{''.join(f' {text}' for text in summary.troubles(simulator))}"
     )
 
 
@@ -50,14 +54,23 @@ def _swapped(summary: Summary, simulator: str) -> str:
     )
 
 
-def _pipe(summary: Summary, simulator: str) -> str:
-    heads = ["policy", "n", "return", "Δ return", "p", "worst tenth"]
+def board(summary: Summary, simulator: str) -> tuple[list[str], list[list[str]]]:
+    """The heads and a row a policy: its name, its lines replaced where that is to be told, and numbers.
+
+    All of it is plain text, "" where there is nothing to say.
+    """
+    heads = ["policy", *[MEASURES["replaced"].label] * summary.replaced(simulator)]
+    heads += ["n", "return", "Δ return", "p", "worst tenth"]
     heads += [MEASURES[name].label for name in MAIN[1:]] + [f"pass^{summary.k}"]
     if simulator != summary.simulators[0]:
-        heads += [f"less {_plain(summary.simulators[0])}", "p of that", "place"]
-    rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
-    rows += [_cells(summary, standing) for standing in summary.of(simulator)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        heads += [f"less {summary.simulators[0]}", "p of that", "place"]
+    return heads, [_cells(summary, standing) for standing in summary.of(simulator)]
+
+
+def _pipe(summary: Summary, simulator: str) -> str:
+    heads, cells = board(summary, simulator)
+    rows = [[markdown(cell) for cell in row] for row in (heads, *cells)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ["---", *["---:"] * (len(heads) - 1)], *rows[1:]))
 
 
 def _cells(summary: Summary, own: Standing) -> list[str]:
@@ -66,18 +79,18 @@ def _cells(summary: Summary, own: Standing) -> list[str]:
     held = [own.measures["total"], own.worst, *(own.measures[name] for name in MAIN[1:]), own.pass_k]
     first, *others = [spread(e.mean, e.low, e.high) for e in held]
     swaps = [*_difference(swap.difference.interval, swap.p), "{} → {}".format(*swap.places)] if swap else ["", "", ""]
-    cells = [_plain(own.policy), str(own.played - own.failed), first, *gaps, *others]
+    replaced = [str(own.replaced)] * summary.replaced(own.simulator)
+    cells = [own.policy, *replaced, str(own.played - own.failed), first, *gaps, *others]
     return cells if own.simulator == summary.simulators[0] else [*cells, *swaps]
 
 
 def _difference(found: Interval, p: float) -> list[str]:
-    return [spread(found.mean, found.low, found.high), "&lt; 0.001" if p < 0.001 else number(p, 3)]
+    return [spread(found.mean, found.low, found.high), probability(p)]
 
 
-def _plain(text: str) -> str:
-    """A name that cannot break the table or become markup."""
-    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return " ".join(safe.split())
+def probability(p: float) -> str:
+    """Three digits; – of nan."""
+    return "< 0.001" if p < 0.001 else number(p, 3)
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -254,7 +254,12 @@ def test_the_command_plays_and_says_where(tmp_path: Path, capsys: pytest.Capture
     assert main([*command, "--out", str(out), "--sessions"]) == 0
     shown = capsys.readouterr()
     assert "| cbt | 2 |" in shown.out and "| neutral | 2 |" in shown.out and str(out) in shown.out
+    assert "| less cbt | pairs | return | p |" in shown.out and "| neutral | 2 | " in shown.out
     assert "cbt with scripted" in shown.err
+    assert main([*command, "--out", str(out), "--sessions", "--reference", "neutral"]) == 0
+    assert "| less neutral | pairs |" in (again := capsys.readouterr().out) and "\n| cbt | 2 | " in again
+    assert main([*command, "--out", str(out), "--reference", "freud"]) == 2
+    assert "--reference is 'freud', expected a policy that is played: cbt, neutral" in capsys.readouterr().err
     assert len(list((out / "sessions").rglob("*.json"))) == 4
 
 

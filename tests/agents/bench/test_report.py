@@ -21,12 +21,22 @@ import pytest
 
 from tests.parts.made import settings_of
 from therapysim.agents.bench.measures import MEASURES
+from therapysim.agents.bench.report.compared import differences_table
+from therapysim.agents.bench.report.escapes import latex
 from therapysim.agents.bench.report.gaps import kendall_tau
+from therapysim.agents.bench.report.latex import latex_tables
 from therapysim.agents.bench.report.page import pack_sessions, report_page
 from therapysim.agents.bench.report.plots import Drawing, draw_course, draw_forest, ticks
 from therapysim.agents.bench.report.runs import Runs, Source, Timing, read_runs
 from therapysim.agents.bench.report.summary import Estimate, summarise
-from therapysim.agents.bench.report.tables import csv_table, markdown_tables, number
+from therapysim.agents.bench.report.tables import (
+    board,
+    csv_table,
+    markdown_tables,
+    number,
+    probability,
+    spread,
+)
 from therapysim.agents.bench.report.templates import TEMPLATES
 from therapysim.agents.bench.results import SessionResult, TurnResult, as_line, result_of, write_results
 from therapysim.agents.sessions.episode import play
@@ -312,7 +322,40 @@ def test_the_markdown_table_holds_together_whatever_a_policy_is_called() -> None
     caption, _, *rows = text.rstrip("\n").split("\n")
     assert "over 8 patients × 2 seeds" in caption and "turns 4" in caption and "Holm" in caption
     assert text.endswith("|\n") and len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
-    assert "<script>" not in text and "a\\|b &lt;script> c" in text and "**" not in text
+    assert "<script>" not in text and "a\\|b < script> c" in text and "**" not in text
+    assert "| < 0.001 |" in text and "&lt;" not in text, "signs as they are read"
+
+
+def test_the_latex_tables_hold_together_and_say_what_the_markdown_says() -> None:
+    hostile = r"a&b_50% #1 {x} \input{y} ~^ $z$ [<b>]"
+    runs = runs_of([*grid("one"), *grid(hostile, 0.5)])
+    summary = summarise(runs)
+    text = latex_tables(summary, runs.told)
+    heads, rows = board(summary, "scripted")
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == math.ceil((len(heads) - 1) / 5)
+    assert r"\input" not in text and "**" not in text
+    assert r"a\&b\_50\% \#1 \{x\} \textbackslash{}input\{y\}" in text
+    lines = [line for line in text.splitlines() if line.startswith("one & ")]
+    means = [cell.partition(" [")[0] for cell in rows[0][1:]]
+    assert [cell for line in lines for cell in line.removesuffix(r" \\").split(" & ")[1:]] == [latex(m) for m in means]
+    for table in text.split(r"\begin{tabular}")[1:]:
+        columns = table.partition("\n")[0].count("r")
+        body = [re.sub(r"\\&", "", line) for line in table.splitlines() if line.endswith((r"\\", r"\addlinespace"))]
+        assert columns <= 5 and {line.count("&") for line in body} == {columns}
+
+
+def test_a_minus_of_a_figure_is_set_as_one_and_a_names_is_none() -> None:
+    assert latex("-1.50 to -0.2, two-fold, a-1") == "$-$1.50 to $-$0.2, two-fold, a-1"
+
+
+def test_bench_and_report_tell_the_same_difference(played: list[SessionResult]) -> None:
+    gap = summarise(runs_of(played), "silent").gap("attuned", "scripted")
+    assert gap
+    own = gap.difference.interval
+    row = next(line for line in differences_table(played, "silent", "scripted").splitlines() if "| attuned |" in line)
+    told = f"{spread(own.mean, own.low, own.high)} | {probability(gap.p)} | {number(gap.detectable)}"
+    assert row.startswith(f"| attuned | {gap.difference.n_sessions} | {told} |")
+    assert differences_table(played, "silent", "llm") == "" == differences_table(grid("one"), "one", "scripted")
 
 
 def test_the_csv_is_tidy_and_says_what_the_summary_says(played: list[SessionResult]) -> None:

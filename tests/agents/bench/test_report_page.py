@@ -34,7 +34,8 @@ def results() -> list[SessionResult]:
     attack = [replace(said, therapist=words, shown=words, flags=("injection",), violations=("injection",),
                       acts=(words[:60],)) for words in WHOLE]  # fmt: skip
     rows[0] = replace(rows[0], persona="p0", opening=WHOLE[1], diagnosis=WHOLE[0], turns=tuple(attack))
-    failed = replace(made("two", "p0", 9), failed=True, measures=dict.fromkeys(rows[0].measures, math.nan), turns=())
+    failed = replace(made("two", "p0", 9), failed=True, measures=dict.fromkeys(rows[0].measures, math.nan), turns=(),
+                     failure=WHOLE[0])  # fmt: skip
     return [*rows, failed]
 
 
@@ -201,6 +202,16 @@ def test_what_was_said_stays_text(opened: Any) -> None:
     assert opened.execute_script("return document.scripts.length") == 2
     assert WHOLE[0] in sessions(opened)[0]
     assert "violations injection" in opened.find_element("css selector", ".talk").text
+
+
+def test_a_failed_session_says_why_as_text(opened: Any) -> None:
+    choose(opened, "ending", "patient failed")
+    assert count(opened) == "1 of 97 sessions"
+    press(opened, opened.find_element("css selector", ".session summary"))
+    wait(opened, ".talk .bad")
+    told = opened.execute_script('return document.querySelector(".talk .bad b").textContent')
+    warned = opened.execute_script('return document.querySelector(".warnings").textContent')
+    assert told == WHOLE[0] and WHOLE[0] in warned
 
 
 def test_a_lone_surrogate_reaches_the_page_as_it_was_said(browser: Any, tmp_path: Path) -> None:

@@ -467,7 +467,7 @@ def test_what_a_policy_says_stays_text(study: Callable[..., Study], tmp_path: Pa
     write_report(study(rows), tmp_path / "out")
     for name in ("LEARNED.md", "transcripts.md"):
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
-        assert "<script" not in text and "&lt;script" in text and r"\*\*bold" in text
+        assert "<script" not in text and "< script" in text and "&lt;" not in text and r"\*\*bold" in text
         assert all(line.count("|") - line.count(r"\|") >= 2 for line in text.splitlines() if line.startswith("|"))
     assert UNWRITTEN in (tmp_path / "out" / "LEARNED.md").read_text(encoding="utf-8")
 

@@ -157,7 +157,7 @@
     const box = make("div", "talk");
     const turns = make("ol");
     turns.append(...session.turns.map(turnOf));
-    box.append(said("patient", session.opening), facts([["mood", mood(session.affect)], ["fell most", session.weakest]]), turns, numbers(session));
+    box.append(said("patient", session.opening), facts([["mood", mood(session.affect)], ["fell most", session.weakest], ["failed", session.failure, "bad"]]), turns, numbers(session));
     return box;
   }
 
