@@ -273,7 +273,9 @@ class SessionBatch:
 
 def _choose(start: Start) -> Persona:
     require_count("seed", start.seed, 0)
-    if start.persona is not None:
+    if isinstance(start.persona, Persona):
+        chosen = start.persona
+    elif start.persona is not None:
         chosen = find(start.persona)
     else:
         pool = personas(start.split)

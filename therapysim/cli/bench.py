@@ -33,7 +33,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--policy", action="append", default=[], metavar="POLICY", help="the same, one at a time")
     add("--out", default="runs/bench", metavar="FOLDER", help="default runs/bench; goes on where a run was broken off")
     add("--split", default="test", help="patients: train, dev or test (default)")
-    add("--patients", nargs="+", default=[], metavar="N|ID", help="how many of the split, or ids; default all of it")
+    add("--patients", nargs="+", default=[], metavar="N|ID|FILE|FOLDER",
+        help="how many of the split, ids, or files and folders of your own patients; default all of it")  # fmt: skip
     add("--seeds", type=int, default=4, help="sessions with each patient, default 4")
     add("--patient", action="append", metavar="NAME",
         help=f"who words the patients: {PATIENT}; default scripted; more than one shows what a swap does")  # fmt: skip
@@ -83,12 +84,13 @@ def _show(settings: BenchSettings, rows: list[SessionResult], simulator: str) ->
 
 
 def settings_of(chosen: argparse.Namespace) -> BenchSettings:
-    """Whom the policies meet; one whole number for ``--patients`` is how many."""
+    """Whom the policies meet; one whole number for ``--patients`` is how many; a folder of that name is ``./8``."""
     given: list[str] = chosen.patients
     counted = [name for name in given if name.isascii() and name.isdigit()]
     if counted and len(given) > 1:
         raise ConfigError(
-            f"--patients is {' '.join(given)}, expected one number, or ids; policies go before the options"
+            f"--patients is {' '.join(given)}, expected one number, or ids, files and folders; policies go before the "
+            "options"
         )
     count = int(counted[0]) if counted else None
     if count == 0:
