@@ -11,7 +11,8 @@ from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, T
 from therapysim.envs.spaces import Utterance
 from therapysim.envs.spec_settings import choose_config, choose_rubric, choose_thresholds
 from therapysim.errors import ActionError, ConfigError, EpisodeError
-from therapysim.personas.load import open_persona
+from therapysim.personas.load import find, open_persona
+from therapysim.personas.own import HASH
 from therapysim.personas.patient import Patient
 from therapysim.personas.schema import Persona
 from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity
@@ -119,9 +120,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         self.observe_state = observe_state
         self.risk_thresholds = choose_thresholds(risk_thresholds)
         self.persona, self.split, self.vary = opened(persona), split, vary
-        start_of(
-            0, self.persona, split, None, vary
-        )  # an unknown persona or split is refused here, not at the first reset
+        start_of(0, self.persona, split, None, vary)  # an unknown split is refused here, not at the first reset
         self.batch = SessionBatch(
             choose_config(config, max_turns),
             patient=patient,
@@ -198,17 +197,18 @@ def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spac
     return gym.spaces.Dict(shown), action
 
 
-def opened(persona: Persona | str | Path | None) -> Persona | None:
-    """The patient that an environment is asked for, read once; None where the seed draws one.
+def opened(persona: Persona | str | Path | None) -> Persona | str | None:
+    """The patient that an environment is asked for: a shipped one's id, or one's own, read once; None where none is.
 
     Raises:
         PersonaError: the id is unknown, or the file is wrong.
     """
-    return None if persona is None else open_persona(persona)
+    met = None if persona is None else open_persona(persona)
+    return met.id if met and HASH not in met.id else met
 
 
 def start_of(
-    seed: int, persona: Persona | None, split: str, options: dict[str, Any] | None, vary: bool = False
+    seed: int, persona: Persona | str | None, split: str, options: dict[str, Any] | None, vary: bool = False
 ) -> Start:
     """The start that the constructor and one reset's options add up to; unknown names are refused."""
     given = checked_options(options)
@@ -219,7 +219,7 @@ def start_of(
         persona = None
     met = opened(given["persona"]) if "persona" in given else persona
     chosen = Start(seed, met, given.get("split", split), vary)
-    split_of = chosen.split if met is None else met.split
+    split_of = chosen.split if met is None else (find(met) if isinstance(met, str) else met).split
     if vary and split_of != "train":
         raise ConfigError(f"vary is on for patients of {split_of}, expected the train split: no other has variants")
     return chosen

@@ -13,7 +13,7 @@ from therapysim.personas.numbers import in_words
 from therapysim.personas.schema import Persona, Severity
 from therapysim.records import STRICT, Record, hint, read_record, shown
 
-__all__ = ["CHECKS", "DANGER", "Diagnosis", "check", "check_splits", "diagnoses", "symptoms"]
+__all__ = ["CHECKS", "DANGER", "METHOD", "Diagnosis", "check", "check_splits", "diagnoses", "symptoms"]
 
 #: Scores that go with each severity. Source: Kroenke, Spitzer & Williams 2001 (PHQ-9); Spitzer et al. 2006 (GAD-7). The
 #: PHQ-9's "moderately severe", 15-19, may be called either way.
@@ -32,7 +32,7 @@ DANGER = re.compile(
 )
 _GRAVE = re.compile(r"\b(?:suicid\w*|kill myself|end my life|take my (?:own )?life|hurt myself|want to die)\b", re.I)
 #: What no line may name, not even where a danger is told of.
-_METHOD = re.compile(
+METHOD = re.compile(
     r"\b(?:overdos\w*|noose|razors?|blades?|knife|knives|guns?|rifles?|cliffs?|ledge|bleach|exhaust|drown\w*|wrists?|"
     r"jump(?:ed|ing)? off|pesticides?|hang(?:ed|ing)? (?:my|him|her)self)\b",
     re.IGNORECASE,
@@ -191,7 +191,7 @@ def _of_case(p: Persona) -> Iterable[str]:
         told = place.startswith(_OF_DANGER)
         if _GRAVE.search(line) and not told:
             yield f"case.{place}: {line!r} speaks of a danger; only case.danger and case.denial may"
-        if told and (named := _METHOD.search(line)):
+        if told and (named := METHOD.search(line)):
             yield f"case.{place}: {line!r} names {named[0]!r}; no line may name a method"
         if not re.search(r"[.?!…]['\"]?$", line):
             yield f"case.{place}: {line!r} does not end like a sentence"

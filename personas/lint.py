@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in map(Path, chosen.files or [LIBRARY]):
         found = check_folder(path, freeze=chosen.freeze) if path.is_dir() else Checked(check_file(path), [])
         problems += found.problems
-        print("\n".join([*(f"warning: {line}" for line in found.warnings), *[found.frozen] * bool(found.frozen)]))
+        for line in [*(f"warning: {line}" for line in found.warnings), *[found.frozen] * bool(found.frozen)]:
+            print(line)
     print("\n".join(problems) or "every patient agrees with itself")
     return 1 if problems else 0
 

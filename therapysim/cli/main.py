@@ -57,7 +57,10 @@ _PERSONA = {
     "new": "write a new patient's file: a commented example that already works",
     "check": "every mistake of patients' files at once; --freeze freezes a folder",
     "show": "who a patient is, and what it can answer",
+    "import": "a profile of Patient-Ψ, PatientHub or AnnaAgent as a patient's file with marked gaps, and a report",
 }
+# A command whose file cannot bear its name.
+_FILES = {"import": "import_profile"}
 # Packages that the base install leaves out, by the extra that brings them.
 _EXTRAS = {
     **dict.fromkeys(("accelerate", "datasets", "gguf", "peft", "torch", "transformers", "trl"), "train"),
@@ -126,7 +129,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _add(commands: Any, files: Mapping[str, str], package: str) -> None:
     """A parser for each file, which adds its options once it is chosen."""
     for name, text in files.items():
-        commands.add_parser(name, help=text, description=text, file=f"{package}.{name.replace('-', '_')}")
+        commands.add_parser(
+            name, help=text, description=text, file=f"{package}.{_FILES.get(name, name).replace('-', '_')}"
+        )
 
 
 if __name__ == "__main__":
