@@ -142,8 +142,8 @@ def _named(name: str) -> list[str]:
         return [pinned(str(file), shipped) for file in _files_of(Path(name))]
     if name not in shipped and MARK not in name:
         raise PersonaError(
-            f"persona {shown(name)} is no id, no folder here, and no file, whose name ends in .yaml"
-            f"{hint(name, list(shipped))}; ids are {', '.join(shipped)}"
+            f"persona {shown(name)} is unknown{hint(name, list(shipped))}; there is no folder of that name here, and a "
+            f"file's name ends in .yaml; ids are {', '.join(shipped)}"
         )
     return [find(name).id]
 

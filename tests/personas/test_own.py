@@ -1,7 +1,6 @@
 """Patients of one's own: named by file or folder, known by name and content."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,10 @@ from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, who
 from therapysim.agents.bench.folder import overlaps
 from therapysim.agents.bench.runner import run
 from therapysim.agents.therapists.policies import Policy, Run, find_policy
+from therapysim.agents.web.asked import Begin
+from therapysim.agents.web.desk import Refused
+from therapysim.agents.web.house import House, PageSettings
+from therapysim.agents.web.view import patient_view
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError, PersonaError
 from therapysim.messages import Transcript
@@ -25,9 +28,13 @@ from therapysim.personas.own import id_of, persona_hash
 from therapysim.personas.template import write_template
 from therapysim.rewards.rubric import RubricSettings
 from therapysim.state import Move
+from therapysim.train.grpo.generation import redrawn
+from therapysim.train.grpo.grpo_settings import GRPOSettings
+from therapysim.train.pairs.drawing import start_of
+from therapysim.train.pairs.pair_settings import PairSettings
 from therapysim.train.patient_processes import Office, Patients
-
-Change = Callable[[str, str], None]
+from therapysim.train.sft.examples import practice_starts
+from therapysim.train.sft.sft_settings import SFTSettings
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def test_a_name_is_a_patient_before_it_is_a_folder(own: Path) -> None:
 
 
 def test_an_unknown_name_says_what_names_may_be(own: Path) -> None:
-    with pytest.raises(PersonaError, match=r"'mrta' is no id, no folder here, and no file.*did you mean 'marta'"):
+    with pytest.raises(PersonaError, match=r"'mrta' is unknown; did you mean 'marta'\?; there is no folder"):
         patients_named(["mrta"])
     with pytest.raises(PersonaError, match="'mine' is a folder, expected one of its files"):
         open_persona("mine")
@@ -135,7 +142,7 @@ def test_every_mistake_of_every_file_is_said_at_once(own: Path) -> None:
         "case.denial is 5 lines, expected a no of 5 lines or more where risk is 0, and none where it is not",
         "case.life.aeg is an unknown field; did you mean 'age'?",
         "case.life.age is missing, expected a list of at least 2 texts; add the field",
-        "'mrta' is no id",
+        "'mrta' is unknown",
     ):
         assert told in str(error.value)
 
@@ -196,6 +203,32 @@ def test_patients_in_processes_play_ones_own(own: Path) -> None:
     here.reset([start])
     here.step(["How do you sleep?"])
     assert after.persona.id.startswith("anna@") and str(after.transcript) == str(here.sessions[0].transcript)
+
+
+def test_trainings_and_draws_meet_ones_own_and_keep_what_it_said(own: Path) -> None:
+    grpo = GRPOSettings(personas=("mine", "marta"), vary=True)
+    names = [open_persona(f"mine/{name}.yaml").id for name in ("anna", "bela")]
+    assert [id_of(name) for name in grpo.personas] == [*names, "marta"]
+    met = {redrawn(grpo, row, 1).patient or "" for row in range(20)}
+    assert {name.partition("~")[0] for name in met} == {*names, "marta"} and all("~" in name for name in met)
+    sft = SFTSettings(personas=("mine",), therapists=("cbt",), draws=4, vary=True)
+    assert {str(start.patient).partition("~")[0] for start in practice_starts(sft)} == set(names)
+    pairs = PairSettings(personas=("mine", "owen"), vary=True)
+    varied = start_of(0, pairs).patient or ""
+    assert {str(start_of(n, pairs).patient) for n in range(3)} == {*names, "owen"} and varied
+    assert pairs.persona(f"{names[0]}~5") == open_persona("mine/anna.yaml~5") and pairs.persona("owen").id == "owen"
+    edit(own / "anna.yaml", "gad7: 13", "gad7: 12")
+    with pytest.raises(PersonaError, match="what it says has changed"):
+        GRPOSettings(**grpo.model_dump())
+
+
+def test_the_page_seats_ones_own(own: Path, tmp_path: Path) -> None:
+    persona = open_persona("mine/anna.yaml")
+    house = House(PageSettings([persona], out=tmp_path / "ratings"))
+    key, desk = house.open(Begin(patient=persona.id, seed=3))
+    assert house.told(key, desk)["patient"] == patient_view(persona) and desk.session.persona == persona
+    with pytest.raises(Refused, match="expected one of the page's"):
+        house.open(Begin(patient="mine/anna.yaml", seed=3))
 
 
 def test_a_language_model_may_say_what_a_rewritten_patient_says_itself() -> None:
