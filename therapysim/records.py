@@ -147,7 +147,7 @@ def mistakes(value: Any, kind: type[T]) -> tuple[T | None, list[str]]:
         value, kind: as in ``record_of``.
     """
     try:
-        return _adapter(kind).validate_json(json.dumps(value)), []
+        return _adapter(kind).validate_json(json.dumps(value)), []  # type: ignore[arg-type]
     except ValidationError as fault:
         return None, every_fault(fault, schema_of(kind))
 

@@ -60,6 +60,14 @@ def test_the_check_names_every_gap(name: str, tmp_path: Path) -> None:
     assert [line.split(" is ")[0].strip() for line in said.splitlines()[1 : len(gaps) + 1]] == gaps
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_page_has_the_figures(name: str) -> None:
+    told = carry(profile(name), name)
+    figures = (len(told.mapped), sum(map(len, told.notes.values())), len(told.left_out), len(gaps_in(told, "new")))
+    page = (Path(__file__).parents[2] / "docs" / "own-patient.md").read_text(encoding="utf-8")
+    assert f"| `{FILES[name]}` | {' | '.join(map(str, figures))} |" in page
+
+
 def test_patient_psi() -> None:
     told = carry(profile("patient-psi"), "patient-psi")
     assert told.values["core_belief"] == "I am powerless. I am trapped. I am of no use to anyone."

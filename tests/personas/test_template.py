@@ -54,6 +54,7 @@ def test_a_new_patient_is_checked_shown_and_met(capsys: pytest.CaptureFixture[st
     assert "is there already" in capsys.readouterr().err
     assert main(["persona", "check", "mine/anna.yaml"]) == 0
     lines = len(spoken(load_persona("mine/anna.yaml")))
+    assert f"{lines} lines of speech" in (Path(__file__).parents[2] / "docs/own-patient.md").read_text(encoding="utf-8")
     assert f"{lines} lines, of which {lines} are still the example's" in capsys.readouterr().out
     assert main(["persona", "show", "mine"]) == 0
     assert "Anna Wolff (anna@" in (said := capsys.readouterr().out) and f"answers {len(KINDS)} of {len(KINDS)}" in said
