@@ -278,7 +278,9 @@ def _words(line: Line | NoLine) -> str:
 
 def _choose(start: Start) -> Persona:
     require_count("seed", start.seed, 0)
-    if start.persona is not None:
+    if isinstance(start.persona, Persona):
+        chosen = start.persona
+    elif start.persona is not None:
         chosen = find(start.persona)
     else:
         pool = personas(start.split)

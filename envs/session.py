@@ -1,12 +1,15 @@
 """What a session is made of: its settings, its start, its state after each turn, and what a turn brought."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from therapysim.envs.dynamics import DynamicsSettings
 from therapysim.envs.latent import Latent
 from therapysim.envs.screen import Screened, ScreenSettings
 from therapysim.errors import PersonaError, require_count, require_number
 from therapysim.messages import Message, Transcript
+from therapysim.personas.load import open_persona
+from therapysim.personas.own import is_file_name
 from therapysim.personas.patient import Line
 from therapysim.personas.schema import SPLITS, Persona
 from therapysim.rewards.rubric import Score
@@ -42,19 +45,36 @@ class Start:
 
     Attributes:
         seed: at least 0; the session's only source of chance.
-        persona: an id, or None for one drawn from ``split`` by the seed.
+        persona: an id, a patient of one's own as ``personas.load.open_persona`` gives it, or None for one drawn from
+            ``split`` by the seed.
         split: train, dev or test; nothing else, so that no session meets a test patient unasked.
         vary: a variant of the training patient, drawn by the seed, in its place; see ``personas.vary``.
     """
 
     seed: int
-    persona: str | None = None
+    persona: str | Persona | None = None
     split: str = "train"
     vary: bool = False
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise PersonaError(f"persona split is {self.split!r}, expected one of {', '.join(SPLITS)}")
+
+    @classmethod
+    def meeting(cls, seed: int, named: str, *, vary: bool = False) -> Self:
+        """A session with a patient as settings name it: an id, or a file of one's own, which is read here.
+
+        Names from outside the process are no settings: give ids alone to whoever sends them.
+
+        Raises:
+            PersonaError: the file is wrong, or says something else than it did.
+        """
+        return cls(seed, open_persona(named) if is_file_name(named) else named, vary=vary)
+
+    @property
+    def patient(self) -> str | None:
+        """The id of the patient that is named; None where the seed draws one."""
+        return self.persona.id if isinstance(self.persona, Persona) else self.persona
 
 
 @dataclass(frozen=True, slots=True)

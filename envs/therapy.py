@@ -11,15 +11,27 @@ from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, T
 from therapysim.envs.spaces import Utterance
 from therapysim.envs.spec_settings import choose_config, choose_rubric, choose_thresholds
 from therapysim.errors import ActionError, ConfigError, EpisodeError
-from therapysim.personas.load import find
+from therapysim.personas.load import find, open_persona
+from therapysim.personas.own import HASH
 from therapysim.personas.patient import Patient
+from therapysim.personas.schema import Persona
 from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.risk import RiskThresholds, risk
 from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.state import WINDOW
 
-__all__ = ["TherapySimEnv", "checked_options", "describe", "observe", "reward_of", "session_spaces", "start_of", "warn"]
+__all__ = [
+    "TherapySimEnv",
+    "checked_options",
+    "describe",
+    "observe",
+    "opened",
+    "reward_of",
+    "session_spaces",
+    "start_of",
+    "warn",
+]
 
 
 class TherapySimEnv(gym.Env[dict[str, Any], str]):
@@ -64,7 +76,8 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     ``risk_depth`` how far below, and ``risk_others`` every other dimension below its own, deepest first.
 
     ## Arguments
-    ``persona``, ``split`` ("train"), ``config`` (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
+    ``persona`` (an id, the file of a patient of one's own, or a ``Persona``), ``split`` ("train"), ``config``
+    (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
     ``rubric`` (or its settings, or a preset: "default", "grpo", "user"), ``observe_state`` (True),
     ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
     (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
@@ -73,7 +86,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     patient; see ``personas.vary``). ``patient`` is a ``Patient``, which many environments may share, or a name:
     "scripted", "llm", a model or a server, opened once for all environments of the process; see
     ``personas.opening.open_patient``. ``config``, ``rubric`` and ``risk_thresholds`` may be mappings of their fields,
-    so that an ``EnvSpec`` survives JSON. ``reset(seed, options={"persona": id, "split": name})`` overrides the first
+    so that an ``EnvSpec`` survives JSON. ``reset(seed, options={"persona": …, "split": name})`` overrides the first
     two for one session.
 
     ## References
@@ -87,7 +100,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
 
     def __init__(
         self,
-        persona: str | None = None,
+        persona: Persona | str | Path | None = None,
         split: str = "train",
         config: SessionConfig | Mapping[str, Any] | None = None,
         max_turns: int | None = None,
@@ -107,8 +120,8 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         self.render_mode = render_mode
         self.observe_state = observe_state
         self.risk_thresholds = choose_thresholds(risk_thresholds)
-        self.persona, self.split, self.vary = persona, split, vary
-        start_of(0, persona, split, None, vary)  # an unknown persona or split is refused here, not at the first reset
+        self.persona, self.split, self.vary = opened(persona), split, vary
+        start_of(0, self.persona, split, None, vary)  # an unknown split is refused here, not at the first reset
         self.batch = SessionBatch(
             choose_config(config, max_turns),
             patient=patient,
@@ -185,7 +198,19 @@ def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spac
     return gym.spaces.Dict(shown), action
 
 
-def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any] | None, vary: bool = False) -> Start:
+def opened(persona: Persona | str | Path | None) -> Persona | str | None:
+    """The patient that an environment is asked for: a shipped one's id, or one's own, read once; None where none is.
+
+    Raises:
+        PersonaError: the id is unknown, or the file is wrong.
+    """
+    met = None if persona is None else open_persona(persona)
+    return met.id if met and HASH not in met.id else met
+
+
+def start_of(
+    seed: int, persona: Persona | str | None, split: str, options: dict[str, Any] | None, vary: bool = False
+) -> Start:
     """The start that the constructor and one reset's options add up to; unknown names are refused."""
     given = checked_options(options)
     unknown = set(given) - {"persona", "split"}
@@ -193,8 +218,9 @@ def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any]
         raise ConfigError(f"reset options {sorted(unknown)} are unknown, expected 'persona' or 'split'")
     if "split" in given and "persona" not in given:
         persona = None
-    chosen = Start(seed, given.get("persona", persona), given.get("split", split), vary)
-    split_of = chosen.split if chosen.persona is None else find(chosen.persona).split
+    met = opened(given["persona"]) if "persona" in given else persona
+    chosen = Start(seed, met, given.get("split", split), vary)
+    split_of = chosen.split if met is None else (find(met) if isinstance(met, str) else met).split
     if vary and split_of != "train":
         raise ConfigError(f"vary is on for patients of {split_of}, expected the train split: no other has variants")
     return chosen

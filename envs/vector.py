@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
 from therapysim.envs.spec_settings import choose_config, choose_rubric, choose_thresholds
-from therapysim.envs.therapy import checked_options, describe, observe, reward_of, session_spaces, start_of, warn
+from therapysim.envs.therapy import (
+    checked_options,
+    describe,
+    observe,
+    opened,
+    reward_of,
+    session_spaces,
+    start_of,
+    warn,
+)
 from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient
+from therapysim.personas.schema import Persona
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.risk import RiskThresholds
 from therapysim.rewards.rubric import Rubric, RubricSettings
@@ -51,7 +61,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
     def __init__(
         self,
         num_envs: int = 1,
-        persona: str | None = None,
+        persona: Persona | str | Path | None = None,
         split: str = "train",
         config: SessionConfig | Mapping[str, Any] | None = None,
         max_turns: int | None = None,
@@ -68,12 +78,12 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         num_envs = require_count("num_envs", num_envs, 1)
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode is {render_mode!r}, expected 'ansi' or None")
-        start_of(0, persona, split, None, vary)
+        self.persona, self.split, self.vary = opened(persona), split, vary
+        start_of(0, self.persona, split, None, vary)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.observe_state = observe_state
         self.risk_thresholds = choose_thresholds(risk_thresholds)
-        self.persona, self.split, self.vary = persona, split, vary
         self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.batch = SessionBatch(

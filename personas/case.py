@@ -8,14 +8,14 @@ Source: the cognitive model and its situations: J. Beck 2011; Greenberger & Pade
     Miller & Rollnick 2013.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from therapysim.personas.fields import Depth, Four, Id, Lines, Percent, Six, Text, Three, Two, Words
-from therapysim.records import STRICT, wrong
+from therapysim.personas.fields import Depth, Fault, Four, Id, Lines, Percent, Six, Text, Three, Two, Words
+from therapysim.records import STRICT, wrong_each
 
 __all__ = ["Beliefs", "Case", "Ladder", "Life", "Replies", "Rung", "Situation", "Story", "Task"]
 
@@ -229,29 +229,9 @@ class Case:
     danger: Ladder | None = None
 
     @model_validator(mode="after")
-    def _check_situations(self) -> Self:
-        for name in ("id", "thought"):
-            values = [getattr(s, name) for s in self.situations]
-            for i, value in enumerate(values):
-                if value in values[:i]:
-                    raise wrong(f"{value!r} a second time", "situations that differ", f"situations[{i}].{name}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_tasks(self) -> Self:
-        """What is taken up has an outcome, what is refused has none, and no word means one of each."""
-        seen: dict[str, Task] = {}
-        for i, task in enumerate(self.tasks):
-            if task.would is not bool(task.outcome):
-                expected = "at least one line: it would be tried" if task.would else "none: it is refused"
-                raise wrong(f"{len(task.outcome)} lines", expected, f"tasks[{i}].outcome")
-            if task.id in {earlier.id for earlier in self.tasks[:i]}:
-                raise wrong(f"{task.id!r} a second time", "ids that differ", f"tasks[{i}].id")
-            for topic in task.topics:
-                other = seen.setdefault(topic, task)
-                if other.would is not task.would:
-                    told = f"no word that task {other.id!r} has too: one is taken up, and one refused"
-                    raise wrong(repr(topic), told, f"tasks[{i}].topics")
+    def _check(self) -> Self:
+        if faults := [*_of_situations(self.situations), *_of_tasks(self.tasks)]:
+            raise wrong_each(faults)
         return self
 
     @classmethod
@@ -264,6 +244,30 @@ class Case:
     def spoken(self) -> Iterator[tuple[str, str]]:
         """Every line with its place, such as ("life.age", "Forty-five.")."""
         yield from _spoken("", self)
+
+
+def _of_situations(situations: Sequence[Situation]) -> Iterator[Fault]:
+    for name in ("id", "thought"):
+        values = [getattr(s, name) for s in situations]
+        for i, value in enumerate(values):
+            if value in values[:i]:
+                yield f"{value!r} a second time", "situations that differ", f"situations[{i}].{name}"
+
+
+def _of_tasks(tasks: Sequence[Task]) -> Iterator[Fault]:
+    """What is taken up has an outcome, what is refused has none, and no word means one of each."""
+    seen: dict[str, Task] = {}
+    for i, task in enumerate(tasks):
+        if task.would is not bool(task.outcome):
+            expected = "at least one line: it would be tried" if task.would else "none: it is refused"
+            yield f"{len(task.outcome)} lines", expected, f"tasks[{i}].outcome"
+        if task.id in {earlier.id for earlier in tasks[:i]}:
+            yield f"{task.id!r} a second time", "ids that differ", f"tasks[{i}].id"
+        for topic in task.topics:
+            other = seen.setdefault(topic, task)
+            if other.would is not task.would:
+                told = f"no word that task {other.id!r} has too: one is taken up, and one refused"
+                yield repr(topic), told, f"tasks[{i}].topics"
 
 
 def _spoken(place: str, part: object) -> Iterator[tuple[str, str]]:

@@ -11,9 +11,9 @@ from typing import Literal
 from therapysim.errors import PersonaError
 from therapysim.personas.numbers import in_words
 from therapysim.personas.schema import Persona, Severity
-from therapysim.records import STRICT, Record, read_record
+from therapysim.records import STRICT, Record, hint, read_record, shown
 
-__all__ = ["DANGER", "Diagnosis", "check", "check_splits", "diagnoses", "symptoms"]
+__all__ = ["CHECKS", "DANGER", "METHOD", "Diagnosis", "check", "check_splits", "diagnoses", "symptoms"]
 
 #: Scores that go with each severity. Source: Kroenke, Spitzer & Williams 2001 (PHQ-9); Spitzer et al. 2006 (GAD-7). The
 #: PHQ-9's "moderately severe", 15-19, may be called either way.
@@ -32,7 +32,7 @@ DANGER = re.compile(
 )
 _GRAVE = re.compile(r"\b(?:suicid\w*|kill myself|end my life|take my (?:own )?life|hurt myself|want to die)\b", re.I)
 #: What no line may name, not even where a danger is told of.
-_METHOD = re.compile(
+METHOD = re.compile(
     r"\b(?:overdos\w*|noose|razors?|blades?|knife|knives|guns?|rifles?|cliffs?|ledge|bleach|exhaust|drown\w*|wrists?|"
     r"jump(?:ed|ing)? off|pesticides?|hang(?:ed|ing)? (?:my|him|her)self)\b",
     re.IGNORECASE,
@@ -85,20 +85,14 @@ def symptoms() -> dict[str, str]:
 
 def check(persona: Persona) -> list[str]:
     """What in one patient contradicts what; empty where nothing does."""
-    known = diagnoses().get(persona.diagnosis)
-    if known is None:
-        return [f"diagnosis is {persona.diagnosis!r}, expected one of diagnoses.yaml"]
-    checks: tuple[Callable[[Persona, Diagnosis], Iterable[str]], ...] = (
-        _of_diagnosis, _of_symptoms, _of_score, _of_risk, _of_facts, _of_voice, _of_mood, _of_case, _of_age,
-    )  # fmt: skip
-    return [problem for one in checks for problem in one(persona, known)]
+    return [problem for one in CHECKS for problem in one(persona)]
 
 
 def check_splits(people: Sequence[Persona]) -> list[str]:
     """Whether the splits are 3 : 1 : 2 within every group of diagnoses and every level of risk, and names differ."""
     problems = [f"name {n!r} is borne by {c} patients" for n, c in Counter(p.name for p in people).items() if c > 1]
     strata: tuple[tuple[str, Callable[[Persona], object]], ...] = (
-        ("group", lambda p: diagnoses()[p.diagnosis].group),
+        ("group", lambda p: known.group if (known := diagnoses().get(p.diagnosis)) else "of other diagnoses"),
         ("risk", lambda p: p.risk),
     )
     for label, key in strata:
@@ -115,21 +109,32 @@ def _table() -> _Table:
     return read_record(Path(__file__).parent / "diagnoses.yaml", _Table, PersonaError)
 
 
-def _of_diagnosis(p: Persona, known: Diagnosis) -> Iterable[str]:
+def _of_diagnosis(p: Persona) -> Iterable[str]:
+    known = diagnoses().get(p.diagnosis)
+    if known is None:
+        expected = f"one of diagnoses.yaml: {' | '.join(diagnoses())}"
+        yield f"diagnosis is {shown(p.diagnosis)}, expected {expected}{hint(p.diagnosis, [*diagnoses()])}"
+        return
     if p.code != known.code:
         yield f"code is {p.code}, expected {known.code} for {known.name}"
     if known.severity and p.severity != known.severity:
         yield f"severity is {p.severity}, but the diagnosis says {known.severity}"
 
 
-def _of_symptoms(p: Persona, known: Diagnosis) -> Iterable[str]:
-    yield from (f"symptom {s!r} is unknown, expected one of diagnoses.yaml" for s in p.symptoms if s not in symptoms())
+def _of_symptoms(p: Persona) -> Iterable[str]:
+    if unknown := [s for s in p.symptoms if s not in symptoms()]:
+        told = ", ".join(f"{s!r}{hint(s, [*symptoms()])}" for s in unknown)
+        yield f"symptoms {told}: unknown, expected some of diagnoses.yaml: {', '.join(symptoms())}"
+    if (known := diagnoses().get(p.diagnosis)) is None:
+        return
     for count, names in known.needs:
         if len(set(names) & set(p.symptoms)) < count:
             yield f"symptoms {', '.join(p.symptoms)}: {known.name} needs {count} of {', '.join(names)}"
 
 
-def _of_score(p: Persona, known: Diagnosis) -> Iterable[str]:
+def _of_score(p: Persona) -> Iterable[str]:
+    if (known := diagnoses().get(p.diagnosis)) is None:
+        return
     highest = max(p.phq9, p.gad7)
     if known.score:
         low, high = BANDS[known.score][p.severity]
@@ -140,7 +145,7 @@ def _of_score(p: Persona, known: Diagnosis) -> Iterable[str]:
         yield f"phq9 {p.phq9} and gad7 {p.gad7} do not go with {p.severity}"
 
 
-def _of_risk(p: Persona, known: Diagnosis) -> Iterable[str]:
+def _of_risk(p: Persona) -> Iterable[str]:
     telling = [fact for fact in p.facts if fact.risk]
     if len(telling) < _RISK_FACTS[p.risk]:
         yield f"risk is {p.risk} with {len(telling)} risk facts, expected at least {_RISK_FACTS[p.risk]}"
@@ -156,7 +161,7 @@ def _of_risk(p: Persona, known: Diagnosis) -> Iterable[str]:
                 if _GRAVE.search(line))  # fmt: skip
 
 
-def _of_facts(p: Persona, known: Diagnosis) -> Iterable[str]:
+def _of_facts(p: Persona) -> Iterable[str]:
     if {fact.depth for fact in p.facts} != {1, 2, 3}:
         yield "facts lie at depths " + ", ".join(sorted({str(f.depth) for f in p.facts})) + ", expected 1, 2 and 3"
     facts = [line for fact in (*p.facts, *p.circumstances) for line in fact.lines]
@@ -164,14 +169,14 @@ def _of_facts(p: Persona, known: Diagnosis) -> Iterable[str]:
     yield from (f"{line!r} stands {n} times" for line, n in count.items() if n > 1)
 
 
-def _of_voice(p: Persona, known: Diagnosis) -> Iterable[str]:
+def _of_voice(p: Persona) -> Iterable[str]:
     yield from (f"{line!r} is no question" for line in p.voice.ask if not line.endswith("?"))
     yield from (f"{line!r} does not end like a sentence" for line in _voice(p) if line[-1] not in ".?!")
     yield from (f"{line!r} has {len(line.split())} words, expected at most 32" for line in _voice(p)
                 if len(line.split()) > 32)  # fmt: skip
 
 
-def _of_mood(p: Persona, known: Diagnosis) -> Iterable[str]:
+def _of_mood(p: Persona) -> Iterable[str]:
     lowest = min(p.mood)
     if lowest > -0.1:
         yield f"mood has no dimension below -0.1 (lowest {lowest}), so there is nothing to treat"
@@ -181,19 +186,19 @@ def _of_mood(p: Persona, known: Diagnosis) -> Iterable[str]:
         yield f"severity is mild, but the lowest mood is {lowest}, expected -0.6 or more"
 
 
-def _of_case(p: Persona, known: Diagnosis) -> Iterable[str]:
+def _of_case(p: Persona) -> Iterable[str]:
     for place, line in p.case.spoken():
         told = place.startswith(_OF_DANGER)
         if _GRAVE.search(line) and not told:
             yield f"case.{place}: {line!r} speaks of a danger; only case.danger and case.denial may"
-        if told and (named := _METHOD.search(line)):
+        if told and (named := METHOD.search(line)):
             yield f"case.{place}: {line!r} names {named[0]!r}; no line may name a method"
         if not re.search(r"[.?!…]['\"]?$", line):
             yield f"case.{place}: {line!r} does not end like a sentence"
     yield from (f"case.asks: {line!r} is no question" for line in p.case.asks if "?" not in line)
 
 
-def _of_age(p: Persona, known: Diagnosis) -> Iterable[str]:
+def _of_age(p: Persona) -> Iterable[str]:
     """Who is asked how old it is says its age."""
     told = (str(p.age), in_words(p.age))
     if not any(re.search(rf"\b{said}\b", line.lower()) for line in p.case.life.age for said in told):
@@ -203,3 +208,9 @@ def _of_age(p: Persona, known: Diagnosis) -> Iterable[str]:
 def _voice(p: Persona) -> tuple[str, ...]:
     v = p.voice
     return (*v.opening, *v.express, *v.change, *v.sustain, *v.ask)
+
+
+#: Each looks at some fields alone, and yields what contradicts what in them.
+CHECKS: tuple[Callable[[Persona], Iterable[str]], ...] = (
+    _of_diagnosis, _of_symptoms, _of_score, _of_risk, _of_facts, _of_voice, _of_mood, _of_case, _of_age,
+)  # fmt: skip

@@ -8,6 +8,7 @@ from therapysim.records import shown, wrong
 
 __all__ = [
     "Depth",
+    "Fault",
     "Four",
     "Id",
     "Lines",
@@ -30,6 +31,9 @@ __all__ = [
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 # Control and direction characters would act on a terminal or hide words; a line end and a tab are no harm.
 _VISIBLE = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$"
+
+#: What a check over several fields found: what stands there, what should, and where.
+Fault = tuple[str, str, str]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Signed = Annotated[float, Field(ge=-1.0, le=1.0)]

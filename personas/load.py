@@ -1,15 +1,17 @@
-"""The only reader of persona files: YAML in, a checked Persona out, or an error that says where to look."""
+"""Who there is: the shipped patients by id and by split, and patients of one's own by file or folder."""
 
+import os
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
 from therapysim.errors import PersonaError
-from therapysim.faults import hint, printable, shown
+from therapysim.faults import hint, shown
 from therapysim.personas.manifest import MANIFEST, changes, read
+from therapysim.personas.own import identified, is_file_name, pinned, read_own
+from therapysim.personas.persona_file import load_persona, persona_files, read_folder
 from therapysim.personas.schema import SPLITS, Persona
 from therapysim.personas.vary import MARK, vary
-from therapysim.records import read_record
 
 __all__ = [
     "LIBRARY",
@@ -17,6 +19,8 @@ __all__ = [
     "library",
     "library_hash",
     "load_persona",
+    "open_persona",
+    "patients_named",
     "personas",
     "read_folder",
     "training_ids",
@@ -25,28 +29,8 @@ __all__ = [
 #: The folder of the patients that ship with the package.
 LIBRARY = Path(__file__).parent / "library"
 
-# A file larger than this is no patient; the largest that ships has 53 kB.
-_MOST_BYTES = 2**20
 # A variant's seed is part of file names.
 _MOST_DIGITS = 18
-
-
-def load_persona(path: str | Path) -> Persona:
-    """One patient, read and checked.
-
-    Args:
-        path: a YAML file named after the persona's id.
-
-    Raises:
-        PersonaError: the file cannot be read, or a field is missing, unknown, mistyped or out of range; the message
-            names persona, file and field, what was found and what was expected.
-    """
-    path = Path(path)
-    persona = read_record(path, Persona, PersonaError, _where(path), _MOST_BYTES)
-    if persona.id != path.stem:
-        expected = f"{path.stem!r}, the file's name without its suffix"
-        raise PersonaError(f"{_where(path)}: id is {persona.id!r}, expected {expected}")
-    return persona
 
 
 def library(folder: str | Path | None = None) -> dict[str, Persona]:
@@ -91,20 +75,91 @@ def personas(split: str | None = None) -> tuple[Persona, ...]:
 
 
 def training_ids(split: str = "train", ids: Sequence[str] = ()) -> tuple[str, ...]:
-    """Ids of the patients that a policy may learn from: the ids given, else the split's.
+    """The patients that a policy may learn from: those given, as ``patients_named`` has them, else the split's ids.
+
+    Args:
+        split: train, dev or test.
+        ids: ids, and files or folders of one's own.
 
     Raises:
-        PersonaError: one of them is a test patient, an id or the split is unknown. A policy that has met a test patient
-            can no longer be benchmarked: its score would measure memory.
+        PersonaError: one of them is a test patient, a name or the split is unknown, or a file is wrong. A policy that
+            has met a test patient can no longer be benchmarked: its score would measure memory.
     """
-    chosen = [find(i) for i in ids] or personas(split)
-    kept_apart = sorted(p.id for p in chosen if p.split == "test")
+    names = patients_named(ids) or tuple(p.id for p in personas(split))
+    kept_apart = sorted(p.id for p in map(open_persona, names) if p.split == "test")
     if kept_apart:
         raise PersonaError(
             f"test patients ({', '.join(kept_apart)}) are kept apart for benchmarks: nothing may be trained on them; "
             "choose patients of train or dev"
         )
-    return tuple(p.id for p in chosen)
+    return names
+
+
+def open_persona(named: Persona | str | Path) -> Persona:
+    """A patient by id, by its file, or as it is; one of one's own under the id that its content makes.
+
+    Args:
+        named: an id such as ``marta`` or ``marta~17``; a file such as ``own/anna.yaml``; or a Persona made by code.
+
+    Raises:
+        PersonaError: the id is unknown, or the file is wrong; every mistake of it is said.
+    """
+    if isinstance(named, Persona):
+        return named if MARK in named.id and _is_variant(named) else identified(named, library())
+    if isinstance(named, Path) or (isinstance(named, str) and is_file_name(named)):
+        return read_own(str(named), library())
+    if isinstance(named, str) and named not in library() and Path(named).is_dir():
+        raise PersonaError(f"persona {named!r} is a folder, expected one of its files, such as {named}/anna.yaml")
+    return find(named)
+
+
+def patients_named(names: Sequence[str]) -> tuple[str, ...]:
+    """The patients that some names stand for, each in the one form that settings keep and ``open_persona`` reads.
+
+    What ends in .yaml or .yml is a file. A shipped patient's id, or its variant's, is that patient, even where a folder
+    here has the same name: write ``./marta`` for the folder. Any other name is a folder, and stands for its files.
+
+    Raises:
+        PersonaError: a name is none of these, or files are wrong; every mistake of every file is said.
+    """
+    found: list[str] = []
+    faults: list[str] = []
+    for name in map(os.path.expanduser, names):
+        try:
+            found += _named(name)
+        except PersonaError as error:
+            faults.append(str(error))
+    if faults:
+        raise PersonaError("\n".join(faults))
+    return tuple(found)
+
+
+def _named(name: str) -> list[str]:
+    shipped = library()
+    if is_file_name(name):
+        return [pinned(name, shipped)]
+    if name not in shipped and Path(name).is_dir():
+        return [pinned(str(file), shipped) for file in _files_of(Path(name))]
+    if name not in shipped and MARK not in name:
+        raise PersonaError(
+            f"persona {shown(name)} is unknown{hint(name, list(shipped))}; there is no folder of that name here, and a "
+            f"file's name ends in .yaml; ids are {', '.join(shipped)}"
+        )
+    return [find(name).id]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """A folder's files, once all of them are right and as they were frozen."""
+    _checked(folder.resolve())
+    return persona_files(folder)
+
+
+def _is_variant(persona: Persona) -> bool:
+    """Whether it is the very variant of a shipped patient that its id says."""
+    try:
+        return find(persona.id) == persona
+    except PersonaError:
+        return False
 
 
 def find(persona_id: str) -> Persona:
@@ -138,34 +193,14 @@ def _variant(persona_id: str) -> Persona:
 
 @cache
 def _checked_folder(folder: Path) -> dict[str, Persona]:
+    return _checked(folder)
+
+
+def _checked(folder: Path) -> dict[str, Persona]:
     found = read_folder(folder)
     if changed := changes(folder, {i: p.split for i, p in found.items()}):
         raise PersonaError(
             f"persona folder {folder}: not as frozen in {MANIFEST}: {'; '.join(changed)}. Undo that, or freeze it anew "
-            "with `python -m therapysim.personas.lint --freeze`; results with other patients do not compare"
+            f"with `therapysim persona check {folder} --freeze`; results with other patients do not compare"
         )
     return found
-
-
-def read_folder(folder: Path) -> dict[str, Persona]:
-    """Every patient of a folder by id, sorted by id, whatever its manifest says.
-
-    Raises:
-        PersonaError: the folder holds no persona file, a file is wrong, or two files bear one id.
-    """
-    paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
-    if not paths:
-        raise PersonaError(f"persona folder {folder}: found no persona file, expected *.yaml, one a patient")
-    found: dict[str, Persona] = {}
-    for path in paths:
-        persona = load_persona(path)
-        if persona.id in found:
-            raise PersonaError(
-                f"{_where(path)}: id is {persona.id!r} twice in this folder, expected one file an id; rename one"
-            )
-        found[persona.id] = persona
-    return dict(sorted(found.items()))
-
-
-def _where(path: Path) -> str:
-    return f"persona {path.stem!r} ({printable(path.parent.name)}/{printable(path.name)})"

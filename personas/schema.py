@@ -4,17 +4,18 @@ The classes are plain frozen dataclasses, so that code may make and vary them fr
 checked when a file is read, and is published as ``docs/schemas/persona.schema.json``.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, GetPydanticSchema, model_validator
 
 from therapysim.personas.case import Case
-from therapysim.personas.fields import Depth, Four, Id, One, Share, Signed, Six, Ten, Text, Three, Two, Words
-from therapysim.records import STRICT, wrong
+from therapysim.personas.fields import Depth, Fault, Four, Id, One, Share, Signed, Six, Ten, Text, Three, Two, Words
+from therapysim.records import STRICT, wrong_each
 from therapysim.state import Attributes, Vector
 
-__all__ = ["MOODS", "SPLITS", "Fact", "Persona", "Severity", "Split", "Style", "Temperament", "Voice"]
+__all__ = ["MOODS", "RULES", "SPLITS", "Fact", "Persona", "Severity", "Split", "Style", "Temperament", "Voice"]
 
 Split = Literal["train", "dev", "test"]
 Severity = Literal["mild", "moderate", "severe"]
@@ -102,11 +103,14 @@ class Temperament:
 
 def _in_order(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
     """Facts under ids of their own, in order of depth: who earns trust gets deeper, never shallower."""
+    faults: list[Fault] = []
     for i, fact in enumerate(facts):
         if fact.id in {earlier.id for earlier in facts[:i]}:
-            raise wrong(f"{fact.id!r} a second time", "ids that differ within the persona", f"[{i}].id")
+            faults.append((f"{fact.id!r} a second time", "ids that differ within the persona", f"[{i}].id"))
         if i and fact.depth < (least := facts[i - 1].depth):
-            raise wrong(str(fact.depth), f"at least {least}: facts stand in order of depth", f"[{i}].depth")
+            faults.append((str(fact.depth), f"at least {least}: facts stand in order of depth", f"[{i}].depth"))
+    if faults:
+        raise wrong_each(faults)
     return facts
 
 
@@ -172,33 +176,40 @@ class Persona:
         return Attributes(persona=self.id, diagnosis=self.diagnosis, severity=self.severity, age=self.age)
 
     @model_validator(mode="after")
-    def _check_risk(self) -> Self:
-        told = [fact.id for fact in self.facts if fact.risk]
-        if self.risk and not told:
-            raise wrong(str(self.risk), "0, or at least one fact with 'risk: true' that tells of it", "risk")
-        if told and not self.risk:
-            raise wrong("0", f"1–3, since fact {told[0]!r} is marked 'risk: true'", "risk")
+    def _check(self) -> Self:
+        if faults := [fault for rule in RULES for fault in rule(self)]:
+            raise wrong_each(faults)
         return self
 
-    @model_validator(mode="after")
-    def _check_danger(self) -> Self:
-        """Who is in danger has the ladder, and who is not has a no."""
-        if self.risk and self.case.danger is None:
-            raise wrong("missing", f"the ladder of a patient of risk {self.risk}", "case.danger")
-        if not self.risk and self.case.danger is not None:
-            raise wrong("a ladder", "none: risk is 0", "case.danger")
-        said = len(self.case.denial)
-        if said if self.risk else said < _DENIALS:
-            expected = f"a no of {_DENIALS} lines or more where risk is 0, and none where it is not"
-            raise wrong(f"{said} lines", expected, "case.denial")
-        return self
 
-    @model_validator(mode="after")
-    def _check_circumstances(self) -> Self:
-        """What may have happened lately is told readily, is no danger, and bears an id of its own."""
-        taken = {fact.id for fact in self.facts}
-        for i, fact in enumerate(self.circumstances):
-            if fact.id in taken or fact.depth != 1 or fact.risk:
-                raise wrong(repr(fact.id), "an id of its own, depth 1 and no risk", f"circumstances[{i}].id")
-            taken.add(fact.id)
-        return self
+def _of_risk(p: Persona) -> Iterator[Fault]:
+    told = [fact.id for fact in p.facts if fact.risk]
+    if p.risk and not told:
+        yield str(p.risk), "0, or at least one fact with 'risk: true' that tells of it", "risk"
+    if told and not p.risk:
+        yield "0", f"1–3, since fact {told[0]!r} is marked 'risk: true'", "risk"
+
+
+def _of_danger(p: Persona) -> Iterator[Fault]:
+    """Who is in danger has the ladder, and who is not has a no."""
+    if p.risk and p.case.danger is None:
+        yield "missing", f"the ladder of a patient of risk {p.risk}", "case.danger"
+    if not p.risk and p.case.danger is not None:
+        yield "a ladder", "none: risk is 0", "case.danger"
+    said = len(p.case.denial)
+    if said if p.risk else said < _DENIALS:
+        expected = f"a no of {_DENIALS} lines or more where risk is 0, and none where it is not"
+        yield f"{said} lines", expected, "case.denial"
+
+
+def _of_circumstances(p: Persona) -> Iterator[Fault]:
+    """What may have happened lately is told readily, is no danger, and bears an id of its own."""
+    taken = {fact.id for fact in p.facts}
+    for i, fact in enumerate(p.circumstances):
+        if fact.id in taken or fact.depth != 1 or fact.risk:
+            yield repr(fact.id), "an id of its own, depth 1 and no risk", f"circumstances[{i}].id"
+        taken.add(fact.id)
+
+
+#: What spans fields of a persona. Each looks at some fields alone, and yields what is wrong in them.
+RULES: tuple[Callable[[Persona], Iterator[Fault]], ...] = (_of_risk, _of_danger, _of_circumstances)

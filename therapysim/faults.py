@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-__all__ = ["first_fault", "hint", "printable", "shown", "wrong"]
+__all__ = ["every_fault", "first_fault", "hint", "printable", "shown", "wrong", "wrong_each"]
 
 Schema = Mapping[str, Any]
 
@@ -37,6 +37,34 @@ def first_fault(fault: ValidationError, schema: Schema) -> str:
         _find(schema, detail["loc"])[0] + _name(detail) for detail in details
     }  # each once, whatever a union tried
     return _tell(details[0], schema) + (f" (and {len(places) - 1} more)" if len(places) > 1 else "")
+
+
+def every_fault(fault: ValidationError, schema: Schema) -> list[str]:
+    """Every mistake, each place once, in the words and the order of ``first_fault``.
+
+    Args:
+        fault, schema: as for ``first_fault``.
+    """
+    details = sorted(filterfalse(_echoes, fault.errors(include_url=False)), key=_rank)
+    told: dict[str, str] = {}
+    for detail in details:
+        if detail["type"] == "none_required" and any(_below(other, detail) for other in details):
+            continue  # what is wrong in it is said, not that there might have been nothing
+        told.setdefault(_find(schema, detail["loc"])[0] + _name(detail), _tell(detail, schema))
+        for more in detail.get("ctx", {}).get("more", ()):
+            place = _joined(_find(schema, detail["loc"])[0], more["place"])
+            told.setdefault(place, f"{place} is {more['found']}, expected {more['expected']}")
+    return list(told.values())
+
+
+def _below(one: ErrorDetails, other: ErrorDetails) -> bool:
+    return len(one["loc"]) > len(other["loc"]) and one["loc"][: len(other["loc"])] == other["loc"]
+
+
+def wrong_each(faults: Sequence[tuple[str, str, str]]) -> PydanticCustomError:
+    """As ``wrong``, for a validator that found several mistakes: found, expected and place of each, at least one."""
+    first, *more = ({"place": place, "found": found, "expected": expected} for found, expected, place in faults)
+    return PydanticCustomError("wrong", "found something else", {**first, "more": more})
 
 
 def wrong(found: str, expected: str, place: str = "") -> PydanticCustomError:

@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from therapysim.documents import MOST_BYTES, Unreadable, json_value, read_bytes, read_document, text_of
-from therapysim.faults import first_fault, hint, shown, wrong
+from therapysim.faults import every_fault, first_fault, hint, shown, wrong, wrong_each
 
 __all__ = [
     "STRICT",
     "Record",
     "explain",
     "hint",
+    "mistakes",
     "numbered_rows",
     "read_record",
     "read_rows",
@@ -28,6 +29,7 @@ __all__ = [
     "schema_of",
     "shown",
     "wrong",
+    "wrong_each",
 ]
 
 #: What every record holds to: no conversion, no unknown field, no change, no number that is not finite.
@@ -136,6 +138,18 @@ def record_of(value: Any, kind: type[T], error: type[Exception], where: str) -> 
     except ValidationError as fault:
         raise error(f"{where}: {explain(fault, kind)}") from fault
     return record
+
+
+def mistakes(value: Any, kind: type[T]) -> tuple[T | None, list[str]]:
+    """Plain data as a record; or None, and every mistake in it, each with field, found and expected.
+
+    Args:
+        value, kind: as in ``record_of``.
+    """
+    try:
+        return _adapter(kind).validate_json(json.dumps(value)), []  # type: ignore[arg-type]
+    except ValidationError as fault:
+        return None, every_fault(fault, schema_of(kind))
 
 
 def explain(fault: ValidationError, kind: Any) -> str:

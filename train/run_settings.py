@@ -6,16 +6,26 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.models.server import refuse_secrets
-from therapysim.personas.load import training_ids
+from therapysim.personas.load import patients_named, training_ids
 from therapysim.records import wrong
 from therapysim.settings import Count, Name, Names, Number, Pairs, Positive, Settings, about, layered, read_settings
 
-__all__ = ["TRACKERS", "RunSettings", "free", "load", "policy_setting", "require", "save_settings", "setting"]
+__all__ = [
+    "TRACKERS",
+    "Patients",
+    "RunSettings",
+    "free",
+    "load",
+    "policy_setting",
+    "require",
+    "save_settings",
+    "setting",
+]
 
 #: Where a run can be logged beside its own files.
 Tracker = Literal["wandb", "trackio", "tensorboard"]
@@ -23,6 +33,9 @@ TRACKERS: tuple[Tracker, ...] = get_args(Tracker)
 
 # Of a file of settings: raise it when an older file no longer means the same.
 _VERSION = 1
+
+#: Ids, files and folders, kept as ``personas.load.patients_named`` has them.
+Patients = Annotated[Names, AfterValidator(patients_named)]
 
 R = TypeVar("R", bound="RunSettings")
 
@@ -76,7 +89,7 @@ class RunSettings(Settings):
     split: Literal["train", "dev"] = _session(
         "train", "patients to practise on; those of test are kept apart for benchmarks"
     )
-    personas: Names = _session((), "patients by id, in place of the split's")
+    personas: Patients = _session((), "patients by id, or files and folders of one's own, in place of the split's")
     vary: bool = _session(False, "meet a new variant of the training patient in each group: none is learned by heart")
     max_turns: Positive = _session(3, "therapist turns in a session at most")
     max_turn_tokens: Positive = _session(64, "tokens of one therapist turn at most; what goes on longer is cut off")

@@ -6,11 +6,12 @@ from typing import Any
 
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.server import refuse_secrets
-from therapysim.personas.load import find, personas
+from therapysim.personas.load import patients_named, personas
+from therapysim.personas.own import id_of
 from therapysim.personas.patient import Patient
 from therapysim.rewards.rubric import Rubric
 
-__all__ = ["BenchSettings", "Simulator", "whom"]
+__all__ = ["BenchSettings", "Simulator", "chosen", "whom"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class BenchSettings:
 
     Attributes:
         split: train, dev or test.
-        patients: ids; empty for all of the split.
+        patients: ids, and files or folders of one's own, kept as ``personas.load.patients_named`` has them; empty for
+            all of the split.
         people: so many of the split's patients, the first in order; 0 for all.
         seeds: sessions with each patient, under seeds 0, 1, ….
         turns: therapist turns in a session at most.
@@ -57,21 +59,27 @@ class BenchSettings:
         require_count("people", self.people, 0)
         if self.patients and self.people:
             raise ConfigError("both ids and a number of patients are given: give one")
+        object.__setattr__(self, "patients", patients_named(self.patients))
         whom(self)
         Rubric(self.rubric)
 
 
 def whom(settings: BenchSettings) -> tuple[str, ...]:
-    """Ids of the patients that are met.
+    """Ids of the patients that are met; raises as ``chosen``."""
+    return tuple(map(id_of, chosen(settings)))
+
+
+def chosen(settings: BenchSettings) -> tuple[str, ...]:
+    """The patients that are met, as ``personas.load.open_persona`` reads them.
 
     Raises:
         PersonaError: an id or the split is unknown.
         ConfigError: an id is given twice, or the split has fewer patients.
     """
     if settings.patients:
-        if len(set(settings.patients)) < len(settings.patients):
+        if len(set(map(id_of, settings.patients))) < len(settings.patients):
             raise ConfigError(f"patients {', '.join(settings.patients)}: one is given twice")
-        return tuple(find(i).id for i in settings.patients)
+        return settings.patients
     there = [p.id for p in personas(settings.split)]
     if settings.people > len(there):
         raise ConfigError(

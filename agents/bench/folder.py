@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
+from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, chosen, whom
 from therapysim.agents.bench.provenance import provenance, read_provenance, require_same, require_theirs
 from therapysim.agents.bench.results import SessionResult, as_line, read_results, write_results
 from therapysim.agents.sessions.episode import Episode
@@ -19,6 +19,7 @@ from therapysim.agents.therapists.policies import Policy
 from therapysim.envs.session import Start
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
+from therapysim.personas.own import base_name
 
 __all__ = ["RESULTS", "SETTINGS", "TIMING", "Book", "locked", "overlaps", "session_place"]
 
@@ -91,8 +92,9 @@ class Book:
 
     def missing(self, policy: Policy, simulator: Simulator) -> list[Start]:
         """What is to be played of a block; all of it where its sessions hang together and any is missing."""
-        starts = [Start(seed, who) for who in whom(self.settings) for seed in range(self.settings.seeds)]
-        left = [s for s in starts if (policy.name, simulator.name, str(s.persona), s.seed) not in self._results]
+        seeds = range(self.settings.seeds)
+        starts = [Start.meeting(seed, who) for who in chosen(self.settings) for seed in seeds]
+        left = [s for s in starts if (policy.name, simulator.name, str(s.patient), s.seed) not in self._results]
         together = {policy.about.get("kind"), simulator.about.get("kind")} & set(_TOGETHER)
         return starts if left and together else left
 
@@ -148,8 +150,8 @@ def session_place(folder: Path, result: SessionResult) -> Path:
 
 
 def overlaps(policy: Policy, met: Sequence[str]) -> tuple[str, ...]:
-    """Ids of the patients that a policy was trained with and is scored on; a variant counts as its patient."""
-    return tuple(sorted(policy.trained_on & {i.partition("~")[0] for i in met}))
+    """Patients that a policy was trained with and is scored on, by name; variants and edits count as their patient."""
+    return tuple(sorted(policy.trained_on & {base_name(i) for i in met}))
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from therapysim.agents.bench.bench_settings import BenchSettings, whom
+from therapysim.agents.bench.bench_settings import BenchSettings, chosen
 from therapysim.agents.therapists.policies import Policy
 from therapysim.agents.therapists.therapist import SYSTEM_PROMPT, state_header
 from therapysim.messages import Transcript
 from therapysim.models.chat import TEMPLATE_TOKENS, estimate_tokens
 from therapysim.personas.llm.prompts import chat_for
-from therapysim.personas.load import find
+from therapysim.personas.load import open_persona
 from therapysim.personas.opening import settings_of
 from therapysim.personas.patient import Cue
 from therapysim.state import Move, State
@@ -34,8 +34,8 @@ def policy_cost(policy: Policy, settings: BenchSettings) -> Cost:
     if "max_tokens" not in policy.about:
         return Cost(0, 0, 0)
     max_tokens, show_state = int(policy.about["max_tokens"]), bool(policy.about["show_state"])
-    who, turns = whom(settings), settings.turns
-    person = find(who[0])
+    who, turns = chosen(settings), settings.turns
+    person = open_persona(who[0])
     header = estimate_tokens(state_header(State(person.attributes, (), person.mood))) if show_state else 0
     heard = header + _PATIENT_TOKENS + TEMPLATE_TOKENS
     # Turn t reads the system prompt, t turns of the patient and t - 1 of its own.
@@ -51,10 +51,11 @@ def simulator_cost(name: str, settings: BenchSettings) -> Cost:
     """What the patient's model is asked in one policy's sessions, every draw refused; nothing for the scripted one."""
     if name == "scripted":
         return Cost(0, 0, 0)
-    drawn, who = settings_of(name), whom(settings)
+    drawn, who = settings_of(name), chosen(settings)
+    person = open_persona(who[0])
     draws = len(who) * settings.seeds * (settings.turns + 1) * drawn.max_draws
     # Turn t shows t exchanges: as many messages as there are turns, on average.
-    cue = Cue(find(who[0]), _talk(settings.turns), find(who[0]).mood, Move.EXPRESS)
+    cue = Cue(person, _talk(settings.turns), person.mood, Move.EXPRESS)
     chat = chat_for(cue, drawn.prompt, drawn.context_chars)
     read = sum(estimate_tokens(message["content"]) + TEMPLATE_TOKENS for message in chat)
     return Cost(draws, draws * read, draws * drawn.sampling.max_tokens)
@@ -62,7 +63,7 @@ def simulator_cost(name: str, settings: BenchSettings) -> Cost:
 
 def forecast(settings: BenchSettings, policies: Sequence[Policy], simulators: Sequence[str]) -> str:
     """A table of sessions, calls and tokens, were every session to go to its last turn; the sum is the last row."""
-    sessions = len(whom(settings)) * settings.seeds
+    sessions = len(chosen(settings)) * settings.seeds
     rows = [
         (f"{policy.name} | {simulator}", policy_cost(policy, settings), simulator_cost(simulator, settings))
         for simulator in simulators

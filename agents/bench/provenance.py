@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue
 
 from therapysim import __version__
-from therapysim.agents.bench.bench_settings import BenchSettings, whom
+from therapysim.agents.bench.bench_settings import BenchSettings, chosen, whom
 from therapysim.agents.bench.code_hash import code_hashes, file_hashes
 from therapysim.agents.bench.results import SessionResult
 from therapysim.documents import Unreadable, read_bytes, read_document
 from therapysim.envs.session import SessionConfig
 from therapysim.errors import ConfigError
-from therapysim.personas.load import find, library_hash
+from therapysim.personas.load import library_hash, open_persona
 from therapysim.records import STRICT, Record, record_of
 from therapysim.rewards.rubric import Rubric
 
@@ -98,7 +98,7 @@ def provenance(settings: BenchSettings) -> Provenance:
         weights=weights_now(),
         rubric={"preset": settings.rubric, **_plain(asdict(Rubric(settings.rubric).settings))},
         session=_plain(asdict(SessionConfig(max_turns=settings.turns))),
-        split=", ".join(sorted({find(i).split for i in ids})),
+        split=", ".join(sorted({open_persona(i).split for i in chosen(settings)})),
         patients=ids,
         seeds=settings.seeds,
         turns=settings.turns,

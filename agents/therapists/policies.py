@@ -25,6 +25,7 @@ from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimEr
 from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, TemplateValue, identity_of
 from therapysim.models.server import Server, refuse_secrets, require_variable, server_of
 from therapysim.personas.load import personas
+from therapysim.personas.own import base_name, id_of
 from therapysim.records import Record, read_record
 
 __all__ = ["KINDS", "Engine", "ObservationPolicy", "Policy", "find_policy", "kind_of", "run_of"]
@@ -71,7 +72,7 @@ class Policy:
         name: as tables show it.
         open: loads it; a model is held from then on.
         about: kind, identity of a model, how it is prompted and sampled; plain values.
-        trained_on: ids of the patients it was trained with, as far as its folder says.
+        trained_on: names of the patients it was trained with, as far as its folder says.
     """
 
     name: str
@@ -254,9 +255,9 @@ class Run(Record):
 
     @property
     def trained_on(self) -> frozenset[str]:
-        """Ids of the patients it was trained with; whoever practised on a variant has met its patient."""
+        """Names of the patients it was trained with; whoever practised on a variant has met its patient."""
         ids = self.personas or [p.id for p in personas(self.split)]
-        return frozenset(i.partition("~")[0] for i in ids)
+        return frozenset(base_name(id_of(i)) for i in ids)
 
 
 def read_run(folder: Path) -> Run:

@@ -68,11 +68,12 @@ class House:
         Raises:
             Refused: the patient is none of the page's, or could not begin.
         """
-        if asked.patient not in {persona.id for persona in self.settings.patients}:
+        met = next((persona for persona in self.settings.patients if persona.id == asked.patient), None)
+        if met is None:
             raise Refused(404, f"patient is {asked.patient[:40]!r}, expected one of the page's")
         config = SessionConfig(max_turns=self.settings.turns)
         batch = SessionBatch(config, patient=self.settings.patient, rubric=self.settings.rubric)
-        desk, key = Desk(batch, Start(asked.seed, asked.patient)), secrets.token_urlsafe(16)
+        desk, key = Desk(batch, Start(asked.seed, met)), secrets.token_urlsafe(16)
         with self._lock:
             while len(self._desks) >= MOST_DESKS:
                 self._desks.popitem(last=False)
@@ -95,7 +96,7 @@ class House:
         """All that the page shows of a desk."""
         return {
             "id": key,
-            **session_view(desk.record(), self.settings.rubric.settings.weights),
+            **session_view(desk.record(), self.settings.rubric.settings.weights, self.settings.patients),
             "by": [step.by for step in desk.steps],
             "branch": desk.at,
             "branches": [len(branch) for branch in desk.branches],

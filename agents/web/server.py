@@ -59,7 +59,7 @@ def make_app(settings: PageSettings) -> Starlette:
 
     def look(body: Any) -> dict[str, Any]:
         try:
-            return session_view(read_session(body, "session file"), settings.rubric.settings.weights)
+            return session_view(read_session(body, "session file"), settings.rubric.settings.weights, settings.patients)
         except ConfigError as error:
             raise Refused(422, str(error)) from error
 

@@ -1,6 +1,6 @@
 """What the page shows of a session, as plain values: the same for one that is played and one that a file holds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from therapysim.agents.sessions.session_file import SessionRecord
@@ -21,19 +21,22 @@ def patient_view(persona: Persona) -> dict[str, Any]:
     return {name: getattr(persona, name) for name in names}
 
 
-def session_view(record: SessionRecord, weights: Mapping[str, float]) -> dict[str, Any]:
+def session_view(
+    record: SessionRecord, weights: Mapping[str, float], patients: Sequence[Persona] = ()
+) -> dict[str, Any]:
     """A session: patient, words, and what moved, turn by turn.
 
     Args:
         record: of the session.
         weights: of each reward term, by which a turn's terms are shown.
+        patients: beside the shipped ones, who may have sat there.
 
     Returns:
         ``mood`` has one row of four a patient's turn, the opening's first, ``polarity`` and ``alliance`` one number
         each, and ``turns`` one object a therapist's turn: ``reward``, ``terms`` weighted, ``acts`` and the like.
     """
     return {
-        "patient": _patient(record.persona),
+        "patient": _patient(record.persona, patients),
         "seed": record.seed,
         "policy": record.policy,
         "messages": [{"speaker": message.speaker, "text": message.text} for message in record.messages],
@@ -59,9 +62,9 @@ def session_view(record: SessionRecord, weights: Mapping[str, float]) -> dict[st
     }
 
 
-def _patient(name: str) -> dict[str, Any]:
+def _patient(name: str, patients: Sequence[Persona]) -> dict[str, Any]:
     try:
-        return patient_view(find(name))
+        return patient_view(next((own for own in patients if own.id == name), None) or find(name))
     except PersonaError:  # of a library that is not this one
         return {"id": name, "name": name}
 

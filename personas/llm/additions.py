@@ -81,7 +81,13 @@ def invents(line: str, cue: Cue) -> bool:
 def borrows(line: str, cue: Cue) -> bool:
     """Whether a line takes a run of words from another patient's own: what a small model remembers of training."""
     own = cue.persona.id.partition(MARK)[0]
-    return any(own not in _speakers().get(run, {own}) for run in runs_of(line, _BORROWED))
+    taken = [run for run in runs_of(line, _BORROWED) if own not in _speakers().get(run, {own})]
+    return bool(taken) and not set(taken) <= _own_runs(cue.persona)  # one's own patient may be a shipped one rewritten
+
+
+@lru_cache(maxsize=512)
+def _own_runs(persona: Persona) -> frozenset[tuple[str, ...]]:
+    return frozenset(run for line in _everything(persona) for run in runs_of(line, _BORROWED))
 
 
 #: So many words in a row that only another patient says.

@@ -185,7 +185,7 @@ def test_nothing_wrong_is_frozen(whole_library: Path, capsys: pytest.CaptureFixt
     edit(whole_library / "marta.yaml", "phq9: 14", "phq9: 27")
     before = (whole_library / MANIFEST).read_bytes()
     assert lint.main(["--freeze"]) == 1
-    assert "marta: phq9 is 27" in capsys.readouterr().out
+    assert "persona 'marta' (library/marta.yaml): phq9 is 27" in capsys.readouterr().out
     assert (whole_library / MANIFEST).read_bytes() == before
 
 
@@ -210,6 +210,6 @@ def test_the_command_checks_single_files(tmp_path: Path, capsys: pytest.CaptureF
     assert lint.main([str(tmp_path / "marta.yaml")]) == 0
     edit(tmp_path / "marta.yaml", "code: F32.1", "code: F32.2")
     assert lint.main([str(tmp_path / "marta.yaml")]) == 1
-    assert "marta: code is F32.2, expected F32.1" in capsys.readouterr().out
+    assert "marta.yaml): code is F32.2, expected F32.1" in capsys.readouterr().out
     assert lint.main([str(tmp_path / "nobody.yaml")]) == 1
     assert "cannot be read" in capsys.readouterr().out

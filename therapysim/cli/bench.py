@@ -41,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--policy", action="append", default=[], metavar="POLICY", help="the same, one at a time")
     add("--out", default="runs/bench", metavar="FOLDER", help="default runs/bench; goes on where a run was broken off")
     add("--split", help="patients: train, dev or test (default)")
-    add("--patients", nargs="+", default=[], metavar="N|ID", help="how many of the split, or ids; default all of it")
+    add("--patients", nargs="+", default=[], metavar="N|ID|FILE|FOLDER",
+        help="how many of the split, ids, or files and folders of your own patients; default all of it")  # fmt: skip
     add("--seeds", type=int, help="sessions with each patient, default 4")
     add("--patient", action="append", metavar="NAME",
         help=f"who words the patients: {PATIENT}; default scripted; more than one shows what a swap does")  # fmt: skip
@@ -150,7 +151,7 @@ def _heard(
 
 
 def settings_of(chosen: argparse.Namespace, base: BenchSettings | None = None) -> BenchSettings:
-    """Whom the policies meet; one whole number for ``--patients`` is how many.
+    """Whom the policies meet; one whole number for ``--patients`` is how many; a folder of that name is ``./8``.
 
     Args:
         chosen: the options.
@@ -161,7 +162,8 @@ def settings_of(chosen: argparse.Namespace, base: BenchSettings | None = None) -
     counted = [name for name in given if name.isascii() and name.isdigit()]
     if counted and len(given) > 1:
         raise ConfigError(
-            f"--patients is {' '.join(given)}, expected one number, or ids; policies go before the options"
+            f"--patients is {' '.join(given)}, expected one number, or ids, files and folders; policies go before the "
+            "options"
         )
     count = int(counted[0]) if counted else None
     if count == 0:

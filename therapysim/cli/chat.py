@@ -11,8 +11,9 @@ from therapysim.cli.options import PATIENT, add_template, require_place, templat
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.chat import Sampling
-from therapysim.personas.load import find
+from therapysim.personas.load import patients_named
 from therapysim.personas.opening import open_patient
+from therapysim.personas.own import base_name
 from therapysim.rewards.reading.emotions import shipped_sensor
 
 __all__ = ["add_options", "run"]
@@ -29,7 +30,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = _ABOUT
     add = parser.add_argument
     add("--policy", metavar="NAME", help="the therapist: whatever `bench` takes for a policy")
-    add("--patient", metavar="ID", help="the patient's id, such as marta; default one of split train, by the seed")
+    add("--patient", "--patients", metavar="ID|FILE|FOLDER",
+        help="the patient's id, such as marta, your own patient's file, or a folder of them, of which the seed takes "
+        "one; default one of split train, by the seed")  # fmt: skip
     add("--as", dest="chair", choices=_CHAIRS, help="where you sit: watch (default with --policy), therapist (without)"
         ", patient: you talk with the policy yourself")  # fmt: skip
     add("--patient-model", default="scripted", metavar="NAME",
@@ -96,16 +99,23 @@ def _sides(chosen: argparse.Namespace, chair: Chair, console: Console) -> Sittin
     policy = _policy(chosen) if chosen.policy else None
     if chair == "patient" and policy:
         return _visit(chosen, policy)
-    if chosen.patient:
-        find(chosen.patient)  # before any model is loaded
+    start = _start(chosen)  # before any model is loaded
     patient = open_patient(chosen.patient_model, shipped_sensor().affect, api_key_env=chosen.patient_key_env)
     batch = SessionBatch(SessionConfig(max_turns=chosen.turns), patient=patient, rubric=chosen.rubric)
     therapist = policy.open() if policy else None
-    sitting = Sitting(batch, Start(chosen.seed, chosen.patient), therapist, policy.name if policy else "")
+    sitting = Sitting(batch, start, therapist, policy.name if policy else "")
     met = sitting.session.persona.id  # where none was named, the seed chose
-    if policy and met.partition("~")[0] in policy.trained_on:
+    if policy and base_name(met) in policy.trained_on:
         console.show(f"{policy.name} was trained with {met}: what you see is practice, and no test.")
     return sitting
+
+
+def _start(chosen: argparse.Namespace) -> Start:
+    """With the patient that is named; of several the seed takes one."""
+    if not chosen.patient:
+        return Start(chosen.seed)
+    names = patients_named([chosen.patient])
+    return Start.meeting(chosen.seed, names[chosen.seed % len(names)])
 
 
 def _visit(chosen: argparse.Namespace, policy: Policy) -> Visit:

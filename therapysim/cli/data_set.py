@@ -22,7 +22,7 @@ def add_set_options(parser: argparse.ArgumentParser, *, usage: str, told: str) -
     add("--config", metavar="FILE", help="settings in YAML or JSON")
     add("--print", action="store_true", help="print the settings as YAML that --config reads, and end")
     add_key(parser)
-    add_settings(parser, PairSettings)
+    add_settings(parser, PairSettings, also={"personas": ["--patients"]})
 
 
 def make(kind: Kind, chosen: argparse.Namespace) -> None:

@@ -54,6 +54,14 @@ _DATA = {
     "pairs": "a chosen and a rejected turn for each state, for preference learning such as DPO",
     "groups": "eight ranked turns for each state",
 }
+_PERSONA = {
+    "new": "write a new patient's file: a commented example that already works",
+    "check": "every mistake of patients' files at once; --freeze freezes a folder",
+    "show": "who a patient is, and what it can answer",
+    "import": "a profile of Patient-Ψ, PatientHub or AnnaAgent as a patient's file with marked gaps, and a report",
+}
+# A command whose file cannot bear its name.
+_FILES = {"import": "import_profile"}
 # Packages that the base install leaves out, by the extra that brings them.
 _EXTRAS = {
     **dict.fromkeys(("accelerate", "datasets", "gguf", "peft", "torch", "transformers", "trl"), "train"),
@@ -114,13 +122,17 @@ def build_parser() -> argparse.ArgumentParser:
     _add(kinds.add_subparsers(title="what to train", metavar="KIND", required=True), _TRAININGS, "therapysim.cli.train")
     sets = commands.add_parser("data", help="draw preference data from sessions: pairs or ranked groups of turns")
     _add(sets.add_subparsers(title="what to draw", metavar="KIND", required=True), _DATA, "therapysim.cli.data")
+    own = commands.add_parser("persona", help="patients of your own: write, check, show, freeze")
+    _add(own.add_subparsers(title="what to do", metavar="WHAT", required=True), _PERSONA, "therapysim.cli.persona")
     return parser
 
 
 def _add(commands: Any, files: Mapping[str, str], package: str) -> None:
     """A parser for each file, which adds its options once it is chosen."""
     for name, text in files.items():
-        commands.add_parser(name, help=text, description=text, file=f"{package}.{name.replace('-', '_')}")
+        commands.add_parser(
+            name, help=text, description=text, file=f"{package}.{_FILES.get(name, name).replace('-', '_')}"
+        )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from therapysim.agents.web.addresses import address_of, is_loopback, listening
 from therapysim.cli.options import PATIENT
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.chat import Sampling
-from therapysim.personas.load import find, personas
+from therapysim.personas.load import open_persona, patients_named, personas
 from therapysim.personas.opening import open_patient
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.rewards.rubric import Rubric
@@ -32,7 +32,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Whom one meets, who may suggest, and where it listens."""
     parser.description = _ABOUT
     add = parser.add_argument
-    add("--patients", nargs="+", metavar="ID", help="ids to choose from; default all of splits train and dev")
+    add("--patients", nargs="+", metavar="ID|FILE|FOLDER",
+        help="to choose from: ids, or files and folders of your own; default all of splits train and dev")  # fmt: skip
     add("--patient-model", default="scripted", metavar="NAME",
         help=f"who words the patients: {PATIENT}; default scripted")  # fmt: skip
     add("--policies", nargs="*", default=["cbt", "mi", "attuned"], metavar="NAME",
@@ -58,7 +59,8 @@ def run(chosen: argparse.Namespace) -> None:
     from therapysim.agents.web.server import make_app
 
     require_count("--turns", chosen.turns, 1)
-    people = [find(name) for name in chosen.patients] if chosen.patients else [*personas("train"), *personas("dev")]
+    named = [open_persona(name) for name in patients_named(chosen.patients or ())]
+    people = named or [*personas("train"), *personas("dev")]
     sampling = Sampling(max_tokens=chosen.max_tokens)
     token = "" if is_loopback(chosen.host) else _token()
     settings = PageSettings(

@@ -42,7 +42,7 @@ def add_sources(
     over = "; they override the preset" if notes else ""
     group.add_argument("--config", metavar="FILE", help=f"settings in YAML or JSON{over}")
     group.add_argument("--print", action="store_true", help="print the settings as YAML that --config reads, and end")
-    add_settings(parser, kind, also={"max_steps": ["--steps"]})
+    add_settings(parser, kind, also={"max_steps": ["--steps"], "personas": ["--patients"]})
     return group.add_argument
 
 

@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from therapysim.errors import ConfigError
 from therapysim.personas.load import training_ids
+from therapysim.personas.own import id_of
 from therapysim.train.dpo.dpo_settings import DPOSettings
 from therapysim.train.dpo.pair_tokens import PairRow, Told, fitting, pair_rows
 from therapysim.train.dpo.pairs import Practice, kept_pairs, read_pairs, write_pairs
@@ -33,7 +34,7 @@ def keep_pairs(settings: DPOSettings) -> None:
 
     def keep_them() -> None:
         begun = (folder / "metrics.jsonl").exists()  # else what lies there may be of other settings
-        own = training_ids(settings.split, settings.personas)
+        own = [id_of(name) for name in training_ids(settings.split, settings.personas)]
         known = (*training_ids("train"), *training_ids("dev"))  # of these, dev pairs only show how they are ranked
         for name, files, ids in ((PAIRS, settings.pairs, own), (DEV_PAIRS, settings.dev_pairs, known)):
             if not (begun and (folder / name).exists()):

@@ -31,7 +31,7 @@ def play_generation(rollout: "Rollout", trainer: Any) -> list[Trajectory]:
     """One session for each row that the trainer kept, in order; groups that fared alike meet others meanwhile."""
     settings, rows = rollout.settings, trainer.rows
     first, times = trainer.accelerator.process_index * len(rows), Counter[int]()
-    starts = [Start(row["seed"], row["persona"]) for row in rows]
+    starts = [Start.meeting(row["seed"], row["persona"]) for row in rows]
     episodes = _play(rollout, trainer, starts, range(first, first + len(rows)))
     while flat := _flat(settings, episodes)[: settings.redraw_groups - times.total()]:
         times.update(flat)
@@ -76,7 +76,7 @@ def redrawn(settings: GRPOSettings, row: int, times: int) -> Start:
     chance = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(3, row, times)))
     ids = training_ids(settings.split, settings.personas)
     who, seed = ids[int(chance.integers(len(ids)))], int(chance.integers(2**32))
-    return Start(seed, f"{who}{MARK}{seed}" if settings.vary else who)
+    return Start.meeting(seed, f"{who}{MARK}{seed}" if settings.vary else who)
 
 
 def _flat(settings: GRPOSettings, episodes: Sequence[Trajectory]) -> list[int]:

@@ -67,7 +67,7 @@ def start_of(number: int, settings: PairSettings) -> Start:
     order = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(_WHO, number // len(who))))
     persona = who[int(order.permutation(len(who))[number % len(who)])]
     seed = int(_sequence(settings, _WHO, number, 1).generate_state(1)[0])
-    return Start(seed, persona, vary=settings.varied(persona))
+    return Start.meeting(seed, persona, vary=settings.varied(persona))
 
 
 def draw_sessions(

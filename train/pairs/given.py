@@ -107,7 +107,7 @@ class StateJudge:
         Raises:
             ConfigError: the patient answers otherwise than it did; the state was drawn by other code or patients.
         """
-        self._batch.reset([Start(state.seed, state.persona)])
+        self._batch.reset([Start(state.seed, self._settings.persona(state.persona))])
         said = [message["content"] for message in state.prompt if message["role"] == "assistant"]
         for text in said:
             if not self._batch.sessions[0].done:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from therapysim.personas.load import find
 from therapysim.train.pairs.choosing import Choice, Judged, choose, ranked
 from therapysim.train.pairs.drawing import Drawn, patient_of
 from therapysim.train.pairs.judges import Chain
@@ -252,7 +251,7 @@ def _where(state: Drawn, settings: PairSettings) -> dict[str, Any]:
     return {
         "persona": state.persona,
         "patient": patient,
-        "split": find(patient).split,
+        "split": settings.persona(patient).split,
         "seed": state.seed,
         "turn": state.turn,
         "danger": state.danger,

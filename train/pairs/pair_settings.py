@@ -5,10 +5,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from therapysim.personas.load import find, training_ids
+from therapysim.personas.load import open_persona, training_ids
+from therapysim.personas.own import id_of
+from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK
 from therapysim.settings import Count, Name, Names, Number, Positive, Settings, Share, about
-from therapysim.train.run_settings import require, setting
+from therapysim.train.run_settings import Patients, require, setting
 
 __all__ = ["ERRORS", "GROUP", "STAGES", "PairSettings", "drawn_by"]
 
@@ -53,7 +55,7 @@ class PairSettings(Settings):
     errors: Names = _draw(ERRORS, "deliberate clinical errors among the candidates", min_length=1)
     model_errors: bool = _draw(False, "let language models that teach make the errors too; the bank fills up")
     split: Literal["train", "dev"] = _draw("train", "whose patients; those of test are kept apart for benchmarks")
-    personas: Names = _draw((), "patients by id, in place of the split's")
+    personas: Patients = _draw((), "patients by id, or files and folders of one's own, in place of the split's")
     vary: bool = _draw(True, "meet variants of the training patients; those of dev are met as they are")
     sessions: Positive = _draw(
         48, "sessions that are played; the teachers take turns, and so do the patients", free=True
@@ -116,14 +118,14 @@ class PairSettings(Settings):
         for name in ("teachers", "errors", "styles", "stages"):
             given = list(getattr(self, name))
             require(name, given, len(set(given)) == len(given), "none twice")
-        fixed = [i for i in ids if MARK in i]
+        fixed = [i for i in map(id_of, ids) if MARK in i]
         require("vary", self.vary, not (self.vary and fixed), f"false: {', '.join(fixed)} cannot be varied")
         require("most_auc", self.most_auc, self.most_auc >= 0.5, "at least 0.5")
         return self
 
     @property
     def who(self) -> tuple[str, ...]:
-        """Ids of the patients that are met."""
+        """The patients that are met: ids, and files of one's own."""
         return training_ids(self.split, self.personas)
 
     @property
@@ -131,9 +133,18 @@ class PairSettings(Settings):
         """Sessions that are played at once."""
         return self.at_once or max(8, 4 * self.processes)
 
+    def persona(self, persona_id: str) -> Persona:
+        """The patient of an id that a drawn state bears.
+
+        Raises:
+            PersonaError: it is neither shipped nor among the settings' own.
+        """
+        base, mark, seed = persona_id.partition(MARK)
+        return open_persona(next((f"{name}{mark}{seed}" for name in self.who if id_of(name) == base), persona_id))
+
     def varied(self, persona: str) -> bool:
         """Whether a patient is met as a variant."""
-        return self.vary and find(persona).split == "train"
+        return self.vary and open_persona(persona).split == "train"
 
 
 def drawn_by(settings: PairSettings) -> dict[str, object]:

@@ -19,6 +19,7 @@ from therapysim.errors import ConfigError
 from therapysim.files import whole
 from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.personas.load import personas, training_ids
+from therapysim.personas.own import id_of
 from therapysim.settings import typed
 from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.card_words import (
@@ -155,7 +156,7 @@ def _size(settings: RunSettings) -> str:
 
 
 def _patients(settings: RunSettings) -> str:
-    ids = ", ".join(f"`{i}`" for i in training_ids(settings.split, settings.personas))
+    ids = ", ".join(f"`{id_of(i)}`" for i in training_ids(settings.split, settings.personas))
     variants = "a new variant of one each time" if settings.vary else "as written, no variants"
     which = "chosen" if settings.personas else f"all of split `{settings.split}`"
     if settings.training == "dpo":

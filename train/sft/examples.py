@@ -14,10 +14,11 @@ from therapysim.agents.sessions.session_file import SessionRecord, earned, load_
 from therapysim.agents.therapists.policies import find_policy
 from therapysim.agents.therapists.therapist import conversation
 from therapysim.envs.batch import SessionBatch, Start
-from therapysim.errors import ConfigError
+from therapysim.errors import ConfigError, PersonaError
 from therapysim.files import whole
 from therapysim.models.chat import ChatMessage, Sampling
 from therapysim.personas.load import find, training_ids
+from therapysim.personas.own import id_of
 from therapysim.personas.vary import MARK
 from therapysim.records import STRICT, read_rows
 from therapysim.rewards.rubric import Rubric
@@ -68,7 +69,7 @@ def practice_starts(settings: SFTSettings) -> list[Start]:
     ids = training_ids(settings.split, settings.personas)
     seeds = np.random.SeedSequence(settings.seed, spawn_key=(3,)).generate_state(settings.draws)
     who = [f"{ids[i % len(ids)]}{MARK}{seed}" if settings.vary else ids[i % len(ids)] for i, seed in enumerate(seeds)]
-    return [Start(int(seed), persona) for seed, persona in zip(seeds, who, strict=True)]
+    return [Start.meeting(int(seed), persona) for seed, persona in zip(seeds, who, strict=True)]
 
 
 def draw(settings: SFTSettings, batch: SessionBatch, starts: Sequence[Start]) -> list[Example]:
@@ -129,15 +130,24 @@ def _of_record(record: SessionRecord, settings: SFTSettings, rubric: Rubric) -> 
     Raises:
         ConfigError: its patient is not among those to practise on.
     """
-    if not {record.persona, _patient(record.persona)} & set(training_ids(settings.split, settings.personas)):
+    known = {id_of(name) for name in training_ids(settings.split, settings.personas)}
+    if not {record.persona, _patient(record.persona)} & known:
         asked = ", ".join(settings.personas) or f"those of split {settings.split!r}"
         raise ConfigError(
-            f"sessions: one of {record.policy or 'nobody'} is with {record.persona!r}, seed {record.seed}, of split "
-            f"{find(record.persona).split!r}, expected no patients but {asked}; leave it out, or choose its patient by "
+            f"sessions: one of {record.policy or 'nobody'} is with {record.persona!r}, seed {record.seed}, "
+            f"{_split(record.persona)}expected no patients but {asked}; leave it out, or choose its patient by "
             "split or personas"
         )
     messages = _to_last_turn(conversation(record, show_state=settings.show_state))
     return Example(messages, record.persona, record.seed, record.policy, earned(record, rubric))
+
+
+def _split(persona: str) -> str:
+    """Of a shipped patient, its split; of another nobody knows."""
+    try:
+        return f"of split {find(persona).split!r}, "
+    except PersonaError:
+        return ""
 
 
 def _patient(persona: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from therapysim.personas.load import find, training_ids
+from therapysim.personas.load import open_persona, training_ids
+from therapysim.personas.own import id_of
 from therapysim.personas.vary import MARK
 from therapysim.settings import Count, Name, Names, Positive
 from therapysim.train.run_settings import RunSettings, load, policy_setting, require, setting
@@ -84,7 +85,9 @@ class SFTSettings(RunSettings):
         require("therapists", list(self.therapists), len(set(self.therapists)) == len(self.therapists), "none twice")
         fits = self.max_turn_tokens <= self.max_tokens
         require("max_turn_tokens", self.max_turn_tokens, fits, f"at most max_tokens {self.max_tokens}")
-        fixed = [i for i in training_ids(self.split, self.personas) if MARK in i or find(i).split != "train"]
+        fixed = [
+            i for i in training_ids(self.split, self.personas) if MARK in id_of(i) or open_persona(i).split != "train"
+        ]
         require("vary", self.vary, not (self.vary and fixed), f"false: {', '.join(fixed)} cannot be varied")
         return self
 

@@ -1,0 +1,118 @@
+"""One profile of another simulator as the fields of a patient: what is carried over, what only noted, what left out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from therapysim.documents import Unreadable, read_document
+from therapysim.errors import PersonaError
+from therapysim.personas.consistency import METHOD
+from therapysim.personas.imports.formats import FORMATS, Format, Row
+
+__all__ = ["Carried", "carry", "read_profile"]
+
+# A file larger than this is no profile.
+_MOST_BYTES = 16 * 2**20
+_METHOD_NAMED = "names a method of harm, which no patient may"
+
+
+@dataclass(slots=True)
+class Carried:
+    """What became of a profile.
+
+    Attributes:
+        values: place -> value.
+        mapped: field of the profile -> places.
+        notes: place -> (field, what it says, why it is only noted), one a field.
+        left_out: field -> why.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    mapped: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def read_profile(path: Path, number: int | None = None) -> Mapping[str, Any]:
+    """One profile of a file, JSON or YAML.
+
+    Args:
+        path: holds a mapping, or a list of them.
+        number: which of a list, from 1; may be left out where there is one.
+
+    Raises:
+        PersonaError: it cannot be read, holds no mapping, or several and no number says which.
+    """
+    try:
+        held = read_document(path, _MOST_BYTES)
+    except Unreadable as fault:
+        raise PersonaError(f"profile {path}: {fault}") from fault
+    profiles = held if isinstance(held, list) else [held]
+    if number is None and len(profiles) != 1:
+        raise PersonaError(f"profile {path}: it holds {len(profiles)} profiles; say which by --number, from 1")
+    if not 1 <= (number or 1) <= len(profiles):
+        raise PersonaError(f"profile {path}: --number is {number}, expected 1 to {len(profiles)}")
+    if not isinstance(found := profiles[(number or 1) - 1], Mapping) or not found:
+        raise PersonaError(f"profile {path}: it holds {type(found).__name__}, expected a mapping of fields")
+    return found
+
+
+def carry(profile: Mapping[str, Any], name: str) -> Carried:
+    """The profile's fields, each carried over, noted or left out.
+
+    Args:
+        profile: plain data.
+        name: of ``FORMATS``.
+    """
+    told, form = Carried(), FORMATS[name]
+    for path, texts in _flat(profile):
+        _place(told, form, path, texts)
+    return told
+
+
+def _place(told: Carried, form: Format, path: str, texts: list[str]) -> None:
+    name = path.rpartition(".")[2]
+    rows = [row for row in form.rows if name in row.sources]
+    if not texts:
+        told.left_out[path] = "empty"
+    elif any(METHOD.search(text) for text in texts):
+        told.left_out[path] = _METHOD_NAMED
+    elif not rows:
+        told.left_out[path] = form.left_out.get(name, "no field of ours, or unknown to this reader")
+    for row in rows if path not in told.left_out else ():
+        if (value := _value(told, row, texts)) is None:
+            why = row.why if row.how == "note" else "no value that the field may have"
+            told.notes.setdefault(row.place, []).append((path, "; ".join(texts), why))
+        else:
+            told.values[row.place] = value
+            told.mapped.setdefault(path, []).append(row.place)
+
+
+def _value(told: Carried, row: Row, texts: list[str]) -> Any:
+    """What the field holds then; None where the text is only noted."""
+    before = told.values.get(row.place)
+    if row.how == "text":
+        return " ".join([*([before] if before else []), *texts])
+    if row.how == "list":
+        return [*(before or []), *(text for text in texts if text not in (before or []))]
+    if row.how == "number":
+        return int(texts[0]) if len(texts) == 1 and texts[0].isascii() and texts[0].isdigit() else None
+    return row.words.get(texts[0].lower()) if row.how == "word" and len(texts) == 1 else None
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Every field that holds texts or numbers, with what it says; a list of mappings says all its texts."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _flat(inner, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, [text for one in (value if isinstance(value, list) else [value]) for text in _texts(one)]
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping | list):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return [text for one in inner for text in _texts(one)]
+    text = " ".join(str(value).split()) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return [text] if text else []

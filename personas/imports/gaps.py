@@ -1,0 +1,138 @@
+"""A patient's file with gaps: what was carried over, and null where a person is to write, with what the source says."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, get_args, get_type_hints
+
+from therapysim.errors import PersonaError
+from therapysim.faults import shown
+from therapysim.files import whole
+from therapysim.personas.case import Case, Situation
+from therapysim.personas.imports.carried import Carried
+from therapysim.personas.schema import Persona
+from therapysim.records import mistakes
+from therapysim.visible import visible
+
+__all__ = ["gaps_in", "report", "write_gaps"]
+
+_WIDTH = 120
+#: Written whole by a person, where there is any: not every patient has it.
+_ONLY_WHERE = ("danger",)
+_EXPECTED = re.compile(r"^(?P<place>\S+) is .*?, expected (?P<what>.*)$", re.DOTALL)
+
+
+def write_gaps(carried: Carried, path: Path, source: str) -> list[str]:
+    """Writes the file, whole or not at all.
+
+    Args:
+        carried: what there is.
+        path: a new file; its name is the patient's id.
+        source: what the file says it came from.
+
+    Returns:
+        The gaps, one a place.
+
+    Raises:
+        PersonaError: the path is no new file that ends in .yaml, or cannot be written.
+    """
+    if path.suffix not in (".yaml", ".yml") or path.exists():
+        why = "is there already; name another" if path.exists() else "is no name that ends in .yaml"
+        raise PersonaError(f"persona file {shown(str(path))} {why}")
+    plain = _skeleton(carried, path.stem)
+    expected = dict(_gaps(plain))
+    head = f"# From {source}. Each null is a gap that a person fills in; `therapysim persona check` names them.\n"
+    text = head + "\n".join(_lines(plain, "", 0, carried, expected)) + "\n"
+    try:
+        with whole(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PersonaError(f"persona file {path} cannot be written: {error.strerror or error}") from error
+    return list(expected)
+
+
+def gaps_in(carried: Carried, persona_id: str) -> list[str]:
+    """The places that a person has to fill in."""
+    return [place for place, _ in _gaps(_skeleton(carried, persona_id))]
+
+
+def report(carried: Carried, gaps: list[str]) -> str:
+    """What was carried over, what is only noted, what was left out, and what is missing; lines of text."""
+    rows = [f"carried over: {len(carried.mapped)} fields"]
+    rows += [f"  {name} -> {', '.join(places)}" for name, places in carried.mapped.items()]
+    noted = [(name, place, why) for place, own in carried.notes.items() for name, _, why in own]
+    rows += [f"noted beside a gap: {len(noted)} fields"]
+    rows += [f"  {name} -> {place} ({why})" for name, place, why in noted]
+    rows += [f"left out: {len(carried.left_out)} fields"]
+    rows += [f"  {name} ({why})" for name, why in carried.left_out.items()]
+    return "\n".join([*rows, f"missing, to be filled in by a person: {len(gaps)} fields", *_grouped(gaps)])
+
+
+def _grouped(gaps: list[str]) -> Iterator[str]:
+    sections: dict[str, list[str]] = {}
+    for place in gaps:
+        section, _, name = place.rpartition(".")
+        sections.setdefault(section, []).append(name)
+    for section, names in sections.items():
+        head = f"{section}: " if section else ""
+        yield from wrap(f"{head}{', '.join(names)}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _skeleton(carried: Carried, persona_id: str) -> dict[str, Any]:
+    """Every field of a patient, None where nothing was carried over."""
+    plain = _empty(Persona)
+    plain["id"] = persona_id
+    if any(place.startswith("case.situations[0]") for place in (*carried.values, *carried.notes)):
+        plain["case"]["situations"] = [_empty(Situation)]
+    for place, value in carried.values.items():
+        *folders, name = place.replace("[0]", ".0").split(".")
+        node: Any = plain
+        for step in folders:
+            node = node[int(step) if step.isdigit() else step]
+        node[name] = value
+    return plain
+
+
+def _empty(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    names = [own.name for own in fields(kind) if not (kind is Case and own.name in _ONLY_WHERE)]
+    return {name: _empty(hints[name]) if _is_record(hints[name]) else None for name in names}
+
+
+def _is_record(kind: Any) -> bool:
+    return is_dataclass(kind) and not get_args(kind)
+
+
+def _gaps(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Place -> what is expected there, of all that a patient still lacks."""
+    for fault in mistakes(plain, Persona)[1]:
+        found = _EXPECTED.match(fault)
+        yield (found["place"], found["what"]) if found else (fault.split()[0], "")
+
+
+def _lines(
+    node: Mapping[str, Any], place: str, depth: int, carried: Carried, expected: Mapping[str, str]
+) -> Iterator[str]:
+    indent = "  " * depth
+    for name, value in node.items():
+        at = f"{place}.{name}" if place else name
+        for source, text, _ in carried.notes.get(at, ()):
+            told = visible(f"the source's {source}: {text}")
+            yield from wrap(told, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   ")
+        if isinstance(value, Mapping):
+            yield f"{indent}{name}:"
+            yield from _lines(value, at, depth + 1, carried, expected)
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield f"{indent}{name}:{_gap(at, expected)}"
+            first, *rest = _lines(value[0], f"{at}[0]", depth + 2, carried, expected)
+            # A comment may stand before the item's first field.
+            yield from [f"{indent}  -", first, *rest]
+        else:
+            yield f"{indent}{name}: {json.dumps(value, ensure_ascii=False)}{_gap(at, expected)}"
+
+
+def _gap(place: str, expected: Mapping[str, str]) -> str:
+    return f"  # gap: {expected[place]}" if place in expected else ""

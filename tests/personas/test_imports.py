@@ -1,0 +1,124 @@
+"""Profiles of other simulators: what is carried over, noted, left out and missing; nothing made up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from therapysim.cli.main import main
+from therapysim.errors import PersonaError
+from therapysim.personas.imports.carried import Carried, carry, read_profile
+from therapysim.personas.imports.formats import FORMATS
+from therapysim.personas.imports.gaps import gaps_in, write_gaps
+from therapysim.personas.lint import check_file
+from therapysim.personas.load import load_persona
+from therapysim.personas.template import template_text
+
+PROFILES = Path(__file__).parents[1] / "data" / "profiles"
+FILES = {"patient-psi": "patient_psi.json", "patienthub": "patienthub.json", "annaagent": "annaagent.json"}
+
+
+def profile(name: str) -> Any:
+    return read_profile(PROFILES / FILES[name], 1)
+
+
+def leaves(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        return [leaf for one in (value.values() if isinstance(value, dict) else value) for leaf in leaves(one)]
+    return [str(value)]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_field_is_accounted_for_and_nothing_is_made_up(name: str, tmp_path: Path) -> None:
+    source, told = profile(name), carry(profile(name), name)
+    noted = {field for own in told.notes.values() for field, _, _ in own}
+    listed = {path.rpartition(".")[2] for path in (*told.mapped, *noted, *told.left_out)}
+    assert {str(key) for key in keys(source)} <= listed
+    write_gaps(told, tmp_path / "new.yaml", "a profile")
+    written = yaml.safe_load((tmp_path / "new.yaml").read_text(encoding="utf-8"))
+    said = " ".join(leaves(source))
+    style = {"terse": "reserved", "plain": "plain", "talkative": "verbose"}
+    for leaf in leaves(written):
+        assert leaf in ("None", "new") or leaf in said or style.get(leaf, "?") in said, leaf
+
+
+def keys(value: Any) -> list[str]:
+    """Names of the fields that hold no further fields."""
+    if not isinstance(value, dict):
+        return []
+    return [key for name, one in value.items() for key in (keys(one) if isinstance(one, dict) else [name])]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_check_names_every_gap(name: str, tmp_path: Path) -> None:
+    told = carry(profile(name), name)
+    gaps = write_gaps(told, tmp_path / "new.yaml", "a profile")
+    (said,) = check_file(tmp_path / "new.yaml")
+    assert len(gaps) > 80 and gaps == gaps_in(told, "new")
+    assert [line.split(" is ")[0].strip() for line in said.splitlines()[1 : len(gaps) + 1]] == gaps
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_page_has_the_figures(name: str) -> None:
+    told = carry(profile(name), name)
+    figures = (len(told.mapped), sum(map(len, told.notes.values())), len(told.left_out), len(gaps_in(told, "new")))
+    page = (Path(__file__).parents[2] / "docs" / "own-patient.md").read_text(encoding="utf-8")
+    assert f"| `{FILES[name]}` | {' | '.join(map(str, figures))} |" in page
+
+
+def test_patient_psi() -> None:
+    told = carry(profile("patient-psi"), "patient-psi")
+    assert told.values["core_belief"] == "I am powerless. I am trapped. I am of no use to anyone."
+    assert told.values["style"] == "terse" and told.values["case.situations[0].emotion"] == "ashamed"
+    assert told.mapped["auto_thought"] == ["automatic_thoughts", "case.situations[0].thought"]
+    assert [field for field, _, _ in told.notes["case.situations[0].did"]] == ["behavior"]
+    assert told.left_out["unlovable_belief"] == "empty" and "unknown" in told.left_out["colour_of_the_folder"]
+
+
+def test_patienthub_and_annaagent() -> None:
+    hub, anna = (carry(profile(name), name) for name in ("patienthub", "annaagent"))
+    assert (hub.values["age"], anna.values["age"]) == (52, 29)
+    assert hub.notes["style"][0][1:] == ("upset", "no value that the field may have")
+    assert anna.notes["risk"][0] == ("portrait.srisk", "1", "of another scale") and "risk" not in anna.values
+    assert anna.notes["case.story.course"][0][1].endswith("Feels that she is in everybody's way.")
+    assert anna.left_out["statement"] == "may be a real person's words"
+
+
+def test_what_names_a_method_is_not_carried_over() -> None:
+    told = carry({"history": "Thinks of an overdose.", "name": "Ilka"}, "patient-psi")
+    assert told.values == {"name": "Ilka"} and "names a method of harm" in told.left_out["history"]
+
+
+def test_a_filled_in_import_is_a_patient(tmp_path: Path) -> None:
+    told = Carried({"name": "Ilka"})
+    write_gaps(told, tmp_path / "ilka.yaml", "a profile")
+    held = yaml.safe_load((tmp_path / "ilka.yaml").read_text(encoding="utf-8"))
+    filled = {**yaml.safe_load(template_text("ilka")), **{k: v for k, v in held.items() if k == "name"}}
+    assert set(held) == set(filled) and set(held["case"]) == set(filled["case"])
+    (tmp_path / "ilka.yaml").write_text(json.dumps(filled), encoding="utf-8")
+    assert load_persona(tmp_path / "ilka.yaml").name == "Ilka"
+
+
+def test_the_command_writes_patient_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out, kept = PROFILES / "patient_psi.json", tmp_path / "ilka.yaml", tmp_path / "report.json"
+    asked = ["persona", "import", str(source), "--format", "patient-psi", "--out", str(out)]
+    assert main(asked) == 2
+    assert "it holds 2 profiles; say which by --number, from 1" in capsys.readouterr().err and not out.exists()
+    assert main([*asked, "--number", "1", "--report", str(kept)]) == 0
+    said, told = capsys.readouterr().out, json.loads(kept.read_text(encoding="utf-8"))
+    assert "history -> presenting_problem" in said and told["carried"]["history"] == ["presenting_problem"]
+    assert f"missing, to be filled in by a person: {len(told['missing'])} fields" in said
+    assert main([*asked, "--number", "1"]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("[]", "holds 0 profiles"), ('"x"', "holds str, expected a mapping"), ("{", "cannot be read"), ("{}", "mapping")],
+)
+def test_what_is_no_profile_is_named(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "p.json").write_text(text, encoding="utf-8")
+    with pytest.raises(PersonaError, match=rf"profile .*p\.json: .*{told}"):
+        read_profile(tmp_path / "p.json")

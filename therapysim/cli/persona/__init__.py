@@ -1,0 +1,1 @@
+"""``therapysim persona``: patients of one's own, one file a command."""

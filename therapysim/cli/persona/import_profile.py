@@ -1,0 +1,38 @@
+"""``therapysim persona import``: another simulator's profile as a patient's file with marked gaps, and a report."""
+
+import argparse
+from pathlib import Path
+
+from therapysim.cli.options import keep, refuse_existing, require_place
+from therapysim.personas.imports.carried import carry, read_profile
+from therapysim.personas.imports.formats import FORMATS
+from therapysim.personas.imports.gaps import report, write_gaps
+
+__all__ = ["add_options", "run"]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The profile, its format, and where the patient goes."""
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="the profile, JSON or YAML")
+    add("--format", required=True, choices=tuple(FORMATS), help="whose profile it is")
+    add("--out", required=True, type=Path, metavar="FILE.yaml", help="a new file; its name is the patient's id")
+    add("--number", type=int, metavar="N", help="which profile of a file that holds a list, from 1")
+    add("--report", type=Path, metavar="FILE.json", help="a new file for the report")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Writes the patient with its gaps, and says what was carried over, noted, left out, and is missing.
+
+    Raises:
+        PersonaError: the profile cannot be read, or the file not be written.
+        ConfigError: the report cannot be written.
+    """
+    require_place(chosen.report)
+    refuse_existing([chosen.report] if chosen.report else [], force=False)
+    carried = carry(read_profile(chosen.file, chosen.number), chosen.format)
+    gaps = write_gaps(carried, chosen.out, f"{chosen.file.name}, read as {chosen.format}")
+    noted = [{"field": name, "beside": at, "why": why} for at, own in carried.notes.items() for name, _, why in own]
+    told = {"carried": carried.mapped, "noted": noted, "left_out": carried.left_out, "missing": gaps}
+    keep(chosen.report, {"profile": str(chosen.file), "format": chosen.format, **told})
+    print(f"{report(carried, gaps)}\n{chosen.out}: fill in each null, then `therapysim persona check {chosen.out}`")
