@@ -11,7 +11,7 @@ from therapysim.agents.bench.forecast import forecast
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.bench.runner import run as play
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
-from therapysim.cli.options import PATIENT, add_template, template_of
+from therapysim.cli.options import PATIENT, add_rubric, add_template, template_of
 from therapysim.errors import ConfigError
 from therapysim.models.chat import Sampling
 from therapysim.personas.opening import describe_patient, open_patient
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="what runs a policy's model here; vllm needs a GPU and is several times as fast")  # fmt: skip
     add("--gpu-memory", type=float, default=0.5, help="share of the GPU's memory that vllm takes, default 0.5")
     add("--turns", type=int, default=20, help="therapist turns in a session at most, default 20")
-    add("--rubric", default="default", metavar="PRESET", help="of the reward, default default")
+    add_rubric(parser, "default")
     add("--header", choices=("state", "none", "both"), default="state",
         help="what a language model reads before a patient's words: state (default), none, both in turn")  # fmt: skip
     add("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64")
