@@ -19,7 +19,17 @@ from therapysim.rewards.risk import RiskThresholds, risk
 from therapysim.rewards.rubric import Rubric, RubricSettings
 from therapysim.state import WINDOW
 
-__all__ = ["TherapySimEnv", "checked_options", "describe", "observe", "reward_of", "session_spaces", "start_of", "warn"]
+__all__ = [
+    "TherapySimEnv",
+    "checked_options",
+    "describe",
+    "observe",
+    "reward_of",
+    "session_seed",
+    "session_spaces",
+    "start_of",
+    "warn",
+]
 
 
 class TherapySimEnv(gym.Env[dict[str, Any], str]):
@@ -42,7 +52,8 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
 
     ## Starting State
     The patient opens the session in its baseline mood, with its initial trust. Which patient: ``persona``, or one drawn
-    by the seed from ``split``.
+    by the seed from ``split``. ``reset(seed=7)`` is the session of ``Start(7, …)`` and of ``chat --seed 7``; a reset
+    without a seed draws one. ``Start(info["seed"], info["persona"])`` is any session once more.
 
     ## Reward
     ``rewards.rubric``: named terms × weights. ``info["reward"]`` gives each term, its weight, the violations and
@@ -55,9 +66,9 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     session, ``reset`` warns and shows an empty utterance with ``info["failed"]``, and the first step ends the session.
 
     ## Information
-    ``persona, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, reward, acts, polarity, trend,
-    deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for evaluation; a
-    policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive" (introspection),
+    ``persona, seed, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, reward, acts, polarity,
+    trend, deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for
+    evaluation; a policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive" (introspection),
     "aggression/outburst" (temper), "withdrawal/contempt" (attitude), "anxiety/panic" (sensitivity) or "none";
     ``risk_driver`` is the dimension that lies deepest below its threshold, "" where the risk is "none", ``risk_depth``
     how far below, and ``risk_others`` every other dimension below its own, deepest first.
@@ -123,11 +134,15 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begins a session; the patient speaks first. Equal seeds and equal turns give equal sessions.
 
+        Args:
+            seed: of this session, as in ``Start(seed)`` and ``chat --seed``; without one, drawn from those before.
+            options: ``persona`` and ``split`` for this session.
+
         Raises:
             ConfigError, PersonaError: an option is unknown, or names no persona or split.
         """
         super().reset(seed=seed)
-        start = start_of(int(self.np_random.integers(2**62)), self.persona, self.split, options, self.vary)
+        start = start_of(session_seed(seed, self.np_random), self.persona, self.split, options, self.vary)
         (session,) = self.batch.reset([start])
         self._over = False
         warn(session)
@@ -182,6 +197,11 @@ def session_spaces(config: SessionConfig, observe_state: bool) -> tuple[gym.spac
             {"diagnosis": Utterance(200), "severity": Utterance(20), "age": gym.spaces.Discrete(121)}
         )
     return gym.spaces.Dict(shown), action
+
+
+def session_seed(seed: int | None, rng: np.random.Generator) -> int:
+    """The seed of a session: the one that was given; or one that is drawn, also for a seed too large for an int64."""
+    return int(rng.integers(2**62)) if seed is None or seed >= 2**63 else int(seed)
 
 
 def start_of(seed: int, persona: str | None, split: str, options: dict[str, Any] | None, vary: bool = False) -> Start:
@@ -246,6 +266,7 @@ def describe(session: Session, turn: Turn | None, thresholds: RiskThresholds | N
     found = risk(state.affect, thresholds)
     return {
         "persona": session.persona.id,
+        "seed": int(session.seed),
         "alliance": session.latent.alliance,
         "mood": np.array(session.latent.mood, dtype=np.float32),
         "move": str(transition.move) if transition else "",

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
 from therapysim.envs.spec_settings import choose_config, choose_rubric, choose_thresholds
-from therapysim.envs.therapy import checked_options, describe, observe, reward_of, session_spaces, start_of, warn
+from therapysim.envs.therapy import (
+    checked_options,
+    describe,
+    observe,
+    reward_of,
+    session_seed,
+    session_spaces,
+    start_of,
+    warn,
+)
 from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
 from therapysim.personas.patient import Patient
 from therapysim.rewards.reading.open_sensor import Sensor
@@ -42,7 +51,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
 
     A session whose patient could not even open it shows ``failed`` in its info; the next step ends it, with reward 0.
 
-    A seed given to ``reset`` gives session i the seed that ``TherapySimEnv.reset(seed + i)`` would have;
+    A seed given to ``reset`` gives session i the seed + i, as ``TherapySimEnv.reset(seed + i)`` does;
     ``np_random_seed`` and ``np_random`` are tuples, one entry a session.
     """
 
@@ -110,8 +119,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         """
         given = checked_options(options)
         mask = self._mask(given.pop("reset_mask", None))
-        self._seed_all(seed)
-        self._begin(np.flatnonzero(mask), given)
+        self._begin(np.flatnonzero(mask), given, self._seed_all(seed))
         return self._observe(), self._infos([None] * self.num_envs, mask)
 
     def step(self, actions: Sequence[str]) -> StepResult:  # type: ignore[override]
@@ -165,7 +173,8 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
             raise EpisodeError("reset_mask leaves sessions out before any was begun: reset all of them first")
         return mask
 
-    def _seed_all(self, seed: int | Sequence[int | None] | None) -> None:
+    def _seed_all(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        """Seeds what draws the seeds of later sessions; gives each session's own, None where it is drawn."""
         seeds: list[int | None]
         if seed is None:
             seeds = [None] * self.num_envs
@@ -178,13 +187,17 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         for i, one in enumerate(seeds):
             if one is not None:
                 self._rngs[i] = gym.utils.seeding.np_random(one)
+        return seeds
 
-    def _begin(self, which: NDArray[np.intp], options: dict[str, Any]) -> None:
+    def _begin(
+        self, which: NDArray[np.intp], options: dict[str, Any], seeds: Sequence[int | None] | None = None
+    ) -> None:
         """Puts a new session at each index; the patient is called once for all of them."""
         if not len(which):
             return
+        own = seeds or [None] * self.num_envs
         starts: list[Start] = [
-            start_of(int(self.np_random[i].integers(2**62)), self.persona, self.split, options, self.vary)
+            start_of(session_seed(own[i], self.np_random[i]), self.persona, self.split, options, self.vary)
             for i in which
         ]
         self._over[which] = False

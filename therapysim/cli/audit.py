@@ -15,7 +15,7 @@ from therapysim.agents.probes.audit.audit_run import (
 )
 from therapysim.agents.probes.audit.search import every_exploiter
 from therapysim.agents.probes.audit.signal import signal, signal_table
-from therapysim.agents.probes.audit.turns import blind, load_bank
+from therapysim.agents.probes.audit.turns import blind, load_bank, load_own_lines
 from therapysim.agents.statistics.intervals import LEAST_PATIENTS
 from therapysim.cli.options import add_patient, add_people, add_rubric, keep, open_chosen, people_of, require_place
 from therapysim.envs.batch import SessionBatch, SessionConfig
@@ -38,6 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--turns", type=int, default=12, help="therapist turns in a session at most, default 12")
     add_rubric(parser, "default")
     add("--kinds", nargs="+", metavar="KIND", help="of turns in the bank; default all")
+    add("--lines", type=Path, metavar="FILE", help="turns of your own beside the bank's: YAML, kind -> list of turns")
     add("--n", type=int, default=32, help="turns that a search chooses from, default 32")
     add("--blind", action="store_true", help="without the searches and the tuned templates: minutes, not an hour")
     add("--signal", action="store_true", help="only: what each term is worth, its noise and whether it tells the truth")
@@ -51,14 +52,15 @@ def run(chosen: argparse.Namespace) -> None:
         SystemExit: with code 1, where an exploit was found.
     """
     who = people_of(chosen)
-    seeds, bank = range(require_count("seeds", chosen.seeds, 1)), load_bank(chosen.kinds)
+    own = load_own_lines(chosen.lines) if chosen.lines else {}
+    seeds, bank = range(require_count("seeds", chosen.seeds, 1)), load_bank(chosen.kinds) | own
     require_count("n", chosen.n, 2)
     rubric, config = open_rubric(chosen.rubric), SessionConfig(max_turns=chosen.turns)
     require_place(chosen.out)
     library = library_hash() if chosen.out else ""  # before anything is played: a library that changed is refused
     batch = SessionBatch(config, patient=open_chosen(chosen.patient, chosen), rubric=rubric)
     settings = {name: getattr(chosen, name) for name in _TOLD}
-    told_of = {"weights": rubric.settings.weights, "scored_by": rubric.record()}
+    told_of = {"weights": rubric.settings.weights, "scored_by": rubric.record(), "own_lines": own}
     if chosen.signal:
         told = signal(batch, who, seeds)
         print(signal_table(told))

@@ -405,5 +405,13 @@ def test_a_term_of_ones_own_that_pays_words_is_found_out(
     assert "paid by sorry " in capsys.readouterr().out
     kept = json.loads((tmp_path / "audit.json").read_text())
     assert kept["scored_by"]["own"]["sorry"]["class"] == "audited:sorry" and kept["weights"]["sorry"] == 1
+    (tmp_path / "lines.yaml").write_text('begging: ["I am so sorry.", "So sorry to hear it."]', encoding="utf-8")
+    assert command(*options, "--kinds", "hostile", "--lines", "lines.yaml") == 1
+    assert "begging alone" in capsys.readouterr().out
+    assert json.loads((tmp_path / "audit.json").read_text())["own_lines"]["begging"][0] == "I am so sorry."
+    for text, says in (("praise: [a]", "praise is a kind of the shipped turns"), ("begging: a", "begging is 'a', exp")):
+        (tmp_path / "lines.yaml").write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match=f"turns lines.yaml: .*{says}"):
+            command("--lines", "lines.yaml")
     assert command("--rubric", "mine.yaml", "--signal") == 0
     assert "| sorry |" in capsys.readouterr().out
