@@ -6,8 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
+from therapysim.envs.mood_frame import mood_frame, require_matplotlib
 from therapysim.envs.spaces import Utterance
 from therapysim.envs.spec_settings import choose_config, choose_rubric, choose_thresholds
 from therapysim.errors import ActionError, ConfigError, EpisodeError
@@ -68,23 +70,22 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     ## Information
     ``persona, seed, alliance, mood, move, ending, failed, disclosed, flags, violations, terms, reward, acts, polarity,
     trend, deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for
-    evaluation; a policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive" (introspection),
-    "aggression/outburst" (temper), "withdrawal/contempt" (attitude), "anxiety/panic" (sensitivity) or "none";
-    ``risk_driver`` is the dimension that lies deepest below its threshold, "" where the risk is "none", ``risk_depth``
-    how far below, and ``risk_others`` every other dimension below its own, deepest first.
+    evaluation; a policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive"
+    (introspection), "aggression/outburst" (temper), "withdrawal/contempt" (attitude), "anxiety/panic" (sensitivity) or
+    "none"; ``risk_driver`` is the dimension that lies deepest below its threshold, "" where the risk is "none",
+    ``risk_depth`` how far below, and ``risk_others`` every other dimension below its own, deepest first.
 
     ## Arguments
     ``persona``, ``split`` ("train"), ``config`` (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
-    ``rubric`` (or its settings, or a preset: "default", "grpo", "user"), ``observe_state`` (True),
-    ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
-    (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
-    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see
-    ``rewards.reading.open_sensor.open_sensor``), ``vary`` (False: each session with another variant of a training
-    patient; see ``personas.vary``). ``patient`` is a ``Patient``, which many environments may share, or a name:
-    "scripted", "llm", a model or a server, opened once for all environments of the process; see
-    ``personas.opening.open_patient``. ``config``, ``rubric`` and ``risk_thresholds`` may be mappings of their fields,
-    so that an ``EnvSpec`` survives JSON. ``reset(seed, options={"persona": id, "split": name})`` overrides the first
-    two for one session.
+    ``rubric`` (or its settings, or its name: a preset, a file or a class of one's own), ``observe_state`` (True),
+    ``render_mode`` ("ansi", "human", "rgb_array" with the extra ``report``, or None), ``risk_thresholds``
+    (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a sensor,
+    a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see ``rewards.reading.open_sensor.open_sensor``),
+    ``vary`` (False: each session with another variant of a training patient; see ``personas.vary``). ``patient`` is a
+    ``Patient``, which many environments may share, or a name: "scripted", "llm", a model or a server, opened once for
+    all environments of the process; see ``personas.opening.open_patient``. ``config``, ``rubric`` and
+    ``risk_thresholds`` may be mappings of their fields, so that an ``EnvSpec`` survives JSON. ``reset(seed,
+    options={"persona": id, "split": name})`` overrides the first two for one session.
 
     ## References
     Susanto et al. 2020 (Hourglass of Emotions revisited); Demszky et al. 2020 (GoEmotions).
@@ -93,7 +94,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     v0: the first version.
     """
 
-    metadata = {"render_modes": ["ansi", "human"], "render_fps": 1}  # noqa: RUF012 - as gymnasium declares it
+    metadata = {"render_modes": ["ansi", "human", "rgb_array"], "render_fps": 1}  # noqa: RUF012 - as gymnasium declares it
 
     def __init__(
         self,
@@ -114,6 +115,8 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
             raise ConfigError(
                 f"render_mode is {render_mode!r}, expected one of {self.metadata['render_modes']} or None"
             )
+        if render_mode == "rgb_array":
+            require_matplotlib()
         self.render_mode = render_mode
         self.observe_state = observe_state
         self.risk_thresholds = choose_thresholds(risk_thresholds)
@@ -171,11 +174,17 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         info = describe(session, turn, self.risk_thresholds)
         return observe(session, self.observe_state), reward_of(turn), terminated, truncated, info
 
-    def render(self) -> str | None:  # type: ignore[override]
-        """The transcript so far, in "ansi" mode; "human" prints each turn as it comes."""
+    def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
+        """The transcript so far, in "ansi" mode; the mood so far as a picture, in "rgb_array" mode; see ``mood_frame``.
+
+        "human" prints each turn as it comes.
+        """
+        session = self.batch.sessions[0] if self.batch.sessions else None
+        if self.render_mode == "rgb_array":
+            return mood_frame(session, self.batch.config.max_turns)
         if self.render_mode != "ansi":
             return None
-        return str(self.batch.sessions[0].transcript) if self.batch.sessions else ""
+        return str(session.transcript) if session else ""
 
     def _show(self) -> None:
         if self.render_mode == "human":

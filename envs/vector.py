@@ -211,22 +211,29 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         """Begins the next session where one ended; the infos of all, and the last of what ended."""
         final = np.full(self.num_envs, None, dtype=object)
         for i in map(int, np.flatnonzero(ended)):
-            final[i] = observe(self.batch.sessions[i], self.observe_state)
+            final[i] = self._seen(self.batch.sessions[i])
         last = {"final_obs": final, "_final_obs": ended.copy(), "final_info": self._infos(turns, ended)}
         self._begin(np.flatnonzero(ended), {})
         going = [None if over else turn for turn, over in zip(turns, ended, strict=True)]
         return self._infos(going, np.ones(self.num_envs, dtype=bool)) | last | {"_final_info": ended.copy()}
 
     def _observe(self) -> Observations:
-        rows = [observe(session, self.observe_state) for session in self.batch.sessions]
+        rows = [self._seen(session) for session in self.batch.sessions]
         empty = create_empty_array(self.single_observation_space, self.num_envs, fn=np.zeros)
-        return dict(concatenate(self.single_observation_space, rows, empty))  # type: ignore[arg-type]
+        return concatenate(self.single_observation_space, rows, empty)  # type: ignore[arg-type, return-value]
+
+    def _seen(self, session: Session) -> Any:
+        """What a policy is shown of a session."""
+        return observe(session, self.observe_state)
+
+    def _told(self, session: Session, turn: Turn | None) -> dict[str, Any]:
+        """The info of a session."""
+        return describe(session, turn, self.risk_thresholds)
 
     def _infos(self, turns: Sequence[Turn | None], which: NDArray[np.bool_]) -> dict[str, Any]:
         infos: dict[str, Any] = {}
         for i in map(int, np.flatnonzero(which)):
-            found = describe(self.batch.sessions[i], turns[i], self.risk_thresholds)
-            infos = self._add_info(infos, found, i)
+            infos = self._add_info(infos, self._told(self.batch.sessions[i], turns[i]), i)
         return infos
 
 
