@@ -9,6 +9,7 @@ from therapysim.agents.statistics.intervals import Difference, Interval
 from therapysim.agents.therapists.act_choice import ActChoice, ActTherapist
 from therapysim.agents.therapists.act_vector import ActChoiceVectorEnv
 from therapysim.agents.therapists.baselines import BASELINES, Baseline, baseline
+from therapysim.agents.therapists.memory import Memory
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist, conversation, state_header
 from therapysim.moved import refuse_renamed
 
@@ -23,6 +24,7 @@ __all__ = [
     "Difference",
     "Episode",
     "Interval",
+    "Memory",
     "SessionResult",
     "Therapist",
     "baseline",

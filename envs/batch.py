@@ -1,5 +1,6 @@
 """SessionBatch: any number of sessions advanced together. The one implementation of a turn; all else wraps it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,7 @@ class SessionBatch:
             PersonaError: unknown persona or split.
             ConfigError: a seed below 0.
         """
-        self.sessions = tuple(self._begin([(_choose(start), int(start.seed)) for start in starts]))
+        self.sessions = _numbered(self._begin([(_choose(start), int(start.seed)) for start in starts]))
         return self.sessions
 
     def step(self, texts: Sequence[str | None]) -> list[Turn | None]:
@@ -142,7 +143,7 @@ class SessionBatch:
         unopened = [i for i in failed if not sessions[i].transcript.messages]
         opened = self._begin([(sessions[i].persona, sessions[i].seed) for i in unopened])
         for i, session in zip(unopened, opened, strict=True):
-            sessions[i] = session
+            sessions[i] = replace(session, copy=sessions[i].copy)
         self.sessions = tuple(sessions)
         return len(failed)
 
@@ -270,6 +271,17 @@ class SessionBatch:
         k = self.config.kappa
         e = np.clip((1 - k) * np.array(committed) + k * np.array(sensed), -1.0, 1.0)
         return float(e[0]), float(e[1]), float(e[2]), float(e[3])
+
+
+def _numbered(sessions: Sequence[Session]) -> tuple[Session, ...]:
+    """Equal starts told apart by their copy."""
+    seen: Counter[tuple[str, int]] = Counter()
+    made = []
+    for session in sessions:
+        start = session.persona.id, session.seed
+        made.append(replace(session, copy=seen[start]) if seen[start] else session)
+        seen[start] += 1
+    return tuple(made)
 
 
 def _choose(start: Start) -> Persona:

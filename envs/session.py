@@ -70,6 +70,7 @@ class Session:
         done: no further turn can be taken.
         failed: the patient could not answer; such a session has no score.
         asked, reflected: turns so far that held a question, a reflection.
+        copy: 0; of n equal starts of one ``reset``, 0 to n - 1. Two copies that are told the same are equal.
     """
 
     persona: Persona
@@ -84,6 +85,17 @@ class Session:
     failed: bool = False
     asked: int = 0
     reflected: int = 0
+    copy: int = field(default=0, compare=False, repr=False)
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Persona, seed and copy: the same in every turn, and another for each session of one ``reset``.
+
+        For a policy that keeps something of a session: a turn makes a new object, and Python gives its ``id`` again.
+        A branch has the key of the session that it parts from, and a session that is begun anew the key that it had:
+        compare the transcript too.
+        """
+        return self.persona.id, self.seed, self.copy
 
     @property
     def state(self) -> State:
