@@ -7,7 +7,9 @@ from therapysim.agents.bench.results import MEASURES, SessionResult
 from therapysim.agents.sessions.episode import Episode, play
 from therapysim.agents.statistics.intervals import Difference, Interval
 from therapysim.agents.therapists.act_choice import ActChoice, ActTherapist
+from therapysim.agents.therapists.act_vector import ActChoiceVectorEnv
 from therapysim.agents.therapists.baselines import BASELINES, Baseline, baseline
+from therapysim.agents.therapists.memory import Memory
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist, conversation, state_header
 from therapysim.moved import refuse_renamed
 
@@ -15,12 +17,14 @@ __all__ = [
     "BASELINES",
     "MEASURES",
     "ActChoice",
+    "ActChoiceVectorEnv",
     "ActTherapist",
     "Baseline",
     "ChatTherapist",
     "Difference",
     "Episode",
     "Interval",
+    "Memory",
     "SessionResult",
     "Therapist",
     "baseline",

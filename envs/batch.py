@@ -1,5 +1,6 @@
 """SessionBatch: any number of sessions advanced together. The one implementation of a turn; all else wraps it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,11 @@ from therapysim.personas.opening import shared_patient
 from therapysim.personas.patient import Cue, Line, NoLine, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK, vary
+from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS
 from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
-from therapysim.rewards.rubric import Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric, RubricSettings, scored
 from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
 
@@ -43,7 +45,7 @@ class SessionBatch:
         patient: words the cues; the scripted patient by default. A name opens one, which all batches of the process
             share: "scripted", "llm", a model, or a server; see ``personas.opening.open_patient``.
         sensor: reads both speakers; the shipped one by default.
-        rubric: scores the turns; or its settings, or the name of a preset.
+        rubric: scores the turns; or its settings, or its name; see ``rewards.open_rubric``.
         archive: what was said to other patients before, so that one template for all does not pay; never written to.
         emotions: instead of a sensor, the name of one: a hub id or a folder; see
             ``rewards.reading.open_sensor.open_sensor``. A model run by transformers reads a text alike in any batch
@@ -73,7 +75,7 @@ class SessionBatch:
             if patient is None or isinstance(patient, str)
             else patient
         )
-        self.rubric = rubric if isinstance(rubric, Rubric) else Rubric(rubric)
+        self.rubric = open_rubric(rubric)
         self.archive, self._appraiser = archive, Appraiser(self.sensor)
         self.sessions: tuple[Session, ...] = ()
         self.at_once = 1
@@ -85,7 +87,7 @@ class SessionBatch:
             PersonaError: unknown persona or split.
             ConfigError: a seed below 0.
         """
-        self.sessions = tuple(self._begin([(_choose(start), int(start.seed)) for start in starts]))
+        self.sessions = _numbered(self._begin([(_choose(start), int(start.seed)) for start in starts]))
         return self.sessions
 
     def step(self, texts: Sequence[str | None]) -> list[Turn | None]:
@@ -141,7 +143,7 @@ class SessionBatch:
         unopened = [i for i in failed if not sessions[i].transcript.messages]
         opened = self._begin([(sessions[i].persona, sessions[i].seed) for i in unopened])
         for i, session in zip(unopened, opened, strict=True):
-            sessions[i] = session
+            sessions[i] = replace(session, copy=sessions[i].copy)
         self.sessions = tuple(sessions)
         return len(failed)
 
@@ -249,7 +251,7 @@ class SessionBatch:
             handled_after=handled(session.persona, outcome.latent),
             risk=session.persona.risk,
         )
-        score = self.rubric(transition)
+        score = scored(self.rubric, transition)
         done = bool(outcome.ending) or number >= self.config.max_turns
         new = replace(
             session,
@@ -274,6 +276,17 @@ class SessionBatch:
 
 def _words(line: Line | NoLine) -> str:
     return "" if isinstance(line, NoLine) else line.text
+
+
+def _numbered(sessions: Sequence[Session]) -> tuple[Session, ...]:
+    """Equal starts told apart by their copy."""
+    seen: Counter[tuple[str, int]] = Counter()
+    made = []
+    for session in sessions:
+        start = session.persona.id, session.seed
+        made.append(replace(session, copy=seen[start]) if seen[start] else session)
+        seen[start] += 1
+    return tuple(made)
 
 
 def _choose(start: Start) -> Persona:

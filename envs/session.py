@@ -91,6 +91,7 @@ class Session:
         failed: the patient could not answer; such a session has no score.
         failure: why, in a line without secrets; "" while it has not failed.
         asked, reflected: turns so far that held a question, a reflection.
+        copy: 0; of n equal starts of one ``reset``, 0 to n - 1. Two copies that are told the same are equal.
     """
 
     persona: Persona
@@ -106,6 +107,17 @@ class Session:
     asked: int = 0
     reflected: int = 0
     failure: str = ""
+    copy: int = field(default=0, compare=False, repr=False)
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Persona, seed and copy: the same in every turn, and another for each session of one ``reset``.
+
+        For a policy that keeps something of a session: a turn makes a new object, and Python gives its ``id`` again.
+        A branch has the key of the session that it parts from, and a session that is begun anew the key that it had:
+        compare the transcript too.
+        """
+        return self.persona.id, self.seed, self.copy
 
     @property
     def state(self) -> State:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from therapysim.envs.session import SessionConfig
 from therapysim.errors import ConfigError
+from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.risk import RiskThresholds
 from therapysim.rewards.rubric import Rubric, RubricSettings
 
@@ -45,10 +46,14 @@ def choose_config(config: SessionConfig | Mapping[str, Any] | None, max_turns: i
 
 
 def choose_rubric(given: Rubric | RubricSettings | Mapping[str, Any] | str | None) -> Rubric:
-    """The rubric that was given, by itself, by its settings or by a preset's name; the default one for None."""
-    if isinstance(given, Rubric):
-        return given
-    return Rubric(settings_of(RubricSettings, given, "rubric") if isinstance(given, Mapping) else given)
+    """The rubric that was given: by itself, by its settings, by name, or as a mapping of either form.
+
+    A mapping with ``preset``, ``weights`` or ``terms`` is the content of a rubric's file, any other one of the fields
+    of ``RubricSettings``; see ``rewards.open_rubric``.
+    """
+    if isinstance(given, Mapping) and not given.keys() & {"preset", "weights", "terms"}:
+        return Rubric(settings_of(RubricSettings, given, "rubric"))
+    return open_rubric(given)
 
 
 def choose_thresholds(given: RiskThresholds | Mapping[str, Any] | None) -> RiskThresholds:
@@ -59,4 +64,7 @@ def choose_thresholds(given: RiskThresholds | Mapping[str, Any] | None) -> RiskT
 def _value(kind: Any, value: Any, name: str) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         return settings_of(kind, value, name)
+    inner = get_args(kind)[:1]
+    if inner and is_dataclass(inner[0]) and isinstance(value, list | tuple):
+        return tuple(_value(inner[0], one, f"{name}[{i}]") for i, one in enumerate(value))
     return tuple(value) if isinstance(value, list) else value

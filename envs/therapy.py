@@ -6,8 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
+from therapysim.envs.mood_frame import mood_frame, require_matplotlib
 from therapysim.envs.spaces import Utterance
 from therapysim.envs.spec_settings import choose_config, choose_rubric, choose_thresholds
 from therapysim.errors import ActionError, ConfigError, EpisodeError
@@ -28,6 +30,7 @@ __all__ = [
     "observe",
     "opened",
     "reward_of",
+    "session_seed",
     "session_spaces",
     "start_of",
     "warn",
@@ -54,7 +57,8 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
 
     ## Starting State
     The patient opens the session in its baseline mood, with its initial trust. Which patient: ``persona``, or one drawn
-    by the seed from ``split``.
+    by the seed from ``split``. ``reset(seed=7)`` is the session of ``Start(7, …)`` and of ``chat --seed 7``; a reset
+    without a seed draws one. ``Start(info["seed"], info["persona"])`` is any session once more.
 
     ## Reward
     ``rewards.rubric``: named terms × weights. ``info["reward"]`` gives each term, its weight, the violations and
@@ -68,7 +72,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     first step ends the session.
 
     ## Information
-    ``persona, alliance, mood, move, ending, failed, failure, disclosed, flags, violations, terms, reward, acts,
+    ``persona, seed, alliance, mood, move, ending, failed, failure, disclosed, flags, violations, terms, reward, acts,
     polarity, trend, deficit, risk, risk_driver, risk_depth, risk_others, source, rejected``. Alliance and mood are for
     evaluation; a policy is not to read them. ``risk`` names what a low polarity of e_t points to: "depressive"
     (introspection), "aggression/outburst" (temper), "withdrawal/contempt" (attitude), "anxiety/panic" (sensitivity) or
@@ -77,17 +81,16 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
 
     ## Arguments
     ``persona`` (an id, the file of a patient of one's own, or a ``Persona``), ``split`` ("train"), ``config``
-    (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``,
-    ``rubric`` (or its settings, or a preset: "default", "grpo", "user"), ``observe_state`` (True),
-    ``render_mode`` ("ansi", "human" or None), ``risk_thresholds``
-    (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a
-    sensor, a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see
-    ``rewards.reading.open_sensor.open_sensor``), ``vary`` (False: each session with another variant of a training
-    patient; see ``personas.vary``). ``patient`` is a ``Patient``, which many environments may share, or a name:
-    "scripted", "llm", a model or a server, opened once for all environments of the process; see
-    ``personas.opening.open_patient``. ``config``, ``rubric`` and ``risk_thresholds`` may be mappings of their fields,
-    so that an ``EnvSpec`` survives JSON. ``reset(seed, options={"persona": …, "split": name})`` overrides the first
-    two for one session.
+    (``SessionConfig``) or just ``max_turns``, ``patient``, ``sensor``, ``rubric``
+    (or its settings, or its name: a preset, a file or a class of one's own), ``observe_state`` (True),
+    ``render_mode`` ("ansi", "human", "rgb_array" with the extra ``report``, or None), ``risk_thresholds``
+    (``rewards.risk.RiskThresholds``: -0.3 for the polarity and for each dimension), ``emotions`` (instead of a sensor,
+    a hub id such as "SamLowe/roberta-base-go_emotions" or a folder; see ``rewards.reading.open_sensor.open_sensor``),
+    ``vary`` (False: each session with another variant of a training patient; see ``personas.vary``). ``patient`` is a
+    ``Patient``, which many environments may share, or a name: "scripted", "llm", a model or a server, opened once for
+    all environments of the process; see ``personas.opening.open_patient``. ``config``, ``rubric`` and
+    ``risk_thresholds`` may be mappings of their fields, so that an ``EnvSpec`` survives JSON. ``reset(seed,
+    options={"persona": …, "split": name})`` overrides the first two for one session.
 
     ## References
     Susanto et al. 2020 (Hourglass of Emotions revisited); Demszky et al. 2020 (GoEmotions).
@@ -96,7 +99,7 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     v0: the first version.
     """
 
-    metadata = {"render_modes": ["ansi", "human"], "render_fps": 1}  # noqa: RUF012 - as gymnasium declares it
+    metadata = {"render_modes": ["ansi", "human", "rgb_array"], "render_fps": 1}  # noqa: RUF012 - as gymnasium declares it
 
     def __init__(
         self,
@@ -117,6 +120,8 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
             raise ConfigError(
                 f"render_mode is {render_mode!r}, expected one of {self.metadata['render_modes']} or None"
             )
+        if render_mode == "rgb_array":
+            require_matplotlib()
         self.render_mode = render_mode
         self.observe_state = observe_state
         self.risk_thresholds = choose_thresholds(risk_thresholds)
@@ -137,11 +142,15 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begins a session; the patient speaks first. Equal seeds and equal turns give equal sessions.
 
+        Args:
+            seed: of this session, as in ``Start(seed)`` and ``chat --seed``; without one, drawn from those before.
+            options: ``persona`` and ``split`` for this session.
+
         Raises:
             ConfigError, PersonaError: an option is unknown, or names no persona or split.
         """
         super().reset(seed=seed)
-        start = start_of(int(self.np_random.integers(2**62)), self.persona, self.split, options, self.vary)
+        start = start_of(session_seed(seed, self.np_random), self.persona, self.split, options, self.vary)
         (session,) = self.batch.reset([start])
         self._over = False
         warn(session)
@@ -170,11 +179,17 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
         info = describe(session, turn, self.risk_thresholds)
         return observe(session, self.observe_state), reward_of(turn), terminated, truncated, info
 
-    def render(self) -> str | None:  # type: ignore[override]
-        """The transcript so far, in "ansi" mode; "human" prints each turn as it comes."""
+    def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
+        """The transcript so far, in "ansi" mode; the mood so far as a picture, in "rgb_array" mode; see ``mood_frame``.
+
+        "human" prints each turn as it comes.
+        """
+        session = self.batch.sessions[0] if self.batch.sessions else None
+        if self.render_mode == "rgb_array":
+            return mood_frame(session, self.batch.config.max_turns)
         if self.render_mode != "ansi":
             return None
-        return str(self.batch.sessions[0].transcript) if self.batch.sessions else ""
+        return str(session.transcript) if session else ""
 
     def _show(self) -> None:
         if self.render_mode == "human":
@@ -206,6 +221,11 @@ def opened(persona: Persona | str | Path | None) -> Persona | str | None:
     """
     met = None if persona is None else open_persona(persona)
     return met.id if met and HASH not in met.id else met
+
+
+def session_seed(seed: int | None, rng: np.random.Generator) -> int:
+    """The seed of a session: the one that was given; or one that is drawn, also for a seed too large for an int64."""
+    return int(rng.integers(2**62)) if seed is None or seed >= 2**63 else int(seed)
 
 
 def start_of(
@@ -273,6 +293,7 @@ def describe(session: Session, turn: Turn | None, thresholds: RiskThresholds | N
     found = risk(state.affect, thresholds)
     return {
         "persona": session.persona.id,
+        "seed": int(session.seed),
         "alliance": session.latent.alliance,
         "mood": np.array(session.latent.mood, dtype=np.float32),
         "move": str(transition.move) if transition else "",

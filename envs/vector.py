@@ -18,6 +18,7 @@ from therapysim.envs.therapy import (
     observe,
     opened,
     reward_of,
+    session_seed,
     session_spaces,
     start_of,
     warn,
@@ -52,7 +53,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
 
     A session whose patient could not even open it shows ``failed`` in its info; the next step ends it, with reward 0.
 
-    A seed given to ``reset`` gives session i the seed that ``TherapySimEnv.reset(seed + i)`` would have;
+    A seed given to ``reset`` gives session i the seed + i, as ``TherapySimEnv.reset(seed + i)`` does;
     ``np_random_seed`` and ``np_random`` are tuples, one entry a session.
     """
 
@@ -120,8 +121,7 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         """
         given = checked_options(options)
         mask = self._mask(given.pop("reset_mask", None))
-        self._seed_all(seed)
-        self._begin(np.flatnonzero(mask), given)
+        self._begin(np.flatnonzero(mask), given, self._seed_all(seed))
         return self._observe(), self._infos([None] * self.num_envs, mask)
 
     def step(self, actions: Sequence[str]) -> StepResult:  # type: ignore[override]
@@ -175,7 +175,8 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
             raise EpisodeError("reset_mask leaves sessions out before any was begun: reset all of them first")
         return mask
 
-    def _seed_all(self, seed: int | Sequence[int | None] | None) -> None:
+    def _seed_all(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        """Seeds what draws the seeds of later sessions; gives each session's own, None where it is drawn."""
         seeds: list[int | None]
         if seed is None:
             seeds = [None] * self.num_envs
@@ -188,13 +189,17 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         for i, one in enumerate(seeds):
             if one is not None:
                 self._rngs[i] = gym.utils.seeding.np_random(one)
+        return seeds
 
-    def _begin(self, which: NDArray[np.intp], options: dict[str, Any]) -> None:
+    def _begin(
+        self, which: NDArray[np.intp], options: dict[str, Any], seeds: Sequence[int | None] | None = None
+    ) -> None:
         """Puts a new session at each index; the patient is called once for all of them."""
         if not len(which):
             return
+        own = seeds or [None] * self.num_envs
         starts: list[Start] = [
-            start_of(int(self.np_random[i].integers(2**62)), self.persona, self.split, options, self.vary)
+            start_of(session_seed(own[i], self.np_random[i]), self.persona, self.split, options, self.vary)
             for i in which
         ]
         self._over[which] = False
@@ -208,22 +213,29 @@ class TherapySimVectorEnv(gym.vector.VectorEnv[Observations, Sequence[str], NDAr
         """Begins the next session where one ended; the infos of all, and the last of what ended."""
         final = np.full(self.num_envs, None, dtype=object)
         for i in map(int, np.flatnonzero(ended)):
-            final[i] = observe(self.batch.sessions[i], self.observe_state)
+            final[i] = self._seen(self.batch.sessions[i])
         last = {"final_obs": final, "_final_obs": ended.copy(), "final_info": self._infos(turns, ended)}
         self._begin(np.flatnonzero(ended), {})
         going = [None if over else turn for turn, over in zip(turns, ended, strict=True)]
         return self._infos(going, np.ones(self.num_envs, dtype=bool)) | last | {"_final_info": ended.copy()}
 
     def _observe(self) -> Observations:
-        rows = [observe(session, self.observe_state) for session in self.batch.sessions]
+        rows = [self._seen(session) for session in self.batch.sessions]
         empty = create_empty_array(self.single_observation_space, self.num_envs, fn=np.zeros)
-        return dict(concatenate(self.single_observation_space, rows, empty))  # type: ignore[arg-type]
+        return concatenate(self.single_observation_space, rows, empty)  # type: ignore[arg-type, return-value]
+
+    def _seen(self, session: Session) -> Any:
+        """What a policy is shown of a session."""
+        return observe(session, self.observe_state)
+
+    def _told(self, session: Session, turn: Turn | None) -> dict[str, Any]:
+        """The info of a session."""
+        return describe(session, turn, self.risk_thresholds)
 
     def _infos(self, turns: Sequence[Turn | None], which: NDArray[np.bool_]) -> dict[str, Any]:
         infos: dict[str, Any] = {}
         for i in map(int, np.flatnonzero(which)):
-            found = describe(self.batch.sessions[i], turns[i], self.risk_thresholds)
-            infos = self._add_info(infos, found, i)
+            infos = self._add_info(infos, self._told(self.batch.sessions[i], turns[i]), i)
         return infos
 
 

@@ -3,6 +3,8 @@
 from therapysim.rewards.calibration import Calibration
 from therapysim.rewards.judge import Judge, Judgement
 from therapysim.rewards.matrix import DIMENSIONS, LABELS, MATRIX, VALENCE_MAP, deficit_dimension, polarity, valence
+from therapysim.rewards.open_rubric import open_rubric
+from therapysim.rewards.own_terms import OwnTerm
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings, shipped_sensor
 from therapysim.rewards.reading.open_sensor import open_sensor
 from therapysim.rewards.reading.relevance import open_relevance
@@ -23,6 +25,7 @@ __all__ = [
     "EmotionSensor",
     "Judge",
     "Judgement",
+    "OwnTerm",
     "Risk",
     "RiskCategory",
     "RiskThresholds",
@@ -33,6 +36,7 @@ __all__ = [
     "ValenceReader",
     "deficit_dimension",
     "open_relevance",
+    "open_rubric",
     "open_sensor",
     "open_tone_guard",
     "polarity",

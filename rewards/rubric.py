@@ -1,11 +1,13 @@
 """Named terms × weights, one gate -> the reward of a turn, and its breakdown."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
 
-from therapysim.errors import ConfigError
+from therapysim.errors import ConfigError, RewardError, TherapySimError
+from therapysim.own_code import source_of
+from therapysim.rewards.own_terms import OwnTerm
 from therapysim.rewards.reading.language import ENGLISH
 from therapysim.rewards.terms.affect import affective_shift, deficit_rise
 from therapysim.rewards.terms.alignment import emotional_alignment
@@ -30,7 +32,7 @@ from therapysim.rewards.terms.taking_up import addition, uptake
 from therapysim.rewards.terms.tone import tone
 from therapysim.state import Transition
 
-__all__ = ["PRESETS", "TERMS", "Rubric", "RubricSettings", "Score"]
+__all__ = ["PRESETS", "TAKEN", "TERMS", "Rubric", "RubricSettings", "Score", "scored"]
 
 
 #: term name -> what computes it. Every name is also a weight in RubricSettings.
@@ -77,6 +79,9 @@ TERMS: dict[str, Callable[[Transition], float]] = {
 }
 
 
+#: Names that no term of one's own may have: those of the shipped ones, and of what stands beside them in files.
+TAKEN = (*TERMS, "gates", "own", "reward")
+
 #: Terms that need no reading of the turn's words.
 _WITHOUT_READING = ("injection", "lost")
 
@@ -90,6 +95,7 @@ class RubricSettings:
 
     Attributes:
         gates: names from ``safety.GATES``; a turn with one of these violations keeps its losses and forfeits its gains.
+        own: terms of one's own.
     """
 
     mood: float = 10.0
@@ -132,6 +138,7 @@ class RubricSettings:
     saved: float = 0.0
     lost: float = 1.0
     gates: tuple[str, ...] = GATES
+    own: tuple[OwnTerm, ...] = ()
 
     def __post_init__(self) -> None:
         for name in TERMS:
@@ -147,11 +154,16 @@ class RubricSettings:
                 f"the weights of 'safety' and 'unsafe' are 0 while {len(self.gates)} gates are set, expected one above"
                 " 0"
             )
+        if not isinstance(self.own, tuple) or not all(isinstance(term, OwnTerm) for term in self.own):
+            raise ConfigError(f"own is {self.own!r:.60}, expected a tuple of OwnTerm")
+        names = [*TAKEN, *(term.name for term in self.own)]
+        if twice := [term.name for term in self.own if names.count(term.name) > 1]:
+            raise ConfigError(f"the name of a term of one's own is {twice[0]!r}, which is taken; choose another")
 
     @property
     def weights(self) -> dict[str, float]:
         """term -> weight."""
-        return {name: getattr(self, name) for name in TERMS}
+        return {name: getattr(self, name) for name in TERMS} | {term.name: term.weight for term in self.own}
 
     @classmethod
     def preset(cls, name: str) -> "RubricSettings":
@@ -213,8 +225,18 @@ class Score:
 class Rubric:
     """Scores turns. The gate: an unsafe turn keeps its losses and forfeits every gain.
 
+    A subclass of one's own overrides ``__call__``, or ``total``; made without arguments, it can be named by
+    ``package.module:Class`` wherever a rubric is taken (``open_rubric``).
+
     Args:
-        settings: weights and gates, or a preset's name.
+        settings: weights, gates and terms of one's own, or a preset's name.
+
+    Attributes:
+        name: what records and pages call it: a preset, a file's name or a class's place; "" where it has none.
+        source: SHA-256 of the source of a class of one's own; "" for this one.
+
+    Raises:
+        ConfigError: there is no such preset, or a term of one's own cannot be had.
     """
 
     def __init__(self, settings: RubricSettings | str | None = None) -> None:
@@ -224,18 +246,26 @@ class Rubric:
             )
         chosen = "default" if settings is None else settings
         self.settings = RubricSettings.preset(chosen) if isinstance(chosen, str) else chosen
+        self.name = chosen if isinstance(chosen, str) else _name_of(chosen)
+        self.source = "" if type(self) is Rubric else source_of(type(self))
         self._weights = self.settings.weights
+        self._own = [(term, *term.open()) for term in self.settings.own]
 
     def __call__(self, turn: Transition) -> Score:
         """The score of one turn.
 
-        Nothing is known of one in another language: it loses what needs no reading, and earns nothing.
+        Nothing is known of one in another language: it loses what needs no reading, and earns nothing; terms of one's
+        own are 0.
+
+        Raises:
+            RewardError: a term of one's own failed, or left its range.
         """
         if turn.appraisal.language != ENGLISH:
             known = {name: float(TERMS[name](turn)) for name in _WITHOUT_READING}
-            terms = dict.fromkeys(TERMS, 0.0) | known
+            terms = dict.fromkeys(self._weights, 0.0) | known
             return Score(self.total(terms, shut=True), terms, dict(self._weights), ())
         terms = {name: float(term(turn)) for name, term in TERMS.items()}
+        terms |= {term.name: term.value(compute, turn) for term, compute, _ in self._own}
         found = violations(turn)
         shut = tuple(name for name in found if name in self.settings.gates)
         return Score(self.total(terms, shut=bool(shut)), terms, dict(self._weights), found, shut)
@@ -254,3 +284,69 @@ class Rubric:
             raise ValueError(f"term {broken[0]!r} is {terms[broken[0]]}, expected a finite number")
         weighted = (self._weights[name] * value for name, value in terms.items())
         return float(sum(min(0.0, w) for w in weighted) if shut else sum(weighted))
+
+    @property
+    def is_own(self) -> bool:
+        """Whether any of its code is the user's own."""
+        return type(self) is not Rubric or bool(self._own)
+
+    def record(self) -> dict[str, Any]:
+        """What decides its rewards, as plain values for a run's files: name, class, sources, weights and gates.
+
+        Two runs with equal records were scored alike, as far as sources tell: those of ``own_code.source_of``.
+        """
+        own = {
+            term.name: {"class": term.place, "source": source, "weight": term.weight, "range": [term.low, term.high]}
+            for term, _, source in self._own
+        }
+        kind = type(self)
+        return {
+            "preset": self.name,
+            "class": f"{kind.__module__}:{kind.__qualname__}",
+            "source": self.source,
+            **{name: getattr(self.settings, name) for name in TERMS},
+            "gates": list(self.settings.gates),
+            "own": own,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what computes the terms of one's own, which may be no data: their places, and their sources."""
+        told = self.__dict__ | {"_own": [(term, source) for term, _, source in self._own]}
+        return told
+
+    def __setstate__(self, told: dict[str, Any]) -> None:
+        """Finds the same code again.
+
+        Raises:
+            ConfigError: a source is another than it was.
+        """
+        if told["source"] and source_of(type(self)) != told["source"]:
+            raise ConfigError(f"the source of {type(self).__qualname__} has changed: its file is another than it was")
+        opened = [(term, *replace(term, source=source).open()) for term, source in told["_own"]]
+        self.__dict__ |= told | {"_own": opened}
+
+
+def scored(rubric: Rubric, turn: Transition) -> Score:
+    """The score of a turn by any rubric, one of the user's own included.
+
+    Raises:
+        RewardError: a rubric of one's own failed, or gave something other than a finite score.
+    """
+    if type(rubric) is Rubric:
+        return rubric(turn)
+    where = f"rubric {rubric.name or type(rubric).__qualname__!r}, turn {turn.after.turn}"
+    try:
+        found = rubric(turn)
+    except TherapySimError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        raise RewardError(f"{where}: it failed: {error!r}; mend it") from error
+    if not isinstance(found, Score) or not isfinite(found.reward) or found.terms.keys() - found.weights.keys():
+        raise RewardError(
+            f"{where}: it gave {found!r:.80}, expected a Score with a finite reward and a weight for each of its terms"
+        )
+    return found
+
+
+def _name_of(settings: RubricSettings) -> str:
+    return next((name for name, preset in PRESETS.items() if preset == settings), "")

@@ -1,6 +1,6 @@
 """TherapySim: a Gymnasium environment for reinforcement learning of multi-turn therapeutic dialogue.
 
-Importing this package registers ``TherapySim-v0``:
+Importing this package registers ``TherapySim-v0``, and ``TherapySimActs-v0`` for learners that know no language:
 
     import sys
 
@@ -27,6 +27,12 @@ if "TherapySim-v0" not in gym.registry:
         id="TherapySim-v0",
         entry_point="therapysim.envs.therapy:TherapySimEnv",
         vector_entry_point="therapysim.envs.vector:TherapySimVectorEnv",
+    )
+if "TherapySimActs-v0" not in gym.registry:
+    gym.register(
+        id="TherapySimActs-v0",
+        entry_point="therapysim.agents.therapists.act_choice:make_act_choice",
+        vector_entry_point="therapysim.agents.therapists.act_vector:ActChoiceVectorEnv",
     )
 
 if not any(isinstance(finder, OldPlaces) for finder in sys.meta_path):

@@ -15,6 +15,7 @@ __all__ = [
     "ModelError",
     "PatientError",
     "PersonaError",
+    "RewardError",
     "SensorError",
     "TherapySimError",
     "TrainingError",
@@ -76,6 +77,10 @@ class PatientError(TherapySimError, RuntimeError):
 
 class PersonaError(TherapySimError, ValueError):
     """A persona file is wrong, or a persona or split is unknown."""
+
+
+class RewardError(TherapySimError, RuntimeError):
+    """A reward of the user's own failed, or left its range; nothing is scored by it any more."""
 
 
 class SensorError(TherapySimError, RuntimeError):

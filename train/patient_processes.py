@@ -19,9 +19,9 @@ from queue import SimpleQueue
 from typing import IO, Any, TypeVar
 
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start, Turn
-from therapysim.errors import ActionError, PatientError
+from therapysim.errors import ActionError, ConfigError, PatientError, TherapySimError
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
-from therapysim.rewards.rubric import RubricSettings
+from therapysim.rewards.rubric import Rubric, RubricSettings
 
 __all__ = ["Office", "Patients", "SpreadBatch"]
 
@@ -34,6 +34,7 @@ _MOST_A_CALL = 256
 _START_S = 180.0
 # -P: a file of the working folder called as a package is, such as tokenizers.py, is not run in the package's place.
 _COMMAND = (sys.executable, "-P", "-m", "therapysim.train.patient_processes")
+_READY = "ready"
 # How a process that has ended shows; ValueError: its input was closed, UnpicklingError: it ended within an answer.
 _BROKEN = (OSError, EOFError, ValueError, pickle.UnpicklingError)
 
@@ -43,10 +44,13 @@ Told = TypeVar("Told")
 
 @dataclass(frozen=True)
 class Office:
-    """How a process makes its environment: scripted patients, the shipped sensor, a rubric."""
+    """How a process makes its environment: scripted patients, the shipped sensor, a rubric.
+
+    A rubric of one's own travels as the place of its class, and its source: the process imports it anew.
+    """
 
     config: SessionConfig
-    rubric: RubricSettings
+    rubric: Rubric | RubricSettings
 
     def open(self) -> SessionBatch:
         """The environment."""
@@ -66,12 +70,13 @@ class Patients:
         timeout_s: seconds that a call of ``step`` may take in one of them, once it has started.
 
     Raises:
+        ConfigError: the rubric is of code that another process cannot import.
         PatientError: a process cannot be started; none is left behind.
     """
 
     def __init__(self, office: Office, count: int, timeout_s: float = 120.0) -> None:
         self.count, self.timeout_s = count, timeout_s
-        self._office = office
+        self._office = _packed(office)
         self._all: list[subprocess.Popen[bytes]] = []
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         self._ready: set[subprocess.Popen[bytes]] = set()
@@ -92,7 +97,7 @@ class Patients:
             # A session of its own: Ctrl-C goes to the process that trains, which ends this one.
             process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
             self._all.append(process)
-        _send(process.stdin, self._office)
+        _send(process.stdin, (sys.path, self._office))
         return process
 
     def step(self, sessions: Sequence[Session], texts: Sequence[str]) -> tuple[tuple[Session, ...], list[Turn | None]]:
@@ -143,7 +148,9 @@ class Patients:
         """What it answers; one that is not done in time is killed, and so has ended within its answer."""
         if process not in self._ready:  # it says once that it has made its environment
             with _killed_after(process, self.timeout_s + _START_S):
-                _receive(process.stdout)
+                told = _receive(process.stdout)
+            if told != _READY:
+                raise PatientError(f"a process of patients cannot be opened: {told}")
             self._ready.add(process)
         with _killed_after(process, self.timeout_s):
             _send(process.stdin, question)
@@ -234,16 +241,42 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
     try:
-        office = _receive(sys.stdin.buffer)
+        paths, office = _receive(sys.stdin.buffer)
     except EOFError:  # who started it is gone already
         return
-    batch = office.open()
+    sys.path += [path for path in paths if path not in sys.path]  # last: nothing is run in place of a package
     try:
-        _send(answers, "ready")
+        batch = pickle.loads(office).open()
+    except TherapySimError as error:  # a rubric of one's own is not what it was
+        _send(answers, str(error))
+        return
+    try:
+        _send(answers, _READY)
         while True:
             _send(answers, _answer(batch, *_receive(sys.stdin.buffer)))
     except (EOFError, BrokenPipeError):  # who asked is gone
         os._exit(0)  # and nothing is left to be written
+
+
+def _packed(office: Office) -> bytes:
+    """The office as bytes, which a process unpacks once it knows where to find modules.
+
+    Raises:
+        ConfigError: its rubric is of code that another process cannot import.
+    """
+    kind = type(office.rubric)
+    if kind.__module__ == "__main__":
+        raise ConfigError(
+            f"the rubric's class {kind.__qualname__!r} stands in the script itself, which processes of patients cannot "
+            "import; put it in a module of its own"
+        )
+    try:
+        return pickle.dumps(office, protocol=pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"the rubric {kind.__qualname__!r} cannot be carried into processes of patients: {error}; let its class "
+            "stand at the top of a module, and hold plain data alone"
+        ) from error
 
 
 def _answer(batch: SessionBatch, what: str, *question: Any) -> Any:

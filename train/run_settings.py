@@ -13,6 +13,7 @@ from therapysim.files import write_json
 from therapysim.models.server import refuse_secrets
 from therapysim.personas.load import patients_named, training_ids
 from therapysim.records import wrong
+from therapysim.rewards.open_rubric import require_rubric_name
 from therapysim.settings import Count, Name, Names, Number, Pairs, Positive, Settings, about, layered, read_settings
 
 __all__ = [
@@ -91,6 +92,11 @@ class RunSettings(Settings):
     )
     personas: Patients = _session((), "patients by id, or files and folders of one's own, in place of the split's")
     vary: bool = _session(False, "meet a new variant of the training patient in each group: none is learned by heart")
+    rubric: Name = _session(
+        "grpo",
+        "reward: grpo leaves out of default what words alone can please, user is two terms; or your own, a file "
+        "(.yaml, .json) or package.module:Class",
+    )
     max_turns: Positive = _session(3, "therapist turns in a session at most")
     max_turn_tokens: Positive = _session(64, "tokens of one therapist turn at most; what goes on longer is cut off")
 
@@ -158,8 +164,9 @@ class RunSettings(Settings):
         return values
 
     @model_validator(mode="after")
-    def _check_people(self) -> Self:
+    def _check_names_of_others(self) -> Self:
         training_ids(self.split, self.personas)
+        require_rubric_name(self.rubric)
         return self
 
 

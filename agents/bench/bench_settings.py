@@ -9,7 +9,7 @@ from therapysim.models.server import refuse_secrets
 from therapysim.personas.load import patients_named, personas
 from therapysim.personas.own import id_of
 from therapysim.personas.patient import Patient
-from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.open_rubric import open_rubric
 
 __all__ = ["BenchSettings", "Simulator", "chosen", "whom"]
 
@@ -43,7 +43,7 @@ class BenchSettings:
         people: so many of the split's patients, the first in order; 0 for all.
         seeds: sessions with each patient, under seeds 0, 1, ….
         turns: therapist turns in a session at most.
-        rubric: a preset's name.
+        rubric: its name; see ``rewards.open_rubric``.
     """
 
     split: str = "test"
@@ -61,7 +61,7 @@ class BenchSettings:
             raise ConfigError("both ids and a number of patients are given: give one")
         object.__setattr__(self, "patients", patients_named(self.patients))
         whom(self)
-        Rubric(self.rubric)
+        open_rubric(self.rubric)
 
 
 def whom(settings: BenchSettings) -> tuple[str, ...]:

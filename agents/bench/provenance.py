@@ -19,7 +19,7 @@ from therapysim.envs.session import SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.personas.load import library_hash, open_persona
 from therapysim.records import STRICT, Record, record_of
-from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.open_rubric import open_rubric
 
 __all__ = [
     "FORMAT",
@@ -51,7 +51,7 @@ class Provenance(Record):
         versions: of Python, of the machine and of packages.
         code: room -> SHA-256 of its code; see ``code_hash``.
         library, weights: SHA-256 of the patients and of each file of weights.
-        rubric, session: their settings.
+        rubric, session: their settings; of a rubric of one's own, the sources too.
         split, patients, seeds, turns: who is met, under seeds 0, 1, …, for at most so many turns.
         commands, warnings: what was run here, and what it warned of.
         policies, simulators: name -> what decides its lines.
@@ -96,7 +96,7 @@ def provenance(settings: BenchSettings) -> Provenance:
         code=code_hashes(),
         library=library_hash(),
         weights=weights_now(),
-        rubric={"preset": settings.rubric, **_plain(asdict(Rubric(settings.rubric).settings))},
+        rubric=_plain(open_rubric(settings.rubric).record()),
         session=_plain(asdict(SessionConfig(max_turns=settings.turns))),
         split=", ".join(sorted({open_persona(i).split for i in chosen(settings)})),
         patients=ids,

@@ -262,10 +262,25 @@ def _require_format(content: Any, where: str) -> None:
 def earned(record: SessionRecord, rubric: Rubric) -> float:
     """The return by a rubric, be it another than the session was scored by: a file keeps each term before its weight.
 
-    A turn that the patient gave no answer to counts nothing.
+    A turn that the patient gave no answer to counts nothing, nor does a term that this rubric does not have.
+
+    Raises:
+        ConfigError: the rubric is a class of one's own, or has a term that the session was not scored by.
     """
-    gates = set(rubric.settings.gates)
-    return sum(rubric.total(turn.terms, shut=bool(gates & set(turn.violations))) for turn in record.turns)
+    weights, gates = rubric.settings.weights, set(rubric.settings.gates)
+    if type(rubric) is not Rubric:
+        raise ConfigError(
+            f"rubric {rubric.name or type(rubric).__qualname__!r} is a class of its own, and a session's file has "
+            "terms alone: expected a preset, or a rubric's file"
+        )
+    if lacking := [name for turn in record.turns if turn.terms for name in weights if name not in turn.terms]:
+        raise ConfigError(
+            f"session of {record.persona}, seed {record.seed}: term {lacking[0]!r} is missing, by which it is to be "
+            "paid; play it again by a rubric that has the term"
+        )
+    paid = [{name: turn.terms[name] for name in weights if turn.terms} for turn in record.turns]
+    shut = [bool(gates & set(turn.violations)) for turn in record.turns]
+    return sum(rubric.total(own, shut=s) for own, s in zip(paid, shut, strict=True))
 
 
 def session_schema() -> dict[str, Any]:

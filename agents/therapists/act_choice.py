@@ -25,7 +25,8 @@ from therapysim.rewards.reading.patterns import HARMFUL, spot
 from therapysim.rewards.reading.words import content_words
 from therapysim.state import WINDOW
 
-__all__ = ["ACTIONS", "FEATURES", "ActChoice", "ActTherapist", "act_lines", "act_of", "random_act", "view", "word_act"]
+__all__ = ["ACTIONS", "FEATURES", "ActChoice", "ActTherapist", "act_lines", "act_of", "make_act_choice",
+           "random_act", "speak_act", "view", "word_act"]  # fmt: skip
 
 BANK = Path(__file__).with_name("act_lines.yaml")
 
@@ -154,7 +155,8 @@ class ActChoice(gym.Wrapper[NDArray[np.float32], np.int64, dict[str, Any], str],
     ## Arguments
     ``env``: a ``TherapySim-v0``, wrapped or not, with ``observe_state=True``.
 
-    Example: ``ActChoice(gym.make("TherapySim-v0", split="train"))``.
+    Example: ``gym.make("therapysim:TherapySimActs-v0", split="train")``; many at once, with ``gym.make_vec``:
+    ``ActChoiceVectorEnv``.
 
     Raises:
         ConfigError: another environment, or one that hides e_t and h_t, which this one shows.
@@ -190,12 +192,17 @@ class ActChoice(gym.Wrapper[NDArray[np.float32], np.int64, dict[str, Any], str],
         if not self.action_space.contains(action):
             raise ActionError(f"the action is {action!r}, expected a whole number from 0 to {len(ACTIONS) - 1}")
         sessions = self._inner.batch.sessions
-        said = _speak(sessions[0], int(action)) if sessions else ""
+        said = speak_act(sessions[0], int(action)) if sessions else ""
         _, reward, terminated, truncated, info = self.env.step(said)  # type: ignore[arg-type]  # as above
         return self._view(), float(reward), terminated, truncated, info | {"said": said}
 
     def _view(self) -> NDArray[np.float32]:
         return view(self._inner.batch.sessions[0], self._inner.batch.config.max_turns)
+
+
+def make_act_choice(**kwargs: Any) -> ActChoice:
+    """``ActChoice`` over a ``TherapySimEnv`` of these arguments: what ``gym.make("TherapySimActs-v0")`` makes."""
+    return ActChoice(TherapySimEnv(**kwargs))
 
 
 class ActTherapist:
@@ -224,10 +231,11 @@ class ActTherapist:
                 f"choose gave {chosen!r} for {len(sessions)} sessions, expected one index from 0 to {len(ACTIONS) - 1} "
                 "for each"
             )
-        return [_speak(session, int(index)) for session, index in zip(sessions, chosen, strict=True)]
+        return [speak_act(session, int(index)) for session, index in zip(sessions, chosen, strict=True)]
 
 
-def _speak(session: Session, index: int) -> str:
+def speak_act(session: Session, index: int) -> str:
+    """What the therapist says for the act of that index; the session's seed and turn choose among its lines."""
     return word_act(session, ACTIONS[index], np.random.default_rng([session.seed, session.state.turn]))
 
 

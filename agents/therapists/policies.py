@@ -1,18 +1,10 @@
 """Policies by name: the one place where a therapist is found and opened for a benchmark."""
 
 import difflib
-import hashlib
-import importlib
-import inspect
-import os
-import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -24,6 +16,7 @@ from therapysim.envs.therapy import observe
 from therapysim.errors import ActionError, ConfigError, ModelError, TherapySimError
 from therapysim.models.chat import ChatModel, HuggingFaceChat, Sampling, TemplateValue, identity_of
 from therapysim.models.server import Server, refuse_secrets, require_variable, server_of
+from therapysim.own_code import find_own, is_place
 from therapysim.personas.load import personas
 from therapysim.personas.own import base_name, id_of
 from therapysim.records import Record, read_record
@@ -35,7 +28,6 @@ KINDS = (
     "a baseline, a run's folder of `therapysim train grpo`, `sft` or `dpo`, a model's folder, .gguf file or hub id, "
     "smollm2, URL#MODEL of an OpenAI-compatible server, or package.module:function"
 )
-_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -129,7 +121,7 @@ def kind_of(name: str) -> str:
         return "server"
     if run_of(name):
         return "run"
-    return "function" if _FUNCTION.fullmatch(name) and not Path(name).exists() else "model"
+    return "function" if is_place(name) and not Path(name).exists() else "model"
 
 
 def find_policy(
@@ -272,33 +264,10 @@ def read_run(folder: Path) -> Run:
 
 def _import(name: str) -> tuple[Any, str]:
     """What ``package.module:function`` names, from the working folder too, and the SHA-256 of its source."""
-    path, _, attribute = name.partition(":")
-    try:
-        with _working_folder():
-            module = importlib.import_module(path)
-        found = getattr(module, attribute)
-    except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        if isinstance(error, ModuleNotFoundError) and path.startswith(error.name or "\0"):
-            raise ConfigError(f"policy {name!r}: there is no module {path!r}; expected {KINDS}") from error
-        raise ConfigError(f"policy {name!r} cannot be had: {error!r}; mend {path}") from error
+    found, source = find_own(name, f"policy {name!r}", KINDS)
     if not callable(found) and not isinstance(found, Therapist):
         raise ConfigError(f"policy {name!r} is {type(found).__name__}, expected a function or a therapist")
-    return found, _source(module, found)
-
-
-@contextmanager
-def _working_folder() -> Iterator[None]:
-    """Looks there first, as `python -m` does, and from then on last: no file there is run in place of a package."""
-    here = os.getcwd()
-    if here in sys.path:
-        yield
-        return
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
-        sys.path.append(here)
+    return found, source
 
 
 def _open_function(name: str, found: Any) -> Therapist:
@@ -328,15 +297,3 @@ class _Own:
         if not isinstance(said, list | tuple) or not all(isinstance(text, str) for text in said):
             raise ActionError(f"policy {self.name!r} gave {said!r:.60}, expected a list of texts, one a session")
         return list(said)
-
-
-def _source(module: ModuleType, found: Any) -> str:
-    """Of the module's file, and of the one that defines what was found; what they import is not looked at."""
-    digest = hashlib.sha256()
-    for part in (module, found if inspect.isroutine(found) or isinstance(found, type) else type(found)):
-        try:
-            file = inspect.getsourcefile(part)
-        except TypeError:  # built into the interpreter
-            continue
-        digest.update(Path(file).read_bytes() if file else b"")
-    return digest.hexdigest()

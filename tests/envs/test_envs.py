@@ -332,7 +332,7 @@ def test_kappa_must_lie_in_its_range(kappa: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{"max_turns": 0}, {"render_mode": "rgb_array"}, {"max_turns": 3, "config": SessionConfig()}]
+    "kwargs", [{"max_turns": 0}, {"render_mode": "pixels"}, {"max_turns": 3, "config": SessionConfig()}]
 )
 def test_bad_settings_are_refused(kwargs: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

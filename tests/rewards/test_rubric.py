@@ -126,7 +126,7 @@ def test_no_end_pays_for_the_turns_it_leaves() -> None:
 
 
 def test_terms_and_weights_share_their_names() -> None:
-    assert [*TERMS, "gates"] == list(RubricSettings.__dataclass_fields__)
+    assert [*TERMS, "gates", "own"] == list(RubricSettings.__dataclass_fields__)
 
 
 def test_every_term_says_range_and_example_or_source() -> None:

@@ -19,7 +19,7 @@ from therapysim.agents.bench.report.compared import differences_table
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.bench.runner import run as play
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
-from therapysim.cli.options import PATIENT, add_template, template_of
+from therapysim.cli.options import PATIENT, RUBRICS, add_template, template_of
 from therapysim.errors import ConfigError
 from therapysim.models.chat import Sampling
 from therapysim.personas.opening import describe_patient, open_patient
@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="runs a policy's model here: transformers (default); vllm needs a GPU, several times as fast")  # fmt: skip
     add("--gpu-memory", type=float, default=0.5, help="share of the GPU's memory that vllm takes, default 0.5")
     add("--turns", type=int, help="therapist turns in a session at most, default 20")
-    add("--rubric", metavar="PRESET", help="of the reward, default default")
+    add("--rubric", metavar="NAME", help=f"of the reward: {RUBRICS}; default default")
     add("--header", choices=("state", "none", "both"),
         help="what a language model reads before a patient's words: state (default), none, both in turn")  # fmt: skip
     add("--max-tokens", type=int, help="of one turn of a language model, default 64")

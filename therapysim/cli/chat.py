@@ -7,7 +7,7 @@ from pathlib import Path
 
 from therapysim.agents.sessions.talk import Chair, Console, Sitting, Visit, person, talk
 from therapysim.agents.therapists.policies import Policy, find_policy
-from therapysim.cli.options import PATIENT, add_template, require_place, template_of
+from therapysim.cli.options import PATIENT, add_rubric, add_template, require_place, template_of
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.chat import Sampling
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"who words the patient: {PATIENT}; default scripted")  # fmt: skip
     add("--seed", type=int, default=0, help="of the session and of what models sample, default 0")
     add("--turns", type=int, default=20, help="therapist turns at most, default 20")
-    add("--rubric", default="default", metavar="PRESET", help="of the reward shown, default default")
+    add_rubric(parser, "default", "the reward shown")
     add("--header", choices=("state", "none"), default="state",
         help="what a model reads before a patient's words; a run knows")  # fmt: skip
     add("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64; a run knows its own")

@@ -13,11 +13,12 @@ from therapysim.personas.llm.prompts import Prompt
 from therapysim.personas.load import personas
 from therapysim.personas.opening import open_patient
 from therapysim.personas.patient import Patient
+from therapysim.rewards.open_rubric import RUBRICS
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.settings import Pairs, Settings
 
-__all__ = ["PATIENT", "add_key", "add_patient", "add_people", "add_template", "keep", "open_chosen", "people_of",
-           "refuse_existing", "require_place", "template_of"]  # fmt: skip
+__all__ = ["PATIENT", "add_key", "add_patient", "add_people", "add_rubric", "add_template", "keep", "open_chosen",
+           "people_of", "refuse_existing", "require_place", "template_of"]  # fmt: skip
 
 #: What a patient's name may be.
 PATIENT = "scripted, llm, llm-qwen, a model's folder, .gguf file or hub id, or URL#MODEL of an OpenAI-compatible server"
@@ -32,6 +33,12 @@ def add_patient(parser: argparse.ArgumentParser) -> None:
 def add_key(parser: argparse.ArgumentParser) -> None:
     """``--api-key-env``."""
     parser.add_argument("--api-key-env", metavar="NAME", help="the environment variable that holds a server's key")
+
+
+def add_rubric(parser: argparse.ArgumentParser, default: str, of: str = "the reward") -> None:
+    """``--rubric``."""
+    about = f"{of}: {RUBRICS}; default {default}"
+    parser.add_argument("--rubric", default=default, metavar="NAME", help=about)
 
 
 def add_template(parser: argparse.ArgumentParser) -> None:

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from therapysim.agents.therapists.policies import find_policy
 from therapysim.agents.web.addresses import address_of, is_loopback, listening
-from therapysim.cli.options import PATIENT
+from therapysim.cli.options import PATIENT, add_rubric
 from therapysim.errors import ConfigError, require_count
 from therapysim.models.chat import Sampling
 from therapysim.personas.load import open_persona, patients_named, personas
 from therapysim.personas.opening import open_patient
+from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.reading.emotions import shipped_sensor
-from therapysim.rewards.rubric import Rubric
 
 __all__ = ["add_options", "run"]
 
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--policies", nargs="*", default=["cbt", "mi", "attuned"], metavar="NAME",
         help="who may suggest or speak: whatever `bench` takes; default cbt mi attuned")  # fmt: skip
     add("--turns", type=int, default=20, help="therapist turns at most, default 20")
-    add("--rubric", default="default", metavar="PRESET", help="of the reward shown, default default")
+    add_rubric(parser, "default", "the reward shown")
     add("--max-tokens", type=int, default=64, help="of one turn of a language model, default 64; a run knows its own")
     add("--out", type=Path, default=Path("runs/play"), metavar="FOLDER", help="for ratings, default runs/play")
     add("--host", default="127.0.0.1", help="where it listens, default 127.0.0.1")
@@ -65,7 +65,7 @@ def run(chosen: argparse.Namespace) -> None:
     token = "" if is_loopback(chosen.host) else _token()
     settings = PageSettings(
         patients=people, policies=[find_policy(name, sampling) for name in chosen.policies],
-        patient=open_patient(chosen.patient_model, shipped_sensor().affect), rubric=Rubric(chosen.rubric),
+        patient=open_patient(chosen.patient_model, shipped_sensor().affect), rubric=open_rubric(chosen.rubric),
         turns=chosen.turns, out=chosen.out, token=token,
     )  # fmt: skip
     app = make_app(settings)

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from therapysim.agents.web.addresses import address_of, is_loopback, listening
-from therapysim.cli.options import PATIENT
+from therapysim.cli.options import PATIENT, add_rubric
 from therapysim.errors import require_count, require_number
 
 __all__ = ["add_options", "run"]
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--patient-model", default="scripted", metavar="NAME",
         help=f"who words the patients: {PATIENT}; default scripted")  # fmt: skip
-    add("--rubric", default="grpo", metavar="PRESET", help="of the reward, default grpo")
+    add_rubric(parser, "grpo")
     add("--turns", type=int, default=20, help="therapist turns at most, unless a reset says otherwise, default 20")
     add("--most", type=int, default=256, help="sessions at once; others are refused; default 256")
     add("--idle", type=float, default=600.0, metavar="SECONDS", help="a silent session is ended after, default 600")

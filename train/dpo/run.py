@@ -38,7 +38,7 @@ def train(settings: DPOSettings, batch: SessionBatch | None = None) -> TrainResu
     Args:
         settings: of the run.
         batch: the patients that the policy plays with in validations; by default scripted ones, with the shipped
-            sensor and the rubric ``grpo``.
+            sensor and the settings' rubric.
 
     Raises:
         ConfigError: settings do not fit one another, the model, or the run that is resumed; or a line of the files is

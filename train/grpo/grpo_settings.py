@@ -61,9 +61,6 @@ class GRPOSettings(RunSettings):
 
     patient: Name = _session("scripted", "who words the patient's lines: scripted, llm, a model, or URL#MODEL")
     patient_key_env: str = _session("", "environment variable with the key of the patient's server", free=True)
-    rubric: Literal["default", "grpo", "user"] = _session(
-        "grpo", "reward: grpo leaves out of default what words alone can please; user is two terms"
-    )
     groups: Positive = _session(1, "groups in a generation, each with another patient: more make a steadier gradient")
     generations: int = _session(
         8, "sessions in a group, all with the same patient and seed; compared with one another", ge=2

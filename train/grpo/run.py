@@ -10,24 +10,23 @@ import math
 import time
 import warnings
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError
-from therapysim.files import write_json
 from therapysim.personas.load import training_ids
 from therapysim.personas.opening import describe_patient, open_patient
 from therapysim.personas.vary import MARK
+from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
+from therapysim.rewards.rubric import Rubric
 from therapysim.train.grpo.failsafe import run_to_end
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.limit import TimeLimit
@@ -41,11 +40,12 @@ from therapysim.train.patient_processes import Office, Patients
 from therapysim.train.runs.alarms import Alarms
 from therapysim.train.runs.checkpoints import checkpoint_step
 from therapysim.train.runs.ending import Terminated, told
+from therapysim.train.runs.kept_rubric import keep_rubric
 from therapysim.train.runs.model import load_policy, lora_config, precision, set_ends
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.run_folder import MetricsFile, ProgressLog, Transcripts
-from therapysim.train.runs.start_up import TrainResult, check_devices, cores, join_processes, open_once, quieten
+from therapysim.train.runs.start_up import TrainResult, by_one, check_devices, cores, join_processes, open_once, quieten
 from therapysim.train.runs.tracking import trackers
 
 __all__ = ["SessionGRPOTrainer", "TrainResult", "group_rows", "train"]
@@ -72,15 +72,16 @@ def train(settings: GRPOSettings, batch: SessionBatch | None = None) -> TrainRes
         join_processes(settings)
         arguments = trl_arguments(settings)
         check_devices(arguments.world_size)
+        # A wrong name is told before a model is loaded.
+        describe_patient(settings.patient)
+        rubric = batch.rubric if batch else open_rubric(settings.rubric)
         checkpoint = open_once(settings, held)
+        by_one(lambda: keep_rubric(folder, rubric, resumed=checkpoint is not None))
 
-        describe_patient(settings.patient)  # a wrong name is told before a model is loaded
         model, tokenizer = load_policy(settings)
         ends = set_ends(model, tokenizer, settings)
         stop_at(ends, arguments)
-        patients = batch or open_patients(settings)
-        if PartialState().is_main_process:
-            write_json(folder / "rubric.json", asdict(patients.rubric.settings))
+        patients = batch or open_patients(settings, rubric)
         rollout = Rollout(settings, patients, tokenizer, Transcripts(settings))
         metrics, validation = MetricsFile(folder), Validation(settings, rollout)
         # In this order: what validations and alarms add to a row is then logged everywhere.
@@ -149,7 +150,7 @@ def open_processes(settings: GRPOSettings, patients: SessionBatch) -> Patients |
     if settings.patient != "scripted":
         return None
     count = settings.patient_processes or max(1, min(4, cores() // 3))
-    return Patients(Office(patients.config, patients.rubric.settings), count, settings.patient_timeout_s)
+    return Patients(Office(patients.config, patients.rubric), count, settings.patient_timeout_s)
 
 
 def trl_arguments(settings: GRPOSettings) -> GRPOConfig:
@@ -227,15 +228,15 @@ def _trl_arguments(settings: GRPOSettings) -> GRPOConfig:
     )
 
 
-def open_patients(settings: GRPOSettings) -> SessionBatch:
-    """The environment to train in: the settings' patient and rubric, and the shipped sensor."""
+def open_patients(settings: GRPOSettings, rubric: Rubric | None = None) -> SessionBatch:
+    """The environment to train in: the settings' patient, the shipped sensor, and the settings' rubric or another."""
     threads = settings.sensor_threads or max(2, min(8, cores()))
     sensor = EmotionSensor(settings=SensorSettings(threads=threads))
     return SessionBatch(
         SessionConfig(max_turns=settings.max_turns),
         sensor=sensor,
         patient=open_patient(settings.patient, sensor.affect, api_key_env=settings.patient_key_env or None),
-        rubric=settings.rubric,
+        rubric=rubric or settings.rubric,
     )
 
 

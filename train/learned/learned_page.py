@@ -14,6 +14,7 @@ from therapysim.train.learned.curves import stretch
 from therapysim.train.learned.effects import Effect
 from therapysim.train.learned.front import places
 from therapysim.train.learned.transcripts import RULE, plain
+from therapysim.train.runs.kept_rubric import rubric_name
 
 __all__ = ["UNWRITTEN", "page"]
 
@@ -94,7 +95,7 @@ def _head(study: Study) -> list[str]:
     runs = "; ".join(f"{mode}: {', '.join(run.name for run in own)}" for mode, own in study.modes.items())
     made = sorted({run.steps for run in study.runs})
     updates = f"{made[0]}" if len(made) == 1 else f"{made[0]} to {made[-1]}"
-    rubrics = dict.fromkeys(str(run.settings.get("rubric", "grpo")) for run in study.runs)
+    rubrics = dict.fromkeys(rubric_name(run.folder, str(run.settings.get("rubric", "grpo"))) for run in study.runs)
     return [
         "Simulated text; nothing here says how a real person would fare.",
         "",

@@ -4,14 +4,12 @@ A benchmark scores by one rubric and a run may have been trained by another. Its
 its weight, so that the return can be had by the training's rubric too.
 """
 
-import json
-from pathlib import Path
-
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.sessions.session_file import SessionRecord, earned, load_session, session_file
-from therapysim.errors import ConfigError, TherapySimError
-from therapysim.rewards.rubric import TERMS, Rubric, RubricSettings
+from therapysim.errors import ConfigError
+from therapysim.rewards.rubric import Rubric
 from therapysim.train.learned.compared_runs import Key, Study
+from therapysim.train.runs.kept_rubric import kept_settings
 
 __all__ = ["recorded", "trained_return", "training_rubric"]
 
@@ -38,7 +36,7 @@ def recorded(study: Study, result: SessionResult) -> SessionRecord | None:
 
 
 def training_rubric(study: Study) -> Rubric | None:
-    """What the runs were trained by; None where they differ or do not say.
+    """What the runs were trained by; None where they differ or do not say, or where code of one's own decided.
 
     Raises:
         ConfigError: a ``rubric.json`` is none.
@@ -46,8 +44,9 @@ def training_rubric(study: Study) -> Rubric | None:
     files = [run.folder / "rubric.json" for run in study.runs]
     if not all(file.exists() for file in files):
         return None
-    found = {_settings(file) for file in files}
-    return Rubric(found.pop()) if len(found) == 1 else None
+    found = {kept_settings(file) for file in files}
+    settings = found.pop()
+    return None if settings is None or found else Rubric(settings)
 
 
 def trained_return(study: Study) -> dict[str, dict[str, dict[Key, float]]]:
@@ -63,11 +62,3 @@ def trained_return(study: Study) -> dict[str, dict[str, dict[Key, float]]]:
             return {}
         told[policy] = {"trained_return": sound}
     return told
-
-
-def _settings(file: Path) -> RubricSettings:
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        return RubricSettings(**{**{name: told[name] for name in TERMS}, "gates": tuple(told["gates"])})
-    except (OSError, ValueError, KeyError, TypeError, TherapySimError) as error:
-        raise ConfigError(f"rubric {file} is none of a training ({error!r}), expected every term's weight") from error

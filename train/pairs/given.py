@@ -19,7 +19,7 @@ from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, Sampling
 from therapysim.records import read_rows
-from therapysim.rewards.rubric import RubricSettings
+from therapysim.rewards.open_rubric import open_rubric
 from therapysim.settings import layered
 from therapysim.train.pairs.branches import branch
 from therapysim.train.pairs.candidates import STYLES, Candidate, with_errors
@@ -58,7 +58,7 @@ def read_draw(folder: str | Path) -> Draw:
     """The states that ``therapysim data pairs`` or ``groups`` drew in a folder.
 
     Raises:
-        ConfigError: the folder holds no such set, or a row of it is wrong.
+        ConfigError: the folder holds no such set, a row of it is wrong, or its rubric's code has changed since.
     """
     file = Path(folder) / SETTINGS
     try:
@@ -68,8 +68,25 @@ def read_draw(folder: str | Path) -> Draw:
         raise ConfigError(
             f"{file}: {fault!r} is missing or wrong; expected a folder of `therapysim data pairs` or `data groups`"
         ) from fault
+    settings = layered(PairSettings, [(str(file), given)])
+    _require_rubric(file, head, settings.rubric)
     rows = read_rows(Path(folder) / DRAWN, Drawn, ConfigError, broken_end=True)
-    return Draw(layered(PairSettings, [(str(file), given)]), tuple(row for row in rows if row.prompt), versions)
+    return Draw(settings, tuple(row for row in rows if row.prompt), versions)
+
+
+def _require_rubric(file: Path, head: Mapping[str, Any], name: str) -> None:
+    """Refuses states that were judged by another source of a rubric's code than it has now.
+
+    Raises:
+        ConfigError: names the rubric.
+    """
+    kept = head.get("speakers", {}).get("rubric", {})
+    own = kept.get("source") or kept.get("own")
+    if own and kept.get("preset") in (name, Path(name).name) and open_rubric(name).record() != kept:
+        raise ConfigError(
+            f"{file}: the states were judged by another source of the rubric {name!r} than it has now; set that back, "
+            "or draw the states anew"
+        )
 
 
 def styled(prompt: Sequence[ChatMessage], style: str) -> list[ChatMessage]:
@@ -97,9 +114,7 @@ class StateJudge:
         self._settings = settings
         self._scorer = open_scorer(settings.tone_model, settings.relevance_model)
         self._common = find_policy(settings.common, sampling, api_key_env=api_key_env).open()
-        self._batch = batch or SessionBatch(
-            SessionConfig(max_turns=settings.max_turns), rubric=RubricSettings.preset(settings.rubric)
-        )
+        self._batch = batch or SessionBatch(SessionConfig(max_turns=settings.max_turns), rubric=settings.rubric)
 
     def restore(self, state: Drawn) -> Session:
         """The session as it stood in a state: the same patient and seed, and word for word what was said to it.

@@ -74,7 +74,9 @@ class PairSettings(Settings):
 
     common: Name = _judge("attuned", "who goes on after each candidate, for all alike")
     horizon: Count = _judge(2, "turns that each branch goes on")
-    rubric: Name = _judge("grpo", "preset of the reward whose sum over a branch counts")
+    rubric: Name = _judge(
+        "grpo", "reward whose sum over a branch counts: a preset, a file (.yaml, .json) or package.module:Class"
+    )
     rise_weight: Number = _judge(1.0, "weight of the rise of the mood's lowest dimension beside the return")
 
     tone_model: str = _judge(

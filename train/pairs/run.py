@@ -19,7 +19,7 @@ from therapysim.agents.therapists.policies import Engine, Policy, find_policy
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.files import whole, write_json
 from therapysim.models.chat import Sampling
-from therapysim.rewards.rubric import RubricSettings
+from therapysim.rewards.open_rubric import open_rubric
 from therapysim.train.pairs.candidates import Teacher
 from therapysim.train.pairs.card import CARD, card_of
 from therapysim.train.pairs.drawing import draw_sessions
@@ -76,13 +76,14 @@ def draw_set(
     reserved = Reserved(settings.against, settings.against_words)
     if settings.against and settings.against_model:
         open_encoder(settings.against_model)
-    rubric = RubricSettings.preset(settings.rubric)
+    rubric = batch.rubric if batch else open_rubric(settings.rubric)
     policies = [_policy(name, settings, api_key_env) for name in settings.teachers]
     common = _policy(settings.common, settings, api_key_env)
     head = identity(kind, settings, {
         "teachers": {policy.name: dict(policy.about) for policy in policies},
         "common": {common.name: dict(common.about)},
         "judges": dict(open_scorer(settings.tone_model, settings.relevance_model).about),
+        "rubric": rubric.record(),
     })  # fmt: skip
     with open_folder(settings, head) as folder:
         before = len(folder.rows)

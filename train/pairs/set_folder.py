@@ -164,9 +164,9 @@ def _require_drawn_alike(path: Path, kept: Mapping[str, Any], head: Mapping[str,
             continue
         before, now = kept.get(part), head[part]
         named = part
-        if isinstance(before, dict):
+        while isinstance(before, dict) and isinstance(now, dict):
             name = next(n for n in (*now, *before) if before.get(n) != now.get(n))
-            named, before, now = f"{part}: {name}", before.get(name), now.get(name)
+            named, before, now = f"{named}: {name}", before.get(name), now.get(name)
         raise ConfigError(
             f"folder {path} was drawn with {named} {before!r:.80}, and now it is {now!r:.80}; set that back, or name "
             "another --out: states drawn in two ways do not compare"

@@ -111,12 +111,12 @@ HOW = {
 }
 REWARD = """## Reward
 
-The preset `{rubric}` of TherapySim: {reward} Rewards of this kind can be pleased: a policy may repeat a
+{rubric}: {reward} Rewards of this kind can be pleased: a policy may repeat a
 question about danger, or find words that the readers of a turn take for good ones. `docs/rewards.md` of TherapySim lists the
 terms, the audit of cheap policies and the exploits that are known. Read transcripts before you believe a number."""
 COPIED = """## What it copies
 
-Sessions of {therapists}: of those with each patient the share {best} that earned most by the reward preset `grpo`. A copy
+Sessions of {therapists}: of those with each patient the share {best} that earned most by {rubric}. A copy
 says what they would say, where they would be wrong too. Read transcripts before you believe a number.
 
 `validation/loss` below is the mean loss a token on what they say to the patients of the validation."""

@@ -8,27 +8,26 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from accelerate import PartialState
 from transformers import PrinterCallback
 
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError, TrainingError
-from therapysim.files import write_json
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
 from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.checkpoints import checkpoint_step
 from therapysim.train.runs.ending import Terminated, told
+from therapysim.train.runs.kept_rubric import keep_rubric
 from therapysim.train.runs.model import load_policy, lora_config, precision, set_ends
 from therapysim.train.runs.policy_card import CardWriter, write_card
 from therapysim.train.runs.rows import read_rows
 from therapysim.train.runs.run_folder import MetricsFile, ProgressLog
 from therapysim.train.runs.safe_trainer import SafeTrainer, TryAgain, shares_weights_out
-from therapysim.train.runs.start_up import TrainResult, check_devices, cores, join_processes, open_once, quieten
+from therapysim.train.runs.start_up import TrainResult, by_one, check_devices, cores, join_processes, open_once, quieten
 from therapysim.train.runs.tracking import trackers
 
 __all__ = ["RowTrainer", "Way", "learn", "open_patients", "shared_arguments"]
@@ -93,8 +92,8 @@ def learn(way: Way[S], settings: S, batch: SessionBatch | None) -> TrainResult:
     Args:
         way: what is learned from, and how.
         settings: of the run.
-        batch: the patients, of validations too; by default scripted ones, with the shipped sensor and the rubric
-            ``grpo``.
+        batch: the patients, of validations too; by default scripted ones, with the shipped sensor and the settings'
+            rubric. A batch that is given brings its own rubric.
 
     Raises:
         ConfigError: settings do not fit one another, the model, or the run that is resumed; or what is named cannot be
@@ -110,11 +109,10 @@ def learn(way: Way[S], settings: S, batch: SessionBatch | None) -> TrainResult:
         join_processes(settings)
         arguments = way.arguments(settings)
         check_devices(arguments.world_size)
-        checkpoint = open_once(settings, held)
-
         patients = batch or open_patients(settings)
-        if PartialState().is_main_process:
-            write_json(folder / "rubric.json", asdict(patients.rubric.settings))
+        checkpoint = open_once(settings, held)
+        by_one(lambda: keep_rubric(folder, patients.rubric, resumed=checkpoint is not None))
+
         way.keep(settings, patients)
         model, tokenizer = load_policy(settings)
         ends = set_ends(model, tokenizer, settings)
@@ -177,10 +175,10 @@ def _train(trainer: Any, checkpoint: str | None, settings: RunSettings, terminat
 
 
 def open_patients(settings: RunSettings) -> SessionBatch:
-    """Scripted patients, with the shipped sensor and the rubric that GRPO learns from."""
+    """Scripted patients, with the shipped sensor and the settings' rubric."""
     threads = settings.sensor_threads or max(2, min(8, cores()))
     sensor = EmotionSensor(settings=SensorSettings(threads=threads))
-    return SessionBatch(SessionConfig(max_turns=settings.max_turns), sensor=sensor, rubric="grpo")
+    return SessionBatch(SessionConfig(max_turns=settings.max_turns), sensor=sensor, rubric=settings.rubric)
 
 
 def shared_arguments(settings: Any) -> Mapping[str, Any]:

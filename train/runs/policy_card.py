@@ -20,6 +20,7 @@ from therapysim.files import whole
 from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.personas.load import personas, training_ids
 from therapysim.personas.own import id_of
+from therapysim.rewards.rubric import PRESETS
 from therapysim.settings import typed
 from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.card_words import (
@@ -199,9 +200,19 @@ def _section(settings: RunSettings, rows: Sequence[Mapping[str, Any]]) -> str:
     if settings.training == "sft":
         sources = [f"`{_told(name)}`" for name in getattr(settings, "therapists", ())]
         sources += [f"the files in `{_told(place)}`" for place in getattr(settings, "sessions", ())]
-        return COPIED.format(therapists=", ".join(sources), best=_value(getattr(settings, "best", 1.0)))
-    rubric = getattr(settings, "rubric", "")
-    return REWARD.format(rubric=rubric, reward=REWARDS.get(rubric, "see there."))
+        best = _value(getattr(settings, "best", 1.0))
+        return COPIED.format(therapists=", ".join(sources), best=best, rubric=_rubric(settings.rubric))
+    rubric = _rubric(settings.rubric)
+    return REWARD.format(
+        rubric=rubric[0].upper() + rubric[1:], reward=REWARDS.get(settings.rubric, "terms and weights as it says.")
+    )
+
+
+def _rubric(name: str) -> str:
+    """The reward in words; a file is told by its own name."""
+    if name in PRESETS:
+        return f"the preset `{name}` of TherapySim"
+    return f"the reward `{Path(name).name}` of its maker, as `rubric.json` in the run's folder records it"
 
 
 def _beta(settings: RunSettings, rows: Sequence[Mapping[str, Any]]) -> str:

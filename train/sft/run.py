@@ -29,7 +29,7 @@ def train(settings: SFTSettings, batch: SessionBatch | None = None) -> TrainResu
     Args:
         settings: of the run.
         batch: the patients that the others play with, and the policy in validations; by default scripted ones, with
-            the shipped sensor and the rubric ``grpo``.
+            the shipped sensor and the settings' rubric.
 
     Raises:
         ConfigError: settings do not fit one another, the model, or the run that is resumed.

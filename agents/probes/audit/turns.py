@@ -33,6 +33,7 @@ __all__ = [
     "blind",
     "candidates",
     "load_bank",
+    "load_own_lines",
 ]
 
 Bank = Mapping[str, tuple[str, ...]]
@@ -66,6 +67,15 @@ def _kind(name: str) -> str:
 
 _Line = Annotated[str, Field(pattern=r"\S", description="a text with words in it (put it in quotes)")]
 _Bank = dict[Annotated[str, AfterValidator(_kind)], Annotated[tuple[_Line, ...], Field(min_length=1)]]
+
+
+def _own_kind(name: str) -> str:
+    if name in KINDS:
+        raise wrong("a kind of the shipped turns", "a name of its own")
+    return name
+
+
+_OwnBank = dict[Annotated[str, AfterValidator(_own_kind)], Annotated[tuple[_Line, ...], Field(min_length=1)]]
 
 #: Whose lines are bent, where the bank has them; else its first kind's.
 _BENT = ("empathy_templates", "reflections", "validation")
@@ -128,6 +138,15 @@ def load_bank(kinds: Sequence[str] | None = None, path: Path = BANK) -> dict[str
     if unknown := [kind for kind in kinds or () if kind not in told]:
         raise ConfigError(f"kind {unknown[0]!r} is unknown, expected some of {', '.join(told)}")
     return {kind: lines for kind, lines in told.items() if kinds is None or kind in kinds}
+
+
+def load_own_lines(path: Path) -> dict[str, tuple[str, ...]]:
+    """Turns of one's own, which a term of one's own may like: YAML or JSON, kind -> lines.
+
+    Raises:
+        ConfigError: the file cannot be read, holds something else, or names a kind as a shipped one.
+    """
+    return read_record(path, _OwnBank, ConfigError, f"turns {path}")
 
 
 def echo_question(line: str, session: Session, rng: np.random.Generator) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +16,7 @@ from typing import NoReturn
 import pytest
 
 from tests.parts.bench_parts import ROOT, SMALL, Model, Mute, found, play_small, scripted
+from tests.parts.own_rubric import MINE, keep_imports, write_mine
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
 from therapysim.agents.bench.benchmark import benchmark
 from therapysim.agents.bench.folder import RESULTS, SETTINGS, TIMING, locked
@@ -22,13 +24,14 @@ from therapysim.agents.bench.forecast import policy_cost, simulator_cost
 from therapysim.agents.bench.progress import Progress
 from therapysim.agents.bench.results import read_results
 from therapysim.agents.bench.runner import run
-from therapysim.agents.sessions.session_file import load_session
+from therapysim.agents.sessions.session_file import earned, load_session, load_sessions
 from therapysim.agents.therapists.baselines import BASELINES, baseline
 from therapysim.agents.therapists.policies import Policy, find_policy, kind_of
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
 from therapysim.cli.main import main
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig
 from therapysim.errors import ConfigError, ModelError, TherapySimError
+from therapysim.rewards import Rubric, open_rubric
 
 
 def test_the_folder_says_what_decided_the_results(tmp_path: Path) -> None:
@@ -337,3 +340,43 @@ def test_a_terminal_gets_one_bar_and_a_log_a_line_a_policy(stream: type[StringIO
 
 def test_every_baseline_has_a_name_that_the_command_takes() -> None:
     assert all(kind_of(name) == "baseline" for name in BASELINES)
+
+
+@pytest.mark.parametrize("rubric", ["mine.yaml", "benched:Halved"])
+def test_a_rubric_of_ones_own_is_kept_with_its_source_and_another_source_is_refused(
+    rubric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_imports(monkeypatch, tmp_path, "benched")
+    write_mine(tmp_path, "benched")
+    (tmp_path / "mine.yaml").write_text('terms: {thanks: {class: "benched:Thanks", weight: 0.5}}', encoding="utf-8")
+    own = replace(SMALL, rubric=rubric)
+    rows = run(own, found("cbt"), scripted(), tmp_path / "out", stream=StringIO(), sessions=True)
+    kept = json.loads((tmp_path / "out" / SETTINGS).read_text())["rubric"]
+    assert kept["preset"] == rubric and (kept["source"] or kept["own"]["thanks"]["source"])
+    assert ("thanks" in rows[0].terms) == (rubric == "mine.yaml")
+    write_mine(tmp_path, "benched", MINE + "\n# another\n")
+    del sys.modules["benched"]
+    with pytest.raises(ConfigError, match=r"other settings: .*rubric\..*source was .* and is "):
+        run(own, found("neutral"), scripted(), tmp_path / "out", stream=StringIO())
+
+
+def test_a_session_is_paid_by_no_term_that_it_was_not_scored_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_imports(monkeypatch, tmp_path, "benched")
+    write_mine(tmp_path, "benched")
+    (tmp_path / "mine.yaml").write_text('terms: {thanks: {class: "benched:Thanks", weight: 0.5}}', encoding="utf-8")
+    for name in ("default", "mine.yaml"):
+        run(
+            replace(SMALL, rubric=name), found("cbt"), scripted(), tmp_path / name[:4], stream=StringIO(), sessions=True
+        )
+    plain, own = (load_sessions([tmp_path / name / "sessions"])[0] for name in ("defa", "mine"))
+    paid = sum(turn.reward for turn in plain.turns)
+    assert (
+        earned(plain, Rubric()) == earned(own, Rubric()) == pytest.approx(paid)
+    )  # a term that is not paid is left out
+    assert earned(own, open_rubric("mine.yaml")) == pytest.approx(sum(turn.reward for turn in own.turns))
+    with pytest.raises(ConfigError, match="term 'thanks' is missing, by which it is to be paid"):
+        earned(plain, open_rubric("mine.yaml"))
+    with pytest.raises(ConfigError, match=r"rubric 'benched:Halved' is a class of its own, and a session's file has"):
+        earned(plain, open_rubric("benched:Halved"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.parts.own_rubric import keep_imports, write_mine
 from therapysim.agents.probes.audit.audit_run import (
     Pay,
     PolicyTrial,
@@ -390,3 +391,27 @@ def test_a_small_audit_finds_no_exploit() -> None:
     trials = audit(batch, exploiters, dev(8), [0])
     assert [trial.exploiter.name for trial in trials if trial.exploit] == []
     assert {t.exploiter.name for t in trials} >= {"heard that", "garbage tail", "flower pot", "brush-off"}
+
+
+def test_a_term_of_ones_own_that_pays_words_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_imports(monkeypatch, tmp_path, "audited")
+    write_mine(tmp_path, "audited", "def sorry(turn):\n    return float('sorry' in turn.therapist.text.lower())\n")
+    told = 'preset: none\nterms: {sorry: {class: "audited:sorry", weight: 1}}'
+    (tmp_path / "mine.yaml").write_text(told, encoding="utf-8")
+    options = ("--rubric", "mine.yaml", "--kinds", "apologies", "--turns", "3", "--blind", "--out", "audit.json")
+    assert command(*options) == 1
+    assert "paid by sorry " in capsys.readouterr().out
+    kept = json.loads((tmp_path / "audit.json").read_text())
+    assert kept["scored_by"]["own"]["sorry"]["class"] == "audited:sorry" and kept["weights"]["sorry"] == 1
+    (tmp_path / "lines.yaml").write_text('begging: ["I am so sorry.", "So sorry to hear it."]', encoding="utf-8")
+    assert command(*options, "--kinds", "hostile", "--lines", "lines.yaml") == 1
+    assert "begging alone" in capsys.readouterr().out
+    assert json.loads((tmp_path / "audit.json").read_text())["own_lines"]["begging"][0] == "I am so sorry."
+    for text, says in (("praise: [a]", "praise is a kind of the shipped turns"), ("begging: a", "begging is 'a', exp")):
+        (tmp_path / "lines.yaml").write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match=f"turns lines.yaml: .*{says}"):
+            command("--lines", "lines.yaml")
+    assert command("--rubric", "mine.yaml", "--signal") == 0
+    assert "| sorry |" in capsys.readouterr().out

@@ -17,8 +17,9 @@ pytest.importorskip("trl")
 
 from tests.parts.patience import HANGS_S
 from tests.train.grpo.test_sampler import SlowEngine
-from therapysim.envs.batch import SessionBatch, Start
+from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import PatientError
+from therapysim.rewards.rubric import RubricSettings
 from therapysim.train import patient_processes as patients
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo.grpo_settings import GRPOSettings
@@ -128,12 +129,17 @@ def test_a_process_that_ends_within_an_answer_is_named(make_batch: MakeBatch, mo
 
 
 def test_no_process_stays_where_one_cannot_be_started(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AttributeError, match="pickle"):
-        Patients(lambda: None, 2)  # type: ignore[arg-type]
+    def breaks(*_: object) -> None:
+        raise BrokenPipeError("gone")
+
+    office = Office(SessionConfig(), RubricSettings())
+    with monkeypatch.context() as broken, pytest.raises(PatientError, match="cannot be started: gone"):
+        broken.setattr(patients, "_send", breaks)
+        Patients(office, 2)
     assert started[0].poll() is not None
     monkeypatch.setattr(patients, "_COMMAND", ("/nowhere/python",))
     with pytest.raises(PatientError, match=r"2 processes of patients cannot be started: .*/nowhere/python"):
-        Patients(lambda: None, 2)  # type: ignore[arg-type]
+        Patients(office, 2)
 
 
 def test_a_run_ends_its_processes(run: Callable[..., None], started: Any, tmp_path: Path) -> None:

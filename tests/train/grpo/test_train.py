@@ -23,13 +23,14 @@ from therapysim.errors import ConfigError, ModelError, PatientError
 from therapysim.models import checkpoint
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
-from therapysim.rewards.rubric import PRESETS, RubricSettings
+from therapysim.rewards.rubric import PRESETS
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo import trainer
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings
 from therapysim.train.grpo.run import SessionGRPOTrainer, TrainResult, group_rows, train
 from therapysim.train.grpo.trajectory import Trajectory
 from therapysim.train.runs import safe_trainer
+from therapysim.train.runs.kept_rubric import kept_settings
 from therapysim.train.runs.model import load_policy
 from therapysim.train.runs.run_folder import Transcripts
 from therapysim.train.runs.start_up import cores
@@ -67,8 +68,7 @@ def test_a_run_logs_saves_and_loads_again(run: Callable[..., TrainResult], tiny_
     assert set(run_files.TIMES) <= set(result.metrics)
     assert first["ratio/mean"] == 1.0 and first["kl"] == 0.0 and second["kl"] > 0.0
     assert load_settings(result.out / "settings.json").generations == 4
-    told = json.loads((result.out / "rubric.json").read_text())
-    assert RubricSettings(**told | {"gates": tuple(told["gates"])}) == PRESETS["default"]  # of the batch that was given
+    assert kept_settings(result.out / "rubric.json") == PRESETS["default"]  # of the batch that was given
 
     model, tokenizer = checkpoint.load(result.policy)
     base, _ = checkpoint.load(tiny_model)

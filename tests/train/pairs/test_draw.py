@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.parts.own_rubric import MINE, keep_imports, write_mine
 from therapysim.agents.bench.folder import locked
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.agents.therapists.therapist import conversation
@@ -16,6 +18,7 @@ from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import ConfigError, PersonaError
 from therapysim.personas.load import personas
 from therapysim.train.pairs.drawing import start_of
+from therapysim.train.pairs.given import read_draw
 from therapysim.train.pairs.pair_settings import STAGES, PairSettings
 from therapysim.train.pairs.run import draw_set
 from therapysim.train.pairs.set_folder import Kind
@@ -274,3 +277,22 @@ def test_a_teacher_that_says_nothing_gives_no_pair(batch: SessionBatch, tmp_path
     changes = {"teachers": (f"{__name__}:Silent",), "styles": ("warm",), "sessions": 1}
     assert make(batch, tmp_path, **changes)["pairs.jsonl"] == b""
     assert b"| no state | 2 |" in (tmp_path / "sheet.md").read_bytes()
+
+
+def test_a_rubric_of_ones_own_is_kept_and_another_source_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_imports(monkeypatch, tmp_path, "drawn")
+    write_mine(tmp_path, "drawn")
+    (tmp_path / "mine.yaml").write_text('terms: {thanks: {class: "drawn:Thanks", weight: 0.5}}', encoding="utf-8")
+    settings = PairSettings(**{**SMALL, "out": "set", "rubric": "mine.yaml"})
+    draw_set("pairs", settings)
+    kept = json.loads((tmp_path / "set" / "settings.json").read_text())["speakers"]["rubric"]
+    assert kept["preset"] == "mine.yaml" and kept["own"]["thanks"]["class"] == "drawn:Thanks"
+    assert read_draw("set").rows
+    write_mine(tmp_path, "drawn", MINE + "\n# another\n")
+    del sys.modules["drawn"]
+    with pytest.raises(ConfigError, match="drawn with speakers: rubric: own: thanks: source"):
+        draw_set("pairs", settings)
+    with pytest.raises(ConfigError, match=r"another source of the rubric 'mine.yaml' than it has now"):
+        read_draw("set")

@@ -16,7 +16,8 @@ from therapysim.cli import main as cli
 from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models import checkpoint
-from therapysim.rewards.rubric import PRESETS, RubricSettings
+from therapysim.rewards.rubric import PRESETS
+from therapysim.train.runs.kept_rubric import kept_settings
 from therapysim.train.runs.on_rows import open_patients
 from therapysim.train.runs.start_up import TrainResult
 from therapysim.train.sft import data
@@ -65,8 +66,7 @@ def test_a_run_leaves_its_files(trained: TrainResult) -> None:
     assert json.loads((trained.policy / "policy.json").read_text()) == {"step": 12}
     assert sorted(p.name for p in trained.out.glob("checkpoints/*")) == ["checkpoint-12", "checkpoint-6"]
     assert load_settings(trained.out / "settings.json").max_steps == 12
-    told = json.loads((trained.out / "rubric.json").read_text())
-    assert RubricSettings(**told | {"gates": tuple(told["gates"])}) == PRESETS["grpo"]
+    assert kept_settings(trained.out / "rubric.json") == PRESETS["grpo"]
     assert len(read_examples(trained.out / "examples.jsonl")) == 6
     assert {e.persona for e in read_examples(trained.out / "dev_examples.jsonl")} == {"bao", "kenji"}
 
@@ -253,5 +253,4 @@ def test_a_run_has_patients_of_its_own(tiny_model: Path, tmp_path: Path) -> None
 
 def test_a_batch_brings_its_rubric(tiny_model: Path, tmp_path: Path) -> None:
     result = train(settings(tiny_model, tmp_path, max_steps=1), SessionBatch(patients().config, rubric="user"))
-    told = json.loads((result.out / "rubric.json").read_text())
-    assert RubricSettings(**told | {"gates": tuple(told["gates"])}) == PRESETS["user"]
+    assert kept_settings(result.out / "rubric.json") == PRESETS["user"]
