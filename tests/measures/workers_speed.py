@@ -173,7 +173,12 @@ def pickles(batch: SessionBatch, share: int) -> str:
     for _ in range(TURNS):
         turns = batch.step([said(session) for session in batch.sessions])
     told = []
-    for name, what in (("a session", batch.sessions), ("session and turn", (batch.sessions, turns))):
+    whats = {
+        "a persona": [session.persona for session in batch.sessions],
+        "a session": batch.sessions,
+        "session and turn": (batch.sessions, turns),
+    }
+    for name, what in whats.items():
         data = pickle.dumps(what, pickle.HIGHEST_PROTOCOL)
         there = quickest(lambda what=what: pickle.dumps(what, pickle.HIGHEST_PROTOCOL))
         back = quickest(lambda data=data: pickle.loads(data))
