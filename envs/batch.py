@@ -13,8 +13,8 @@ from therapysim.envs.danger import handled
 from therapysim.envs.dynamics import Outcome, predict
 from therapysim.envs.latent import begin
 from therapysim.envs.screen import Screened, screen
-from therapysim.envs.session import Session, SessionConfig, Start, Turn
-from therapysim.errors import ActionError, ConfigError, EpisodeError, require_count
+from therapysim.envs.session import Session, SessionConfig, Start, Turn, require_texts
+from therapysim.errors import ConfigError, require_count
 from therapysim.messages import Transcript
 from therapysim.personas.load import find, personas
 from therapysim.personas.opening import shared_patient
@@ -104,7 +104,7 @@ class SessionBatch:
             ActionError: the wrong number of texts, or something other than text.
             EpisodeError: a text for a session that is done, or no session was begun.
         """
-        self._check(texts)
+        require_texts(texts, self.sessions)
         going = [i for i, text in enumerate(texts) if text is not None]
         before = [self.sessions[i] for i in going]
         verdicts = [screen(str(texts[i]), self.config.screen) for i in going]
@@ -146,21 +146,6 @@ class SessionBatch:
             sessions[i] = replace(session, copy=sessions[i].copy)
         self.sessions = tuple(sessions)
         return len(failed)
-
-    def _check(self, texts: Sequence[str | None]) -> None:
-        if isinstance(texts, str) or len(texts) != len(self.sessions):
-            found = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
-            raise ActionError(f"step got {found} for {len(self.sessions)} sessions, expected one text a session")
-        if not self.sessions:
-            raise EpisodeError("no session was begun: call reset with at least one Start first")
-        for i, (text, session) in enumerate(zip(texts, self.sessions, strict=True)):
-            if text is None and not session.done:
-                raise ActionError(f"text {i} is None and session {i} still goes on, expected a str")
-            if text is not None and not isinstance(text, str):
-                raise ActionError(f"text {i} is {type(text).__name__}, expected str")
-            if text is not None and session.done:
-                why = "the patient failed" if session.failed else session.ending or "the turn limit"
-                raise EpisodeError(f"session {i} is over ({why}): give None for it, or reset")
 
     def _begin(self, who: Sequence[tuple[Persona, int]]) -> list[Session]:
         cues = [

@@ -1,12 +1,13 @@
 """What a session is made of: its settings, its start, its state after each turn, and what a turn brought."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from therapysim.envs.dynamics import DynamicsSettings
 from therapysim.envs.latent import Latent
 from therapysim.envs.screen import Screened, ScreenSettings
-from therapysim.errors import PersonaError, require_count, require_number
+from therapysim.errors import ActionError, EpisodeError, PersonaError, require_count, require_number
 from therapysim.messages import Message, Transcript
 from therapysim.personas.load import open_persona
 from therapysim.personas.own import is_file_name
@@ -15,7 +16,7 @@ from therapysim.personas.schema import SPLITS, Persona
 from therapysim.rewards.rubric import Score
 from therapysim.state import Ending, Reading, State, Transition
 
-__all__ = ["Session", "SessionConfig", "Start", "Turn"]
+__all__ = ["Session", "SessionConfig", "Start", "Turn", "require_texts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +150,25 @@ class Turn:
     def violations(self) -> tuple[str, ...]:
         """Every way in which the turn was unsafe."""
         return self.score.violations if self.score else ()
+
+
+def require_texts(texts: Sequence[str | None], sessions: Sequence[Session]) -> None:
+    """Refuses therapist turns that are not one text for each session that goes on, and None for each that is done.
+
+    Raises:
+        ActionError: the wrong number of texts, or something other than text.
+        EpisodeError: a text for a session that is done, or no session was begun.
+    """
+    if isinstance(texts, str) or len(texts) != len(sessions):
+        found = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
+        raise ActionError(f"step got {found} for {len(sessions)} sessions, expected one text a session")
+    if not sessions:
+        raise EpisodeError("no session was begun: call reset with at least one Start first")
+    for i, (text, session) in enumerate(zip(texts, sessions, strict=True)):
+        if text is None and not session.done:
+            raise ActionError(f"text {i} is None and session {i} still goes on, expected a str")
+        if text is not None and not isinstance(text, str):
+            raise ActionError(f"text {i} is {type(text).__name__}, expected str")
+        if text is not None and session.done:
+            why = "the patient failed" if session.failed else session.ending or "the turn limit"
+            raise EpisodeError(f"session {i} is over ({why}): give None for it, or reset")

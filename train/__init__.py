@@ -17,15 +17,22 @@ if TYPE_CHECKING:
     from therapysim.train.grpo.run import train as train_grpo
     from therapysim.train.pairs.pair_settings import PairSettings
     from therapysim.train.pairs.run import draw_set
+    from therapysim.train.patient_pool import Office, PatientPool
+    from therapysim.train.patient_processes import Patients
     from therapysim.train.runs.export import export as export_policy
     from therapysim.train.sft.run import train as train_sft
     from therapysim.train.sft.sft_settings import SFTSettings
+    from therapysim.train.spread_batch import SpreadBatch
 
 __all__ = [
     "DPOSettings",
     "GRPOSettings",
+    "Office",
     "PairSettings",
+    "PatientPool",
+    "Patients",
     "SFTSettings",
+    "SpreadBatch",
     "TrainResult",
     "draw_set",
     "export_chats",
@@ -40,8 +47,12 @@ __all__ = [
 _PLACES = {
     "DPOSettings": ("dpo.dpo_settings", "DPOSettings"),
     "GRPOSettings": ("grpo.grpo_settings", "GRPOSettings"),
+    "Office": ("patient_pool", "Office"),
     "PairSettings": ("pairs.pair_settings", "PairSettings"),
+    "PatientPool": ("patient_pool", "PatientPool"),
+    "Patients": ("patient_processes", "Patients"),
     "SFTSettings": ("sft.sft_settings", "SFTSettings"),
+    "SpreadBatch": ("spread_batch", "SpreadBatch"),
     "TrainResult": ("grpo.run", "TrainResult"),
     "draw_set": ("pairs.run", "draw_set"),
     "export_chats": ("chats.export_chats", "export_chats"),

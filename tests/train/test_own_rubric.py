@@ -12,7 +12,7 @@ pytest.importorskip("trl")
 
 from tests.parts.own_rubric import MINE, keep_imports, write_mine
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
-from therapysim.errors import ConfigError, PatientError
+from therapysim.errors import ConfigError
 from therapysim.rewards import RubricSettings, open_rubric
 from therapysim.rewards.rubric import PRESETS, Rubric
 from therapysim.train.grpo.grpo_settings import GRPOSettings
@@ -118,7 +118,7 @@ def test_processes_of_patients_refuse_another_source(folder: Path) -> None:
     write_mine(folder, "trained", MINE + "\n# another\n")
     patients = Patients(Office(batch.config, batch.rubric), 1)
     try:
-        with pytest.raises(PatientError, match=r"cannot be opened: term 'thanks' .* its file has changed"):
+        with pytest.raises(ConfigError, match=r"term 'thanks' .* its file has changed"):
             patients.step(begun, [TEXT])
     finally:
         patients.close()
@@ -128,7 +128,7 @@ def test_what_no_process_can_import_is_refused(monkeypatch: pytest.MonkeyPatch) 
     class Here(Rubric):
         pass
 
-    with pytest.raises(ConfigError, match=r"cannot be carried into processes of patients: .*at the top of a module"):
+    with pytest.raises(ConfigError, match=r"cannot be carried to workers of patients: .*at the top of a module"):
         Patients(Office(SessionConfig(), Here()), 1)
     monkeypatch.setattr(Here, "__module__", "__main__")
     with pytest.raises(ConfigError, match="stands in the script itself"):

@@ -35,7 +35,7 @@ from therapysim.train.grpo.sampler import Engine
 from therapysim.train.grpo.served import Server
 from therapysim.train.grpo.stream import Stream
 from therapysim.train.grpo.trajectory import Trajectory, overlong, session_return, summary
-from therapysim.train.patient_processes import Patients
+from therapysim.train.patient_pool import PatientPool
 from therapysim.train.runs.ending import Terminated
 from therapysim.train.runs.run_folder import Transcripts
 from therapysim.train.runs.safe_trainer import TryAgain
@@ -66,7 +66,7 @@ class Rollout:
         self.template = TurnTemplate(tokenizer, settings.chat_template_kwargs)
         self.transcripts = transcripts
         self.engine: Engine | Server | None = None
-        self.patients: Patients | None = None
+        self.patients: PatientPool[Any] | None = None
         #: Given where a play may be broken off for it: where one process trains.
         self.terminated: Terminated | None = None
         self._breaks_off = False

@@ -30,7 +30,9 @@ from therapysim.train.pairs.pair_settings import PairSettings
 from therapysim.train.pairs.scoring import open_scorer
 from therapysim.train.pairs.set_folder import Kind, SetFolder, identity, open_folder, versions_of, writable
 from therapysim.train.pairs.sheet import as_page, sheet_of
-from therapysim.train.patient_processes import Office, Patients, SpreadBatch
+from therapysim.train.patient_pool import Office
+from therapysim.train.patient_processes import Patients
+from therapysim.train.spread_batch import SpreadBatch
 
 __all__ = ["SetResult", "draw_set", "write_set"]
 
@@ -55,15 +57,18 @@ class SetResult:
 
 
 def draw_set(
-    kind: Kind, settings: PairSettings, batch: SessionBatch | None = None, api_key_env: str | None = None
+    kind: Kind,
+    settings: PairSettings,
+    batch: SessionBatch | SpreadBatch | None = None,
+    api_key_env: str | None = None,
 ) -> SetResult:
     """Draws the states that are missing, and makes the set of all.
 
     Args:
         kind: "pairs" of a chosen and a rejected turn, or "groups" of ranked ones.
         settings: of the set.
-        batch: the patients, played in this process; by default scripted ones, with the shipped sensor and the settings'
-            rubric, here or in ``processes``.
+        batch: the patients, played in this process or by workers; by default scripted ones, with the shipped sensor
+            and the settings' rubric, here or in ``processes``.
         api_key_env: the environment variable that holds the key of the teachers' server.
 
     Raises:
@@ -106,17 +111,14 @@ def _policy(name: str, settings: PairSettings, api_key_env: str | None) -> Polic
 
 @contextmanager
 def _patients(
-    settings: PairSettings, office: Office, batch: SessionBatch | None
+    settings: PairSettings, office: Office, batch: SessionBatch | SpreadBatch | None
 ) -> Iterator[SessionBatch | SpreadBatch]:
     """The patients that were given; else scripted ones, here or in processes of their own."""
     if batch or not settings.processes:  # the sensor is the judges' too, and reads each text once
         yield batch or SessionBatch(office.config, rubric=office.rubric)
         return
-    patients = Patients(office, settings.processes)
-    try:
+    with Patients(office, settings.processes) as patients:
         yield SpreadBatch(patients)
-    finally:
-        patients.close()
 
 
 def _draw(
