@@ -21,20 +21,20 @@ from websockets.sync.client import connect
 from tests.parts.connected import SAID, Faulty, played
 from therapysim.agents.therapists.therapist import conversation
 from therapysim.agents.web.addresses import listening
-from therapysim.cli.serve import MOST_BYTES
+from therapysim.cli.serve import MOST_BYTES, settings_of
 from therapysim.envs.batch import Start
 from therapysim.errors import ConfigError
-from therapysim.train.connect import openenv
-from therapysim.train.connect.guard import Guarded
-from therapysim.train.connect.openenv import TherapyAction, TherapyClient, make_app
+from therapysim.train.connect.openenv import TherapyAction, TherapyClient
+from therapysim.train.connect.serve import app as serving
+from therapysim.train.connect.serve.app import make_app
 
 MOST = 8
 
 
 def served(**own: Any) -> Iterator[str]:
-    app = Guarded(make_app(turns=len(SAID), most=MOST, **own), local=True)
+    app = make_app(**{"turns": len(SAID), "most": MOST, **own})
     with listening("127.0.0.1", 0) as place:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws_max_size=MOST_BYTES))
+        server = uvicorn.Server(settings_of(app, 600.0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{place.getsockname()[1]}"
@@ -167,8 +167,8 @@ def test_after_the_end_a_step_is_refused_and_a_reset_begins_anew(address: str) -
 
 def test_a_patient_that_fails_is_asked_again_and_no_nan_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     patient = Faulty(1, 3, 4, 5, 6)
-    monkeypatch.setattr(openenv, "open_patient", lambda name, feel: patient)
-    for address in served():
+    monkeypatch.setattr(serving, "open_patient", lambda name, feel: patient)
+    for address in served(patient="faulty"):
         with TherapyClient(address).sync() as env:
             env.reset(seed=1)
             once = env.step(TherapyAction(text="Hello."))
