@@ -2,16 +2,13 @@
 
 import argparse
 import sys
-from typing import Any
 
 from therapysim.agents.web.addresses import address_of, is_loopback, listening
 from therapysim.cli.options import PATIENT
 from therapysim.errors import require_count, require_number
 
-__all__ = ["add_options", "run", "settings_of"]
+__all__ = ["add_options", "run"]
 
-#: Bytes of a message.
-MOST_BYTES = 2**18
 _ABOUT = (
     "Serves sessions by OpenEnv's protocol, a WebSocket each (extra openenv). Whoever reaches the port may use it: "
     "it asks for no password. therapysim.train.connect.openenv has a client."
@@ -40,7 +37,7 @@ def run(chosen: argparse.Namespace) -> None:
     """
     import uvicorn
 
-    from therapysim.train.connect.serve.app import make_app
+    from therapysim.train.connect.serve.app import make_app, settings_of
 
     require_count("--turns", chosen.turns, 1)
     require_count("--most", chosen.most, 1)
@@ -49,16 +46,4 @@ def run(chosen: argparse.Namespace) -> None:
         own = (chosen.patient_model, chosen.rubric, chosen.turns, chosen.most, chosen.idle)
         app = make_app(*own, local=is_loopback(chosen.host))
         print(f"{address_of(place)} at most {chosen.most} sessions; Ctrl-C ends", file=sys.stderr, flush=True)
-        uvicorn.Server(settings_of(app, chosen.idle)).run(sockets=[place])
-
-
-def settings_of(app: Any, idle_s: float) -> Any:
-    """How uvicorn serves the app: no message beyond the limit; a trainer whose loop stands still keeps its sessions.
-
-    Args:
-        app: ``make_app``'s.
-        idle_s: how long a client may be without an answer to a ping.
-    """
-    import uvicorn
-
-    return uvicorn.Config(app, log_level="warning", ws_max_size=MOST_BYTES, ws_ping_timeout=idle_s)
+        uvicorn.Server(settings_of(app)).run(sockets=[place])

@@ -2,12 +2,12 @@
 
 from functools import partial
 
+import uvicorn
 from fastapi import FastAPI
 from openenv.core.env_server.http_server import HTTPEnvServer
 from openenv.core.env_server.types import ConcurrencyConfig
 from starlette.responses import PlainTextResponse
 
-from therapysim import __version__
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.models.chat import calls_at_once
 from therapysim.personas.opening import open_patient
@@ -16,10 +16,13 @@ from therapysim.rewards.rubric import Rubric
 from therapysim.train.connect.openenv import TherapyAction, TherapyObservation, TherapyState
 from therapysim.train.connect.serve.environment import TherapyEnvironment
 from therapysim.train.connect.serve.gatherer import Gatherer
-from therapysim.train.connect.serve.guard import Guarded
+from therapysim.train.connect.serve.guard import MOST_BYTES, Guarded
 from therapysim.train.connect.serve.metrics import CONTENT_TYPE, Metrics
 
-__all__ = ["make_app"]
+__all__ = ["make_app", "settings_of"]
+
+#: Of OpenEnv's routes: what its validator knows a server by.
+PROTOCOL = "1.0.0"
 
 
 def make_app(
@@ -50,7 +53,7 @@ def make_app(
         concurrency_config=ConcurrencyConfig(max_concurrent_envs=most, session_timeout=idle_s),
         env_name="therapysim", state_cls=TherapyState,
     )  # fmt: skip
-    app = FastAPI(title="TherapySim", version=__version__)
+    app = FastAPI(title="TherapySim", version=PROTOCOL)
     server.register_routes(app)
     app.router.on_shutdown.append(gatherer.close)
 
@@ -60,6 +63,11 @@ def make_app(
         return PlainTextResponse(metrics.text(capacity.active_sessions, capacity.max_sessions), media_type=CONTENT_TYPE)
 
     return Guarded(app, metrics, local=local, idle_s=idle_s)
+
+
+def settings_of(app: Guarded) -> uvicorn.Config:
+    """How uvicorn serves it: no larger message, and a trainer whose event loop stands still keeps its sessions."""
+    return uvicorn.Config(app, log_level="warning", ws_max_size=MOST_BYTES, ws_ping_timeout=app.idle_s)
 
 
 def _gatherer(patient: str, rubric: str, metrics: Metrics) -> Gatherer:
