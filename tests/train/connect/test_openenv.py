@@ -18,12 +18,12 @@ import pytest
 
 pytest.importorskip("openenv", reason="OpenEnv has an environment of its own: docs/connections.md")
 
-import uvicorn
 from openenv.cli._validation import validate_running_environment
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.parts.connected import SAID, Faulty, played
+from tests.parts.serving import MOST, served
 from therapysim.agents.therapists.therapist import conversation
 from therapysim.agents.web.addresses import listening
 from therapysim.cli.main import main
@@ -32,24 +32,11 @@ from therapysim.errors import ConfigError, EpisodeError
 from therapysim.personas.patient import Cue, Line
 from therapysim.train.connect.openenv import TherapyAction, TherapyClient
 from therapysim.train.connect.serve import app as serving
-from therapysim.train.connect.serve.app import make_app, settings_of
+from therapysim.train.connect.serve.app import make_app
 from therapysim.train.connect.serve.environment import TherapyEnvironment
 from therapysim.train.connect.serve.gatherer import Gatherer
 from therapysim.train.connect.serve.guard import MOST_BYTES
 from therapysim.train.connect.serve.metrics import Metrics
-
-MOST = 8
-
-
-def served(**own: Any) -> Iterator[str]:
-    app = make_app(**{"turns": len(SAID), "most": MOST, **own})
-    with listening("127.0.0.1", 0) as place:
-        server = uvicorn.Server(settings_of(app))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{place.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture(scope="module")
