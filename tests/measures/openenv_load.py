@@ -3,10 +3,11 @@
     python -m tests.measures.openenv_load --sessions 64 256 1000 [--turns 4] [--client plain]
 
 For each number of sessions, starts ``therapysim serve`` in a process of its own, opens that many from this one, and
-lets each take a turn as soon as its last is answered. Told: seconds until all had begun, turns a second, and the time
-from a turn to its answer, median and 99th percentile; beside it, the same sessions and turns by ``SessionBatch`` in a
-new process. ``--client``: ``plain``, WebSockets of one event loop that speak the same messages; ``library``, OpenEnv's
-client in one event loop; ``threads``, OpenEnv's client by its ``sync()``, each in a thread.
+lets each take a turn as soon as its last is answered. Told: seconds until all had begun, turns a second, the time from
+a turn to its answer, median and 99th percentile, and the server's CPU time a turn; beside it, the same sessions and
+turns by ``SessionBatch`` in a new process. ``--client``: ``plain``, WebSockets of one event loop that speak the same
+messages; ``library``, OpenEnv's client in one event loop; ``threads``, OpenEnv's client by its ``sync()``, each in a
+thread.
 
     python -m tests.measures.openenv_load --churn 10000 [--at-once 50]
 
@@ -18,6 +19,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.request import urlopen
 
 import numpy as np
@@ -70,12 +72,14 @@ def alone(count: int, turns: int) -> dict[str, float]:
     batch = SessionBatch(SessionConfig(max_turns=turns), rubric="grpo")
     opened = time.perf_counter()
     batch.reset([Start(seed) for seed in range(count)])
-    began, taken = time.perf_counter(), 0
+    began, spent, taken = time.perf_counter(), time.process_time(), 0
     for number in range(turns):
         going = [None if session.done else said(number) for session in batch.sessions]
         batch.step(going)
         taken += sum(text is not None for text in going)
-    return {"open_s": round(began - opened, 1), "turns_a_second": round(taken / (time.perf_counter() - began), 1)}
+    spent, took = time.process_time() - spent, time.perf_counter() - began
+    return {"open_s": round(began - opened, 1), "turns_a_second": round(taken / took, 1),
+            "cpu_ms_a_turn": round(1000 * spent / taken, 2)}  # fmt: skip
 
 
 @contextmanager
@@ -95,9 +99,21 @@ def server(most: int, turns: int) -> Iterator[tuple[str, int]]:
 
 def served(count: int, turns: int, client: str) -> dict[str, Any]:
     """Through a server."""
-    with server(count, turns) as (address, _):
+    with server(count, turns) as (address, process):
         play = _in_threads if client == "threads" else _in_a_loop
-        return play(address, count, turns, client)
+        return play(Watched(address, process), count, turns, client)
+
+
+class Watched(NamedTuple):
+    """A server, and its process."""
+
+    address: str
+    process: int
+
+    def spent(self) -> float:
+        """Seconds of CPU time, of all its threads."""
+        after_name = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 class Client(Protocol):
@@ -150,7 +166,7 @@ class Library:
 CLIENTS: dict[str, Any] = {"plain": Plain, "library": Library, "threads": None}
 
 
-def _in_a_loop(address: str, count: int, turns: int, client: str) -> dict[str, Any]:
+def _in_a_loop(watched: Watched, count: int, turns: int, client: str) -> dict[str, Any]:
     times: list[float] = []
 
     async def one(session: Client) -> None:
@@ -162,25 +178,25 @@ def _in_a_loop(address: str, count: int, turns: int, client: str) -> dict[str, A
                 return
 
     async def begin(seed: int) -> Client:
-        session: Client = await CLIENTS[client].open(address)
+        session: Client = await CLIENTS[client].open(watched.address)
         await session.reset(seed)
         return session
 
     async def play() -> dict[str, Any]:
         opened = time.perf_counter()
         sessions = await asyncio.gather(*map(begin, range(count)))
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), watched.spent()
         await asyncio.gather(*map(one, sessions))
-        return _told(times, began - opened, time.perf_counter() - began)
+        return _told(times, began - opened, time.perf_counter() - began, watched.spent() - spent)
 
     return asyncio.run(play())
 
 
-def _in_threads(address: str, count: int, turns: int, client: str) -> dict[str, Any]:
+def _in_threads(watched: Watched, count: int, turns: int, client: str) -> dict[str, Any]:
     times: list[float] = []
 
     def begin(seed: int) -> Any:
-        session = TherapyClient(address).sync()
+        session = TherapyClient(watched.address).sync()
         session.connect()
         session.reset(seed=seed)
         return session
@@ -196,17 +212,23 @@ def _in_threads(address: str, count: int, turns: int, client: str) -> dict[str, 
     with ThreadPoolExecutor(count) as threads:
         opened = time.perf_counter()
         sessions = list(threads.map(begin, range(count)))
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), watched.spent()
         list(threads.map(one, sessions))
-        told = _told(times, began - opened, time.perf_counter() - began)
+        told = _told(times, began - opened, time.perf_counter() - began, watched.spent() - spent)
         list(threads.map(lambda session: session.close(), sessions))
     return told
 
 
-def _told(times: list[float], opened: float, took: float) -> dict[str, Any]:
+def _told(times: list[float], opened: float, took: float, spent: float) -> dict[str, Any]:
     half, most = np.percentile(times, [50, 99])
-    return {"open_s": round(opened, 1), "turns": len(times), "turns_a_second": round(len(times) / took, 1),
-            "p50_s": round(half, 3), "p99_s": round(most, 3)}  # fmt: skip
+    return {
+        "open_s": round(opened, 1),
+        "turns": len(times),
+        "turns_a_second": round(len(times) / took, 1),
+        "p50_s": round(half, 3),
+        "p99_s": round(most, 3),
+        "cpu_ms_a_turn": round(1000 * spent / len(times), 2),
+    }
 
 
 def churn(count: int, at_once: int) -> None:
