@@ -135,7 +135,7 @@ class Gatherer:
         if not asked:
             return []
         config = asked[0].config
-        batch, turns = self._open(config), [None] * len(asked)
+        batch, turns = self._open(config), list[Turn | None]([None] * len(asked))
         starts = [one.before for one in asked if isinstance(one.before, Start)]
         if starts:
             begin_each(batch, starts, self._retries)
