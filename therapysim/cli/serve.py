@@ -9,8 +9,6 @@ from therapysim.errors import require_count, require_number
 
 __all__ = ["add_options", "run"]
 
-#: Bytes of a message.
-MOST_BYTES = 2**18
 _ABOUT = (
     "Serves sessions by OpenEnv's protocol, a WebSocket each (extra openenv). Whoever reaches the port may use it: "
     "it asks for no password. therapysim.train.connect.openenv has a client."
@@ -39,14 +37,13 @@ def run(chosen: argparse.Namespace) -> None:
     """
     import uvicorn
 
-    from therapysim.train.connect.guard import Guarded
-    from therapysim.train.connect.openenv import make_app
+    from therapysim.train.connect.serve.app import make_app, settings_of
 
     require_count("--turns", chosen.turns, 1)
     require_count("--most", chosen.most, 1)
     require_number("--idle", chosen.idle, 1.0, 86_400.0)
-    served = make_app(chosen.patient_model, chosen.rubric, chosen.turns, chosen.most, chosen.idle)
-    app = Guarded(served, local=is_loopback(chosen.host))
     with listening(chosen.host, chosen.port) as place:
+        own = (chosen.patient_model, chosen.rubric, chosen.turns, chosen.most, chosen.idle)
+        app = make_app(*own, local=is_loopback(chosen.host))
         print(f"{address_of(place)} at most {chosen.most} sessions; Ctrl-C ends", file=sys.stderr, flush=True)
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", ws_max_size=MOST_BYTES)).run(sockets=[place])
+        uvicorn.Server(settings_of(app)).run(sockets=[place])
