@@ -29,7 +29,7 @@ from therapysim.train.connect.retrying import begin, take
 
 __all__ = ["therapy"]
 
-_SPOKEN = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+_ROLES = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 _EPOCH = 10_000  # turns; no session is so long
 
 
@@ -49,17 +49,14 @@ def therapy(
     _warm(SessionBatch(config, sensor=sensor, rubric=rubric))
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        batch, taken, tokens = SessionBatch(config, patient=shared, sensor=sensor, rubric=rubric), list[Turn](), [0, 0]
-        start = Start(int(state.metadata["seed"]), str(state.metadata["patient"]))
-        await run_sync(begin, batch, start, retries)
+        batch, taken = SessionBatch(config, patient=shared, sensor=sensor, rubric=rubric), list[Turn]()
+        read = written = 0
+        await run_sync(begin, batch, Start(int(state.metadata["seed"]), str(state.metadata["patient"])), retries)
         state.messages = _heard(batch.sessions[0], 0, show_state)
         while not (session := batch.sessions[0]).done:
-            seed = hash_seed(session.seed, session.state.turn + (state.epoch - 1) * _EPOCH)
-            state.output = await get_model().generate(state.messages, config=GenerateConfig(seed=seed))
-            if used := state.output.usage:
-                read = used.input_tokens + (used.input_tokens_cache_read or 0) + (used.input_tokens_cache_write or 0)
-                tokens = [tokens[0] + read, tokens[1] + used.output_tokens]
-            turn = await run_sync(take, batch, say_behind_server(state.output.completion), retries)
+            text, more_read, more_written = await _answer(state, session)
+            read, written = read + more_read, written + more_written
+            turn = await run_sync(take, batch, text, retries)
             if turn is not None and turn.score is not None:
                 taken.append(turn)
                 state.messages += _heard(batch.sessions[0], len(state.messages), show_state)
@@ -67,11 +64,22 @@ def therapy(
         if session.failed:
             where = f"{session.persona.id}, seed {session.seed}, turn {session.state.turn + 1}"
             raise PatientError(f"{where}: the patient, asked {retries + 1} times, gave no answer; see that it is there")
-        row = result_of(str(state.model), patient, Episode(session, tuple(taken)), (tokens[0], tokens[1]))
+        row = result_of(str(state.model), patient, Episode(session, tuple(taken)), (read, written))
         state.store.set(RESULT, json.loads(as_line(row)))
         return state
 
     return solve
+
+
+async def _answer(state: TaskState, session: Session) -> tuple[str, int, int]:
+    """What the model says next, and the tokens that it read and wrote."""
+    seed = hash_seed(session.seed, session.state.turn + (state.epoch - 1) * _EPOCH)
+    state.output = await get_model().generate(state.messages, config=GenerateConfig(seed=seed))
+    text, used = say_behind_server(state.output.completion), state.output.usage
+    if used is None:
+        return text, 0, 0
+    cached = (used.input_tokens_cache_read or 0) + (used.input_tokens_cache_write or 0)
+    return text, used.input_tokens + cached, used.output_tokens
 
 
 def _warm(batch: SessionBatch) -> None:
@@ -82,11 +90,18 @@ def _warm(batch: SessionBatch) -> None:
 
 def _heard(session: Session, known: int, show_state: bool) -> list[ChatMessage]:
     """What the model reads next, behind the messages that it knows."""
-    return [_SPOKEN[m["role"]](content=m["content"]) for m in conversation(session, show_state=show_state)[known:]]
+    return [_ROLES[m["role"]](content=m["content"]) for m in conversation(session, show_state=show_state)[known:]]
 
 
 def _told(session: Session, turn: Turn) -> dict[str, Any]:
     """What a turn brought, for the log."""
-    own = {"turn": session.state.turn, "reward": turn.reward, "terms": turn.terms, "violations": list(turn.violations)}
-    after = {"alliance": session.latent.alliance, "affect": [float(value) for value in session.state.affect]}
-    return {**own, **after, "move": str(turn.transition.move) if turn.transition else "", "ending": session.ending}
+    return {
+        "turn": session.state.turn,
+        "reward": turn.reward,
+        "move": str(turn.transition.move) if turn.transition else "",
+        "alliance": session.latent.alliance,
+        "affect": [float(value) for value in session.state.affect],
+        "violations": list(turn.violations),
+        "ending": session.ending,
+        "terms": turn.terms,
+    }

@@ -51,8 +51,7 @@ def bench(
         ConfigError, PersonaError, ModelError: a name or number is wrong, or the patient's model cannot be had.
     """
     settings = BenchSettings(split, *_whom(patients), seeds, turns, rubric)
-    drawn, shown = Sampling(), [TaskSamplesColumn.score("measures", name, visible=name in USUAL) for name in MEASURES]
-    columns = [TaskSamplesColumn(id=name) for name in ("sampleStatus", "sampleId", "epoch", "answer", "error")]
+    drawn = Sampling()
     return Task(
         dataset=MemoryDataset([_sample(who, seed) for who in whom(settings) for seed in range(seeds)], split),
         solver=therapy(turns, rubric, patient, patient_key_env, show_state, retries),
@@ -61,14 +60,18 @@ def bench(
         continue_on_fail=True,
         version=__version__,
         metadata={"provenance": provenance(settings).model_dump(mode="json")},
-        viewer=ViewerConfig(
-            task_samples_view=TaskSamplesView(
-                name="sessions",
-                columns=columns + shown,
-                score_labels={name: measure.label for name, measure in MEASURES.items()},
-            )
-        ),
+        viewer=_viewer(),
     )
+
+
+def _viewer() -> ViewerConfig:
+    """The list of sessions: how each ended, and the measures, those first that a benchmark's table has."""
+    order = [*USUAL, *(name for name in MEASURES if name not in USUAL)]
+    columns = [TaskSamplesColumn(id=name) for name in ("sampleStatus", "sampleId", "epoch", "answer", "error")]
+    columns += [TaskSamplesColumn.score("measures", name, visible=name in USUAL) for name in order]
+    labels = {name: measure.label for name, measure in MEASURES.items()}
+    view = TaskSamplesView(name="sessions", columns=columns, multiline=False, compact_scores=True, score_labels=labels)
+    return ViewerConfig(task_samples_view=view)
 
 
 def _whom(patients: int | str | list[str]) -> tuple[tuple[str, ...], int]:
