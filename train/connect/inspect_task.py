@@ -68,9 +68,9 @@ def _viewer() -> ViewerConfig:
     """The list of sessions: how each ended, and the measures, those first that a benchmark's table has."""
     order = [*USUAL, *(name for name in MEASURES if name not in USUAL)]
     columns = [TaskSamplesColumn(id=name) for name in ("sampleStatus", "sampleId", "epoch", "answer", "error")]
-    columns += [TaskSamplesColumn.score("measures", name, visible=name in USUAL) for name in order]
+    columns += [TaskSamplesColumn.score("measures", name) for name in order]
     labels = {name: measure.label for name, measure in MEASURES.items()}
-    view = TaskSamplesView(name="sessions", columns=columns, multiline=False, compact_scores=True, score_labels=labels)
+    view = TaskSamplesView(name="sessions", columns=columns, multiline=False, score_labels=labels)
     return ViewerConfig(task_samples_view=view)
 
 
