@@ -87,7 +87,7 @@ class PatientPool(ABC, Generic[Worker]):
 
     def __init__(self, office: Office, count: int, timeout_s: float = 120.0) -> None:
         self.count, self.timeout_s = require_count("count", count, 1), timeout_s
-        self._office = self._packed(office)
+        self.office, self._office = office, self._packed(office)
         self._all: list[Worker] = []
         self._free: SimpleQueue[Worker] = SimpleQueue()
         self._ready: set[Worker] = set()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from therapysim.envs.asking import awaited
 from therapysim.envs.batch import Session, Start, Turn
 from therapysim.envs.session import require_texts
+from therapysim.rewards.open_rubric import open_rubric
 from therapysim.train.patient_pool import PatientPool
 
 __all__ = ["SpreadBatch"]
@@ -32,10 +33,11 @@ class SpreadBatch:
 
     Attributes:
         sessions: as they stand.
+        rubric: as that of each worker, which scores the turns.
     """
 
     def __init__(self, patients: PatientPool[Any]) -> None:
-        self._patients = patients
+        self._patients, self.rubric = patients, open_rubric(patients.office.rubric)
         self.sessions: tuple[Session, ...] = ()
 
     def reset(self, starts: Sequence[Start]) -> tuple[Session, ...]:

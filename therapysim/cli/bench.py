@@ -19,10 +19,11 @@ from therapysim.agents.bench.report.compared import differences_table
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.bench.runner import run as play
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
-from therapysim.cli.options import PATIENT, RUBRICS, add_template, template_of
+from therapysim.cli.options import PATIENT, add_template, template_of
 from therapysim.errors import ConfigError
 from therapysim.models.chat import Sampling
 from therapysim.personas.opening import describe_patient, open_patient
+from therapysim.rewards.open_rubric import RUBRICS
 from therapysim.rewards.reading.emotions import shipped_sensor
 
 __all__ = ["add_options", "run"]
