@@ -123,8 +123,9 @@ def _of_diagnosis(p: Persona) -> Iterable[str]:
 
 def _of_symptoms(p: Persona) -> Iterable[str]:
     if unknown := [s for s in p.symptoms if s not in symptoms()]:
-        told = ", ".join(f"{s!r}{hint(s, [*symptoms()])}" for s in unknown)
-        yield f"symptoms {told}: unknown, expected some of diagnoses.yaml: {', '.join(symptoms())}"
+        meant = "".join(hint(s, [*symptoms()]) for s in unknown)
+        told = ", ".join(map(repr, unknown))
+        yield f"symptom {told} is unknown, expected some of diagnoses.yaml: {', '.join(symptoms())}{meant}"
     if (known := diagnoses().get(p.diagnosis)) is None:
         return
     for count, names in known.needs:

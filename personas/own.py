@@ -29,6 +29,7 @@ _NAMED = re.compile(
 )
 
 
+@lru_cache(maxsize=1_024)
 def persona_hash(persona: Persona) -> str:
     """SHA-256 of all that a patient's file says, 64 digits; comments, layout and line ends do not count."""
     plain = asdict(replace(persona, id=base_name(persona.id)))

@@ -80,7 +80,8 @@ def test_the_check_says_every_mistake_and_every_contradiction(capsys: pytest.Cap
         "persona 'anna' (anna.yaml): 4 mistakes",
         "gad7 is 99, expected 0–21, a whole number",
         "code is F1, expected F41.1 for Generalized anxiety disorder",
-        "symptoms 'woory'; did you mean 'worry'?: unknown, expected some of diagnoses.yaml: low_mood, ",
+        "symptom 'woory' is unknown, expected some of diagnoses.yaml: low_mood, ",
+        "; did you mean 'worry'?",
         "Generalized anxiety disorder needs 1 of worry",
     ):
         assert told in said
