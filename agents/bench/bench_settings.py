@@ -8,7 +8,7 @@ from therapysim.errors import ConfigError, require_count
 from therapysim.models.server import refuse_secrets
 from therapysim.personas.load import find, personas
 from therapysim.personas.patient import Patient
-from therapysim.rewards.open_rubric import open_rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 
 __all__ = ["BenchSettings", "Simulator", "whom"]
 
@@ -41,7 +41,7 @@ class BenchSettings:
         people: so many of the split's patients, the first in order; 0 for all.
         seeds: sessions with each patient, under seeds 0, 1, ….
         turns: therapist turns in a session at most.
-        rubric: its name; see ``rewards.open_rubric``.
+        rubric: its name; see ``rewards.rubric_by_name``.
     """
 
     split: str = "test"
