@@ -21,11 +21,11 @@ from therapysim.personas.opening import shared_patient
 from therapysim.personas.patient import Cue, Line, NoLine, Patient
 from therapysim.personas.schema import Persona
 from therapysim.personas.vary import MARK, vary
-from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS
 from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
 from therapysim.rewards.rubric import Rubric, RubricSettings, scored
+from therapysim.rewards.rubric_by_name import open_rubric
 from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
 
@@ -45,7 +45,7 @@ class SessionBatch:
         patient: words the cues; the scripted patient by default. A name opens one, which all batches of the process
             share: "scripted", "llm", a model, or a server; see ``personas.opening.open_patient``.
         sensor: reads both speakers; the shipped one by default.
-        rubric: scores the turns; or its settings, or its name; see ``rewards.open_rubric``.
+        rubric: scores the turns; or its settings, or its name; see ``rewards.rubric_by_name``.
         archive: what was said to other patients before, so that one template for all does not pay; never written to.
         emotions: instead of a sensor, the name of one: a hub id or a folder; see
             ``rewards.reading.open_sensor.open_sensor``. A model run by transformers reads a text alike in any batch

@@ -6,9 +6,9 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from therapysim.envs.session import SessionConfig
 from therapysim.errors import ConfigError
-from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.risk import RiskThresholds
 from therapysim.rewards.rubric import Rubric, RubricSettings
+from therapysim.rewards.rubric_by_name import open_rubric
 
 __all__ = ["choose_config", "choose_rubric", "choose_thresholds", "settings_of"]
 
@@ -49,7 +49,7 @@ def choose_rubric(given: Rubric | RubricSettings | Mapping[str, Any] | str | Non
     """The rubric that was given: by itself, by its settings, by name, or as a mapping of either form.
 
     A mapping with ``preset``, ``weights`` or ``terms`` is the content of a rubric's file, any other one of the fields
-    of ``RubricSettings``; see ``rewards.open_rubric``.
+    of ``RubricSettings``; see ``rewards.rubric_by_name``.
     """
     if isinstance(given, Mapping) and not given.keys() & {"preset", "weights", "terms"}:
         return Rubric(settings_of(RubricSettings, given, "rubric"))

@@ -3,7 +3,6 @@
 from therapysim.rewards.calibration import Calibration
 from therapysim.rewards.judge import Judge, Judgement
 from therapysim.rewards.matrix import DIMENSIONS, LABELS, MATRIX, VALENCE_MAP, deficit_dimension, polarity, valence
-from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.own_terms import OwnTerm
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings, shipped_sensor
 from therapysim.rewards.reading.open_sensor import open_sensor
@@ -12,6 +11,7 @@ from therapysim.rewards.reading.tone_guard import open_tone_guard
 from therapysim.rewards.reading.valence import ValenceReader
 from therapysim.rewards.risk import CATEGORIES, Risk, RiskCategory, RiskThresholds
 from therapysim.rewards.rubric import PRESETS, TERMS, Rubric, RubricSettings, Score
+from therapysim.rewards.rubric_by_name import open_rubric
 
 __all__ = [
     "CATEGORIES",

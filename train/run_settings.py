@@ -13,7 +13,8 @@ from therapysim.files import write_json
 from therapysim.models.server import refuse_secrets
 from therapysim.personas.load import patients_named, training_ids
 from therapysim.records import wrong
-from therapysim.rewards.open_rubric import require_rubric_name
+from therapysim.rewards.rubric import PRESETS
+from therapysim.rewards.rubric_by_name import require_rubric_name
 from therapysim.settings import Count, Name, Names, Number, Pairs, Positive, Settings, about, layered, read_settings
 
 __all__ = [
@@ -166,6 +167,10 @@ class RunSettings(Settings):
     @model_validator(mode="after")
     def _check_names_of_others(self) -> Self:
         training_ids(self.split, self.personas)
+        sessions = (
+            f"one of {', '.join(name for name in PRESETS if name != 'judge')}, or your own: judge is for single turns"
+        )
+        require("rubric", self.rubric, self.rubric != "judge", sessions)
         require_rubric_name(self.rubric)
         return self
 

@@ -9,7 +9,7 @@ from therapysim.models.server import refuse_secrets
 from therapysim.personas.load import patients_named, personas
 from therapysim.personas.own import id_of
 from therapysim.personas.patient import Patient
-from therapysim.rewards.open_rubric import open_rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 
 __all__ = ["BenchSettings", "Simulator", "chosen", "whom"]
 
@@ -43,7 +43,7 @@ class BenchSettings:
         people: so many of the split's patients, the first in order; 0 for all.
         seeds: sessions with each patient, under seeds 0, 1, ….
         turns: therapist turns in a session at most.
-        rubric: its name; see ``rewards.open_rubric``.
+        rubric: its name; see ``rewards.rubric_by_name``.
     """
 
     split: str = "test"

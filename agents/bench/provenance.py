@@ -19,7 +19,7 @@ from therapysim.envs.session import SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.personas.load import library_hash, open_persona
 from therapysim.records import STRICT, Record, record_of
-from therapysim.rewards.open_rubric import open_rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 
 __all__ = [
     "FORMAT",

@@ -445,7 +445,7 @@ def test_utterance_takes_any_text() -> None:
 
 def test_every_registered_id_makes_both_kinds() -> None:
     ids = [name for name in gym.registry if name.startswith("TherapySim")]
-    assert ids == ["TherapySim-v0"] and therapysim.__version__
+    assert ids == ["TherapySim-v0", "TherapySimActs-v0"] and therapysim.__version__
     for name in ids:
         env, many = gym.make(name), gym.make_vec(name, num_envs=2)
         assert isinstance(env.unwrapped, TherapySimEnv) and isinstance(many.unwrapped, TherapySimVectorEnv)

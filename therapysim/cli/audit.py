@@ -22,7 +22,7 @@ from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.errors import require_count
 from therapysim.personas.load import library_hash
 from therapysim.rewards.judge import Judge
-from therapysim.rewards.open_rubric import open_rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 
 __all__ = ["add_options", "run"]
 

@@ -13,8 +13,8 @@ from therapysim.personas.llm.prompts import Prompt
 from therapysim.personas.load import personas
 from therapysim.personas.opening import open_patient
 from therapysim.personas.patient import Patient
-from therapysim.rewards.open_rubric import RUBRICS
 from therapysim.rewards.reading.emotions import shipped_sensor
+from therapysim.rewards.rubric_by_name import RUBRICS
 from therapysim.settings import Pairs, Settings
 
 __all__ = ["PATIENT", "add_key", "add_patient", "add_people", "add_rubric", "add_template", "keep", "open_chosen",

@@ -15,8 +15,8 @@ from therapysim.errors import ConfigError, require_count
 from therapysim.models.chat import Sampling
 from therapysim.personas.load import open_persona, patients_named, personas
 from therapysim.personas.opening import open_patient
-from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.reading.emotions import shipped_sensor
+from therapysim.rewards.rubric_by_name import open_rubric
 
 __all__ = ["add_options", "run"]
 

@@ -24,9 +24,9 @@ from therapysim.errors import ConfigError
 from therapysim.personas.load import training_ids
 from therapysim.personas.opening import describe_patient, open_patient
 from therapysim.personas.vary import MARK
-from therapysim.rewards.open_rubric import open_rubric
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
 from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 from therapysim.train.grpo.failsafe import run_to_end
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.limit import TimeLimit

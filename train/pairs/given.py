@@ -19,7 +19,7 @@ from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.models.chat import ChatMessage, Sampling
 from therapysim.records import read_rows
-from therapysim.rewards.open_rubric import open_rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 from therapysim.settings import layered
 from therapysim.train.pairs.branches import branch
 from therapysim.train.pairs.candidates import STYLES, Candidate, with_errors

@@ -19,7 +19,7 @@ from therapysim.agents.therapists.policies import Engine, Policy, find_policy
 from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.files import whole, write_json
 from therapysim.models.chat import Sampling
-from therapysim.rewards.open_rubric import open_rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 from therapysim.train.pairs.candidates import Teacher
 from therapysim.train.pairs.card import CARD, card_of
 from therapysim.train.pairs.drawing import draw_sessions

@@ -45,7 +45,7 @@ def test_allowed_together() -> None:
         ({"personas": (1,)}, r"personas\[0\] is 1, expected a text"),
         ({"model": ""}, "model is '', expected a name that is not empty"),
         ({"patient": " "}, "patient is ' ', expected a name"),
-        ({"rubric": "usr"}, "one of default, grpo, user; did you mean 'user'"),
+        ({"rubric": "usr"}, "rubric preset 'usr' is unknown, .*; did you mean 'user'"),
         ({"track": ("wandb", "mlflow")}, r"track\[1\] is 'mlflow', expected one of wandb, trackio, tensorboard"),
         ({"vllm": "server"}, "vllm_server_url is '', expected http://HOST:PORT"),
         ({"vllm": "server", "vllm_server_url": "localhost:8000"}, "expected one such as 'http://localhost:8000/v1'"),

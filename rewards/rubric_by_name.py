@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from therapysim.errors import ConfigError
+from therapysim.faults import hint
 from therapysim.own_code import find_own, is_place
 from therapysim.rewards.rubric import PRESETS, Rubric, RubricSettings
 from therapysim.rewards.rubric_file import is_rubric_file, read_rubric_file, rubric_settings
@@ -41,7 +42,7 @@ def require_rubric_name(name: str) -> None:
         ConfigError: it is no preset, no file's name and no place of a class.
     """
     if name not in PRESETS and not is_rubric_file(name) and not is_place(name):
-        raise ConfigError(f"rubric preset {name!r} is unknown, expected {RUBRICS}")
+        raise ConfigError(f"rubric preset {name!r} is unknown, expected {RUBRICS}{hint(name, list(PRESETS))}")
 
 
 def _named(name: str) -> Rubric:
