@@ -2,11 +2,7 @@
 
 Importing this package registers ``TherapySim-v0``, and ``TherapySimActs-v0`` for learners that know no language:
 
-    import sys
-
-import gymnasium as gym
-
-from therapysim.moved import OldPlaces
+    import gymnasium as gym
     import therapysim
 
     env = gym.make("TherapySim-v0")
@@ -14,11 +10,15 @@ from therapysim.moved import OldPlaces
 ``gym.make("therapysim:TherapySim-v0")`` imports it for you; Gymnasium 1.x has no plug-in entry point that would.
 """
 
+import os
 import sys
 
 import gymnasium as gym
 
 from therapysim.moved import OldPlaces
+
+# ONNX Runtime, which runs the sensor, reports its use to its maker unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from therapysim.envs.asking import awaited
 from therapysim.envs.batch import Session, Start, Turn
 from therapysim.envs.session import require_texts
-from therapysim.rewards.open_rubric import open_rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 from therapysim.train.patient_pool import PatientPool
 
 __all__ = ["SpreadBatch"]

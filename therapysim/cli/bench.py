@@ -23,8 +23,8 @@ from therapysim.cli.options import PATIENT, add_template, template_of
 from therapysim.errors import ConfigError
 from therapysim.models.chat import Sampling
 from therapysim.personas.opening import describe_patient, open_patient
-from therapysim.rewards.open_rubric import RUBRICS
 from therapysim.rewards.reading.emotions import shipped_sensor
+from therapysim.rewards.rubric_by_name import RUBRICS
 
 __all__ = ["add_options", "run"]
 

@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from therapysim.agents.probes.detectors import DETECTORS, acts_of, detect, elsew
 from therapysim.cli.main import main
 from therapysim.errors import ConfigError
 from therapysim.rewards.reading.acts import ACTS
-from therapysim.rewards.rubric import RubricSettings
+from therapysim.rewards.rubric import Rubric
 from therapysim.train.learned.catch import catch, catch_tables, distinct_within
 from therapysim.train.learned.changes import FILES, write_report
 from therapysim.train.learned.compared_runs import Study, open_study
@@ -503,7 +503,7 @@ def test_trainings_benchmark_and_report_in_one(
     first = json.loads(Path("report/transcripts.jsonl").read_text().splitlines()[0])
     assert first["turns"][0]["terms"]["safety"] in (1.0, -1.0), "turns have their terms"
 
-    default = {**asdict(RubricSettings()), "gates": list(RubricSettings().gates)}
+    default = Rubric().record()
     for run in runs:  # as if they had been trained by the benchmark's own rubric
         Path(run, "rubric.json").write_text(json.dumps(default))
     study = open_study(runs, "bench", tiny)
