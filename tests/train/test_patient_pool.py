@@ -40,7 +40,7 @@ def kind(request: pytest.FixtureRequest) -> Iterator[type[PatientPool[Any]]]:
         from therapysim.train.connect.ray_workers import RayPatients
 
         patch.setenv("RAY_AUTH_MODE", "disabled")  # else it leaves a token in the home folder
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+        ray.init(num_cpus=16, include_dashboard=False, log_to_driver=False)
         yield RayPatients
         ray.shutdown()
 
