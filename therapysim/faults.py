@@ -3,6 +3,7 @@
 What is expected comes from the record's JSON schema, so that what is published and what is said are one.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import filterfalse
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-__all__ = ["every_fault", "first_fault", "hint", "printable", "shown", "wrong", "wrong_each"]
+__all__ = ["differences", "every_fault", "first_fault", "hint", "printable", "shown", "wrong", "wrong_each"]
 
 Schema = Mapping[str, Any]
 
@@ -55,6 +56,24 @@ def every_fault(fault: ValidationError, schema: Schema) -> list[str]:
             place = _joined(_find(schema, detail["loc"])[0], more["place"])
             told.setdefault(place, f"{place} is {more['found']}, expected {more['expected']}")
     return list(told.values())
+
+
+def differences(name: str, before: Any, now: Any) -> str:
+    """What differs between two values of plain data, such as ``rubric.mood was 10.0 and is 2.0``, field by field.
+
+    Args:
+        name: what they are called.
+        before, now: what JSON can hold; mappings are compared within.
+    """
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        inner = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        return "; ".join(differences(f"{name}.{key}", before.get(key), now.get(key)) for key in inner)
+    return f"{name} was {_short(before)} and is {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _below(one: ErrorDetails, other: ErrorDetails) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +17,7 @@ from therapysim.agents.bench.results import SessionResult
 from therapysim.documents import Unreadable, read_bytes, read_document
 from therapysim.envs.session import SessionConfig
 from therapysim.errors import ConfigError
+from therapysim.faults import differences
 from therapysim.personas.load import library_hash, open_persona
 from therapysim.records import STRICT, Record, record_of
 from therapysim.rewards.rubric_by_name import open_rubric
@@ -142,7 +143,7 @@ def require_same(folder: Path, kept: Provenance | None, now: Provenance) -> None
     """
     old, new = ({} if one is None else one.model_dump(exclude=set(_JOINING)) for one in (kept, now))
     if changed := [name for name in new if old.get(name) != new[name]]:
-        sides = "; ".join(_sides(name, old.get(name), new[name]) for name in changed)
+        sides = "; ".join(differences(name, old.get(name), new[name]) for name in changed)
         raise ConfigError(
             f"{folder} holds a benchmark with other settings: {sides}; go on with the same ones, or name another folder"
         )
@@ -190,15 +191,3 @@ def _version(package: str) -> str:
 
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
-
-
-def _sides(name: str, kept: Any, now: Any) -> str:
-    if isinstance(kept, Mapping) and isinstance(now, Mapping):
-        inner = [key for key in {**kept, **now} if kept.get(key) != now.get(key)]
-        return "; ".join(_sides(f"{name}.{key}", kept.get(key), now.get(key)) for key in inner)
-    return f"{name} was {_short(kept)} and is {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,11 +1,11 @@
 """``rubric.json`` in a run's folder: which rubric it learns by, with the sources of what is the user's own."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from therapysim.errors import ConfigError, TherapySimError
+from therapysim.faults import differences
 from therapysim.files import write_json
 from therapysim.rewards.rubric import TERMS, Rubric, RubricSettings
 
@@ -31,7 +31,7 @@ def keep_rubric(folder: Path, rubric: Rubric, *, resumed: bool) -> None:
     if resumed and (folder / RUBRIC).exists():
         before = kept_record(folder / RUBRIC)
         if changed := [name for name in before if name != "preset" and before[name] != now.get(name)]:
-            sides = "; ".join(_sides(name, before[name], now.get(name)) for name in changed)
+            sides = "; ".join(differences(name, before[name], now.get(name)) for name in changed)
             raise ConfigError(
                 f"run {folder} learned by another rubric: {sides}; set that back, or start a new run in another folder"
             )
@@ -78,15 +78,3 @@ def rubric_name(folder: Path, name: str) -> str:
     sources = [told["source"], *(own["source"] for own in told["own"].values())]
     shown = ", ".join(source[:8] for source in sources if source)
     return f"{told.get('preset') or name} (source {shown})" if shown else name
-
-
-def _sides(name: str, before: Any, now: Any) -> str:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        inner = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        return "; ".join(_sides(f"{name}.{key}", before.get(key), now.get(key)) for key in inner)
-    return f"{name} was {_short(before)} and is {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
