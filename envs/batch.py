@@ -29,7 +29,7 @@ from therapysim.rewards.rubric_by_name import open_rubric
 from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
 
-__all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn"]
+__all__ = ["Session", "SessionBatch", "SessionConfig", "Start", "Turn", "numbered"]
 
 # The streams of chance that one session's seed is split into.
 _PERSONA, _DYNAMICS, _PATIENT = range(3)
@@ -87,7 +87,7 @@ class SessionBatch:
             PersonaError: unknown persona or split.
             ConfigError: a seed below 0.
         """
-        self.sessions = _numbered(self._begin([(_choose(start), int(start.seed)) for start in starts]))
+        self.sessions = numbered(self._begin([(_choose(start), int(start.seed)) for start in starts]))
         return self.sessions
 
     def step(self, texts: Sequence[str | None]) -> list[Turn | None]:
@@ -263,13 +263,13 @@ def _words(line: Line | NoLine) -> str:
     return "" if isinstance(line, NoLine) else line.text
 
 
-def _numbered(sessions: Sequence[Session]) -> tuple[Session, ...]:
-    """Equal starts told apart by their copy."""
+def numbered(sessions: Sequence[Session]) -> tuple[Session, ...]:
+    """The sessions of one reset, equal starts told apart by their copy."""
     seen: Counter[tuple[str, int]] = Counter()
     made = []
     for session in sessions:
         start = session.persona.id, session.seed
-        made.append(replace(session, copy=seen[start]) if seen[start] else session)
+        made.append(session if session.copy == seen[start] else replace(session, copy=seen[start]))
         seen[start] += 1
     return tuple(made)
 

@@ -57,7 +57,7 @@ def source_of(found: Any, module: ModuleType | None = None) -> str:
     for part in ([module] if module else []) + [kind, *bases]:
         try:
             file = inspect.getsourcefile(part)
-        except TypeError:  # built into the interpreter
+        except (TypeError, OSError):  # built into the interpreter; typed into it, as in a notebook
             continue
         if file and os.path.isfile(file):  # a cell of a notebook has a name, and no file
             with open(file, "rb") as held:

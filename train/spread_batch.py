@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from therapysim.envs.asking import awaited
-from therapysim.envs.batch import Session, Start, Turn
+from therapysim.envs.batch import Session, Start, Turn, numbered
 from therapysim.envs.session import require_texts
 from therapysim.rewards.rubric_by_name import open_rubric
 from therapysim.train.patient_pool import PatientPool
@@ -42,7 +42,7 @@ class SpreadBatch:
 
     def reset(self, starts: Sequence[Start]) -> tuple[Session, ...]:
         """Begins one session a start; errors as ``PatientPool.begin``."""
-        self.sessions = tuple(self._shared(self._patients.begin, list(starts)))
+        self.sessions = numbered(self._shared(self._patients.begin, list(starts)))
         return self.sessions
 
     def snapshot(self) -> tuple[Session, ...]:

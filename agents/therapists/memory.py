@@ -2,6 +2,7 @@
 
 from typing import Generic, TypeVar
 
+from therapysim.envs.screen import ScreenSettings, screen
 from therapysim.envs.session import Session
 from therapysim.messages import Message
 
@@ -24,8 +25,9 @@ class Memory(Generic[T]):
         """What was kept of this session in its last turn; None in the first, and where other words were said then."""
         said, kept = self._kept.get((session.key, session.messages[:-2]), ("", None))
         heard = session.transcript.last("therapist")
-        # The screen may have cut what was said.
-        return kept if session.state.turn and said[: len(heard)] == heard else None
+        # The screen may have cut what was said, beside what it always takes out.
+        whole = screen(said, ScreenSettings(max_chars=max(1, len(said)))).utterance
+        return kept if session.state.turn and whole[: len(heard)] == heard else None
 
     def keep(self, session: Session, said: str, what: T) -> str:
         """Keeps something for the turn after ``said``, which is given back."""

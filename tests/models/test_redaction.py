@@ -133,6 +133,10 @@ def test_half_a_secret_at_the_end_of_what_is_read_is_not_told() -> None:
     assert "sec" not in in_brief("token=hf_AbCdEfGh1234 " * 950 + "password=secret" * 3)
 
 
+def test_words_without_a_word_are_told_as_none() -> None:
+    assert in_brief(" " * 30_000) == ""
+
+
 # --- the key ---
 
 

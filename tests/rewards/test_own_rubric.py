@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,12 @@ def test_a_class_of_ones_own_scores_and_is_told(folder: Path) -> None:
     record = batch.rubric.record()
     assert record["preset"] == "mine:Halved" and record["class"] == "mine:Halved" and len(record["source"]) == 64
     assert Rubric("grpo").record()["source"] == "" and not Rubric("grpo").is_own and batch.rubric.is_own
+
+
+def test_a_class_that_was_typed_in_has_no_file_and_works() -> None:
+    typed = "from therapysim.rewards import Rubric\nclass Mine(Rubric):\n    pass\nprint(Mine().record()['class'])"
+    told = subprocess.run([sys.executable, "-c", typed], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "__main__:Mine"
 
 
 def test_settings_of_ones_own_may_be_named(folder: Path) -> None:

@@ -95,6 +95,10 @@ def test_sessions_are_the_batchs_own_turn_for_turn(scripted: PatientPool[Any]) -
     assert [s.latent for s in spread.sessions] == [s.latent for s in own.sessions]
 
 
+def test_equal_starts_have_a_key_each(scripted: PatientPool[Any]) -> None:
+    assert [s.key[2] for s in SpreadBatch(scripted).reset([Start(1, "marta"), Start(1, "owen")] * 2)] == [0, 0, 1, 1]
+
+
 def test_one_state_branches_into_a_group(scripted: PatientPool[Any]) -> None:
     spread, own = SpreadBatch(scripted), SessionBatch(SessionConfig(max_turns=len(SAID)), rubric="grpo")
     (begun,) = spread.reset([Start(3)])

@@ -66,7 +66,7 @@ def in_brief(text: str, most: int = QUOTED_CHARS) -> str:
     """Another's words for a message or a file: one line of at most so many characters, without what may be a secret."""
     shown = visible(text[:_READ_CHARS])
     if len(text) > _READ_CHARS:
-        shown = shown.rsplit(None, 1)[0]  # half a secret may look like none
+        shown = (shown.rsplit(None, 1) or [""])[0]  # half a secret may look like none
     for pattern, certain in _AROUND:
         shown = pattern.sub(partial(_hidden, certain=certain), shown)
     shown = _SHAPED.sub(lambda found: _ANY if _MIXED.search(found[0]) else found[0], shown)

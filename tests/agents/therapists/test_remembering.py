@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from tests.parts.bench_parts import ROOT
 from therapysim.agents import Memory, play
 from therapysim.envs import Session, SessionBatch, SessionConfig, Start
@@ -55,6 +57,18 @@ def test_branches_do_not_share_what_is_kept() -> None:
         courses.append([said(session) for session in playing.sessions])
     asked = [f"Are you {feeling} when that happens?" for feeling in ("afraid", "sad", "angry")]
     assert courses == [[asked] * 3] * 2
+
+
+@pytest.mark.parametrize("text", ["\nHello.\r\nHow are you?", " Hello. How are you?", "He\u00adllo there.", "x" * 2500])
+def test_what_the_screen_changes_is_recalled_all_the_same(text: str) -> None:
+    memory, playing = Memory[int](), batch()
+    playing.reset([Start(0, "marta")])
+    memory.keep(playing.sessions[0], text, 7)
+    playing.step([text])
+    assert memory.recall(playing.sessions[0]) == 7
+    playing.reset([Start(0, "marta")])
+    playing.step(["I see."])
+    assert memory.recall(playing.sessions[0]) is None
 
 
 class Watching:

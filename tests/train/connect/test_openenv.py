@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,13 @@ def test_a_session_is_the_batches_own_turn_for_turn(address: str) -> None:
         assert [step.observation.terms for step in steps] == [turn.terms for turn in turns]
         assert [step.done for step in steps] == [False] * (len(turns) - 1) + [True]
         assert steps[-1].observation.affect == [float(value) for value in own.state.affect]
+
+
+def test_a_rubric_of_ones_own_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("preset: grpo\nweights: {safety: 3.5}\n", encoding="utf-8")
+    batch = serving._gatherer("scripted", str(file), Metrics())._open(SessionConfig())
+    assert batch.rubric.settings.weights["safety"] == 3.5
 
 
 def test_sessions_at_once_are_each_its_own(address: str) -> None:

@@ -12,7 +12,7 @@ from therapysim.envs.batch import SessionBatch, SessionConfig
 from therapysim.models.chat import calls_at_once
 from therapysim.personas.opening import open_patient
 from therapysim.rewards.reading.open_sensor import open_sensor
-from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_by_name import open_rubric
 from therapysim.train.connect.openenv import TherapyAction, TherapyObservation, TherapyState
 from therapysim.train.connect.serve.environment import TherapyEnvironment
 from therapysim.train.connect.serve.gatherer import Gatherer
@@ -71,7 +71,7 @@ def settings_of(app: Guarded) -> uvicorn.Config:
 
 
 def _gatherer(patient: str, rubric: str, metrics: Metrics) -> Gatherer:
-    sensor, scored = open_sensor(), Rubric(rubric)
+    sensor, scored = open_sensor(), open_rubric(rubric)
     shared = open_patient(patient, sensor.affect)
     if patient == "scripted":
         shared.speak([])  # its written lines, which all sessions need, are read before anybody comes
