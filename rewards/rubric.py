@@ -341,9 +341,11 @@ def scored(rubric: Rubric, turn: Transition) -> Score:
         raise
     except Exception as error:  # the user's own code may raise anything
         raise RewardError(f"{where}: it failed: {error!r}; mend it") from error
-    if not isinstance(found, Score) or not isfinite(found.reward) or found.terms.keys() - found.weights.keys():
+    sound = isinstance(found, Score) and all(map(isfinite, (found.reward, *found.terms.values())))
+    if not sound or found.terms.keys() - found.weights.keys():
         raise RewardError(
-            f"{where}: it gave {found!r:.80}, expected a Score with a finite reward and a weight for each of its terms"
+            f"{where}: it gave {found!r:.80}, expected a Score with a finite reward, and for each of its terms a finite "
+            "value and a weight"
         )
     return found
 

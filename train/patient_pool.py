@@ -165,6 +165,9 @@ class PatientPool(ABC, Generic[Worker]):
                             "same command"
                         ) from error
                     worker = self._replacement()
+                except BaseException:
+                    self._end(worker)  # it was left in the midst of a question or an answer
+                    raise
         finally:
             self._free.put(worker)
         if isinstance(told, Exception):

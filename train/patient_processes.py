@@ -7,6 +7,7 @@ A process is started as ``python -P -m therapysim.train.patient_processes``, is 
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -53,7 +54,7 @@ class Patients(PatientPool["subprocess.Popen[bytes]"]):
             return _receive(process.stdout)
 
     def _end(self, process: "subprocess.Popen[bytes]") -> None:
-        process.kill()
+        _kill(process)
         process.wait()
         for pipe in (process.stdin, process.stdout):
             with suppress(OSError, ValueError):  # another thread may be in it
@@ -61,9 +62,16 @@ class Patients(PatientPool["subprocess.Popen[bytes]"]):
                     pipe.close()
 
 
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """And what it has started itself, which holds its pipes open: it leads a group of its own."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 @contextmanager
 def _killed_after(process: "subprocess.Popen[bytes]", seconds: float) -> Iterator[None]:
-    late = threading.Timer(seconds, process.kill)
+    late = threading.Timer(seconds, _kill, [process])
     late.start()
     try:
         yield
@@ -91,7 +99,7 @@ def main() -> None:
 def _send(file: IO[bytes] | None, what: Any) -> None:
     if file is None:
         raise EOFError("it has no input")
-    pickle.dump(what, file, protocol=pickle.HIGHEST_PROTOCOL)
+    file.write(pickle.dumps(what, protocol=pickle.HIGHEST_PROTOCOL))  # whole, or not at all
     file.flush()
 
 

@@ -100,11 +100,12 @@ def _of_benchmark(path: Path, trends: bool) -> Found:
     sound = [row for row in runs.results if not row.failed and row.turns]
     folder = path if path.is_dir() else path.parent
     filed = {row.key: session_place(folder, row) for row in sound}
-    rebuilt = [row for row in sound if not filed[row.key].is_file()]
+    rebuilt = {row.key for row in sound if not filed[row.key].is_file()}
     if trends and rebuilt:
         _require_weights(source)
     kept = tuple(
-        _of_row(row, _states(row, trends) if row in rebuilt else _filed_states(row, filed[row.key])) for row in sound
+        _of_row(row, _states(row, trends) if row.key in rebuilt else _filed_states(row, filed[row.key]))
+        for row in sound
     )
     told = {
         "name": source.name,

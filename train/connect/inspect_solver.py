@@ -51,7 +51,9 @@ def therapy(
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         batch, taken = SessionBatch(config, patient=shared, sensor=sensor, rubric=rubric), list[Turn]()
         read = written = 0
-        await run_sync(begin, batch, Start(int(state.metadata["seed"]), str(state.metadata["patient"])), retries)
+        await run_sync(
+            begin, batch, Start.meeting(int(state.metadata["seed"]), str(state.metadata["patient"])), retries
+        )
         state.messages = _heard(batch.sessions[0], 0, show_state)
         while not (session := batch.sessions[0]).done:
             text, more_read, more_written = await _answer(state, session)

@@ -13,13 +13,13 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import TaskSamplesColumn, TaskSamplesView, ViewerConfig
 
 from therapysim import __version__
-from therapysim.agents.bench.bench_settings import BenchSettings, whom
+from therapysim.agents.bench.bench_settings import BenchSettings, chosen
 from therapysim.agents.bench.benchmark import USUAL
 from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.provenance import provenance
 from therapysim.errors import ConfigError
 from therapysim.models.chat import Sampling
-from therapysim.personas.load import find
+from therapysim.personas.load import open_persona
 from therapysim.train.connect.inspect_scores import measures, terms
 from therapysim.train.connect.inspect_solver import therapy
 
@@ -42,7 +42,7 @@ def bench(
 
     Args:
         split, seeds, turns, rubric: as of ``BenchSettings``.
-        patients: how many of the split, 0 for all; or ids.
+        patients: how many of the split, 0 for all; or ids, and files of your own patients.
         patient, patient_key_env: who words the patients, by name, and the variable with its server's key.
         show_state: whether the model reads the state header.
         retries: how often a patient that failed is asked for the same turn again.
@@ -53,7 +53,7 @@ def bench(
     settings = BenchSettings(split, *_whom(patients), seeds, turns, rubric)
     drawn = Sampling()
     return Task(
-        dataset=MemoryDataset([_sample(who, seed) for who in whom(settings) for seed in range(seeds)], split),
+        dataset=MemoryDataset([_sample(who, seed) for who in chosen(settings) for seed in range(seeds)], split),
         solver=therapy(turns, rubric, patient, patient_key_env, show_state, retries),
         scorer=[measures(), terms()],
         config=GenerateConfig(max_tokens=drawn.max_tokens, temperature=drawn.temperature, top_p=drawn.top_p),
@@ -83,8 +83,8 @@ def _whom(patients: int | str | list[str]) -> tuple[tuple[str, ...], int]:
     raise ConfigError(f"patients is {patients!r}, expected a whole number, an id, or ids parted by commas")
 
 
-def _sample(persona: str, seed: int) -> Sample:
-    who = find(persona)
-    about = {"patient": who.id, "seed": seed, "diagnosis": who.diagnosis, "severity": who.severity, "risk": who.risk}
+def _sample(named: str, seed: int) -> Sample:
+    who = open_persona(named)
+    about = {"patient": named, "seed": seed, "diagnosis": who.diagnosis, "severity": who.severity, "risk": who.risk}
     told = f"{who.id}: {who.diagnosis}, {who.severity}; seed {seed}. The patient speaks first."
     return Sample(input=told, id=f"{who.id}-{seed}", metadata=about)

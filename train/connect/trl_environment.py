@@ -59,6 +59,7 @@ class SpokenSession:
         """
         if self._done:
             return "The session is over."
+        self._failed = True  # unless an answer comes: TRL goes on after any error
         told = self._client.step(TherapyAction(text=text))
         self._done, self._failed = told.done, told.observation.failed
         if told.reward is not None:
@@ -66,7 +67,7 @@ class SpokenSession:
         return str(told.observation.message)
 
     def get_reward(self) -> float | None:
-        """Ends the session, and gives its return: 0 where nothing was said; None where the patient failed.
+        """Ends the session, and gives its return: 0 where nothing was said; None where patient or server failed.
 
         TRL asks once, when the policy has ended, and leaves None out.
         """

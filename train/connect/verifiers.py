@@ -141,8 +141,9 @@ def _words(said: vf.Segment) -> str:
 
 def _score(trace: vf.Trace, batch: SessionBatch, turns: Sequence[Turn]) -> None:
     session, scores = batch.sessions[0], [turn.score for turn in turns if turn.score]
-    for name, weight in batch.rubric.settings.weights.items():
-        trace.record_reward(name, sum(score.terms[name] for score in scores), weight)
+    weights = {name: weight for score in scores for name, weight in score.weights.items()}
+    for name, weight in (weights or batch.rubric.settings.weights).items():
+        trace.record_reward(name, sum(score.terms.get(name, 0.0) for score in scores), weight)
     trace.record_reward("gate", sum(score.reward for score in scores) - trace.reward)
     ended = {f"ending/{name}": float(session.ending == name) for name in ("goal", "crisis", "rupture")}
     trace.record_metrics({"session_turns": len(turns), "alliance": session.latent.alliance, **ended})

@@ -17,6 +17,7 @@ from therapysim.agents.therapists.therapist import conversation
 from therapysim.documents import Unreadable, read_document
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
+from therapysim.faults import differences
 from therapysim.models.chat import ChatMessage, Sampling
 from therapysim.records import read_rows
 from therapysim.rewards.rubric_by_name import open_rubric
@@ -75,17 +76,17 @@ def read_draw(folder: str | Path) -> Draw:
 
 
 def _require_rubric(file: Path, head: Mapping[str, Any], name: str) -> None:
-    """Refuses states that were judged by another source of a rubric's code than it has now.
+    """Refuses states that were judged by other weights, or another source, than the rubric has now.
 
     Raises:
         ConfigError: names the rubric.
     """
     kept = head.get("speakers", {}).get("rubric", {})
-    own = kept.get("source") or kept.get("own")
-    if own and kept.get("preset") in (name, Path(name).name) and open_rubric(name).record() != kept:
+    now = open_rubric(name).record()
+    if kept and kept.get("preset") in (name, Path(name).name) and now != kept:
         raise ConfigError(
-            f"{file}: the states were judged by another source of the rubric {name!r} than it has now; set that back, "
-            "or draw the states anew"
+            f"{file}: the states were judged by another rubric {name!r} than there is now: "
+            f"{differences('rubric', kept, now)}; set that back, or draw the states anew"
         )
 
 

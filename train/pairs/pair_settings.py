@@ -141,8 +141,10 @@ class PairSettings(Settings):
         Raises:
             PersonaError: it is neither shipped nor among the settings' own.
         """
+        names = {id_of(name): name for name in self.who}
         base, mark, seed = persona_id.partition(MARK)
-        return open_persona(next((f"{name}{mark}{seed}" for name in self.who if id_of(name) == base), persona_id))
+        variant = f"{names.get(base, base)}{mark}{seed}"
+        return open_persona(names.get(persona_id, variant))
 
     def varied(self, persona: str) -> bool:
         """Whether a patient is met as a variant."""

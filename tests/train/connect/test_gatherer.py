@@ -84,7 +84,7 @@ def test_a_patient_that_takes_several_calls_has_as_many_threads() -> None:
     patient = Held()
     with gathering(patient, threads=3, together=1) as (gatherer, _):
         answers = [gatherer.ask(Asked(FOUR, Start(seed))) for seed in range(3)]
-        while len(patient.cues) < 3:
+        while patient.asked.clear() or len(patient.cues) < 3:
             assert patient.asked.wait(60)
         assert not any(answer.done() for answer in answers)
         patient.let_go.set()

@@ -142,7 +142,8 @@ def test_nonsense_is_answered_and_no_other_session_touched(address: str, sent: s
 
 def test_no_website_and_no_other_name_is_let_in(address: str) -> None:
     wire = address.replace("http", "ws") + "/ws"
-    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+    origins = ("http://evil.example", "null", "file://")
+    for headers in (*({"Origin": origin} for origin in origins), {"Host": "evil.example"}):
         with pytest.raises(InvalidStatus), connect(wire, additional_headers=headers):
             pass
     for path in ("/reset", "/step"):  # by HTTP no limit would hold
