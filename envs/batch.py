@@ -66,6 +66,8 @@ class SessionBatch:
         archive: Archive | None = None,
         emotions: str | Path | None = None,
     ) -> None:
+        if not isinstance(config, SessionConfig | None):
+            raise ConfigError(f"config is {config!r}, expected a SessionConfig, such as SessionConfig(max_turns=8)")
         self.config = config or SessionConfig()
         if sensor is not None and emotions is not None:
             raise ConfigError("both sensor and emotions are given: emotions names a sensor to open, so give one")

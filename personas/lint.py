@@ -71,7 +71,8 @@ def check_folder(folder: Path, *, freeze: bool = False) -> Checked:
         if folder == LIBRARY and not freeze:
             problems, balance = problems + balance, []
         if problems or not freeze:
-            return Checked(problems or changes(folder, splits), balance)
+            mend = f"undo that, or freeze it anew: therapysim persona check {folder} --freeze"
+            return Checked(problems or [f"{folder}: {line}; {mend}" for line in changes(folder, splits)], balance)
         return Checked([], balance, write(folder, splits).sha256)
     except PersonaError as error:
         return Checked([str(error)], [])

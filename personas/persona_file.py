@@ -46,7 +46,7 @@ def faults_in(path: Path) -> list[str]:
         PersonaError: the file cannot be read at all.
     """
     value = _content(path)
-    return [*_read(value, path.stem)[1], *_found(CHECKS, _parts(value))]
+    return list(dict.fromkeys([*_read(value, path.stem)[1], *_found(CHECKS, _parts(value))]))
 
 
 def read_folder(folder: Path) -> dict[str, Persona]:

@@ -344,8 +344,8 @@ def scored(rubric: Rubric, turn: Transition) -> Score:
     sound = isinstance(found, Score) and all(map(isfinite, (found.reward, *found.terms.values())))
     if not sound or found.terms.keys() - found.weights.keys():
         raise RewardError(
-            f"{where}: it gave {found!r:.80}, expected a Score with a finite reward, and for each of its terms a finite "
-            "value and a weight"
+            f"{where}: it gave {found!r:.80}, expected a Score with a finite reward, and for each of its terms "
+            "a finite value and a weight"
         )
     return found
 

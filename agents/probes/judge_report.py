@@ -73,7 +73,9 @@ class Judged:
         own = self.rows[-1].accuracy["judge"]
         if own.low > 0.5:
             return ""
-        return f"the judge is no better than a coin on these pairs: {_told(own)} of them right, 0.5 within or above"
+        few, coin = "too few pairs to tell the judge from a coin", "the judge is no better than a coin on these pairs"
+        what = few if own.mean > 0.5 else coin
+        return f"{what}: {_told(own)} of them right, 0.5 within or above"
 
     def as_dict(self) -> dict[str, Any]:
         """Every figure and score, and no text of a pair."""

@@ -100,8 +100,11 @@ class HeldOut:
         """What to say where the map is no better than none; "" where it is."""
         if self.gain.low > 0:
             return ""
+        few = "these ratings cannot tell the map from none"
+        what = few if self.gain.mean > 0 else "the map is no better than none"
         return (
-            "the map is no better than none: on ratings it has not seen, its squared error is less than that of the "
+            f"{what}: "
+            "on ratings it has not seen, its squared error is less than that of the "
             f"mean rating by {_spread(self.gain, '.3g')}, an interval that holds 0 or lies below it; give more "
             "ratings, or another score"
         )

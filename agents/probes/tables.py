@@ -42,13 +42,15 @@ def is_missing(cell: str) -> bool:
 
 
 def _shown(path: str, what: str, wanted: Sequence[str], error: type[TherapySimError]) -> str:
-    """The first delimiter by which the header has a wanted column; a comma where none does."""
+    """The first delimiter by which the header has a wanted column; where none does, that of the most columns."""
+    columns: dict[str, int] = {}
     for sign in DELIMITERS.values():
         with suppress(error):  # by the wrong sign, quotes may end in the midst of a cell; the reading itself tells more
             _, header = next(_read(path, what, sign, error), (1, []))
             if set(wanted) & {name.strip() for name in header}:
                 return sign
-    return DELIMITERS["comma"]
+            columns[sign] = len(header)
+    return max(columns, key=columns.__getitem__, default=DELIMITERS["comma"])
 
 
 def _read(path: str, what: str, delimiter: str, error: type[TherapySimError]) -> Iterator[tuple[int, list[str]]]:

@@ -92,7 +92,9 @@ def run(chosen: argparse.Namespace) -> None:
     asked = {p.name for p in policies}
     if all(r.failed for r in results if r.policy in asked):
         raise ConfigError("every session failed: the patient gave no answer; see that its model or server is there")
-    print(f"\nresults in {chosen.out}; for a page: therapysim report {shlex.quote(chosen.out)} --out report.html")
+    page = ["therapysim", "report", chosen.out, "--out", "report.html"]
+    page += ["--reference", chosen.reference] if chosen.reference else []
+    print(f"\nresults in {chosen.out}; for a page: {shlex.join(page)}")
 
 
 def _check_reference(chosen: argparse.Namespace, policies: Sequence[Policy]) -> None:

@@ -50,8 +50,8 @@ def _tables(summary: Summary, simulator: str, number: int, told: Mapping[str, st
 
 def _row(policy: str, cells: Sequence[str]) -> str:
     """The means, and below them the intervals where any has one."""
-    parts = [cell.partition(" [") for cell in cells]
-    lines = [_line([policy, *(mean for mean, _, _ in parts)])]
+    parts = [cell.replace("∞", r"\infty").partition(" [") for cell in cells]
+    lines = [_line([policy, *(cell.partition(" [")[0] for cell in cells)])]
     if any(bracket for _, bracket, _ in parts):
         reach = [rf"{{\scriptsize $[{rest}$}}" if bracket else "" for _, bracket, rest in parts]
         lines.append(f" & {' & '.join(reach)} \\\\\\addlinespace")
