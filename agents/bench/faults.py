@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from therapysim.agents.bench.results import SessionResult
 
-__all__ = ["MOST_REPLACED", "Replaced", "failures", "replaced_lines", "replacements"]
+__all__ = ["MOST_REPLACED", "Replaced", "failures", "replaced_lines", "replacements", "silences"]
 
 #: Where more than this share of a model's lines were replaced by the script, every table says so.
 MOST_REPLACED = 0.1
@@ -51,6 +51,15 @@ def replacements(results: Sequence[SessionResult]) -> Iterator[str]:
                 f"The script spoke for {simulator}, whose own lines were refused or empty: {told} were replaced. "
                 "These numbers are not that model's."
             )
+
+
+def silences(results: Sequence[SessionResult]) -> Iterator[str]:
+    """A warning for each model, as the therapist, that said nothing in more than a tenth of its turns."""
+    for policy in dict.fromkeys(r.policy for r in results if r["tokens_read"] > 0):
+        said = [turn.therapist for r in results if r.policy == policy for turn in r.turns]
+        empty = sum(not text.strip() for text in said)
+        if empty > MOST_REPLACED * len(said):
+            yield f"{policy} said nothing in {empty} of {len(said)} turns, which count as silence: see what it answers."
 
 
 def failures(results: Sequence[SessionResult]) -> Iterator[str]:

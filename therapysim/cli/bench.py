@@ -10,7 +10,7 @@ from pathlib import Path
 
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
 from therapysim.agents.bench.benchmark import results_table
-from therapysim.agents.bench.faults import failures, replacements
+from therapysim.agents.bench.faults import failures, replacements, silences
 from therapysim.agents.bench.folder import SETTINGS
 from therapysim.agents.bench.forecast import forecast
 from therapysim.agents.bench.provenance import read_provenance
@@ -117,7 +117,7 @@ def _show(settings: BenchSettings, rows: list[SessionResult], simulator: str, re
     print(results_table(rows))
     if differences := differences_table(rows, reference or rows[0].policy, simulator):
         print(f"\nsame patients and seeds; p after Holm over the policies\n{differences}")
-    print("".join(f"warning: {text}\n" for text in replacements(rows)), end="")
+    print("".join(f"warning: {text}\n" for text in (*replacements(rows), *silences(rows))), end="")
 
 
 def _replay(chosen: argparse.Namespace) -> Replay | None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from therapysim.agents.bench.faults import Replaced, failures, replaced_lines, replacements
+from therapysim.agents.bench.faults import Replaced, failures, replaced_lines, replacements, silences
 from therapysim.agents.bench.measures import MEASURES, RATES
 from therapysim.agents.bench.report.gaps import Gap, Held, Swap, gaps, swaps
 from therapysim.agents.bench.report.runs import Runs, Timing
@@ -290,6 +290,7 @@ def _warnings(runs: Runs, held: Held, reference: str) -> Iterable[str]:
         yield f"The patient gave no answer in {len(failed)} of {len(runs.results)} sessions; they are left out: {told}."
         yield from (f"Failed: {reason}." for reason in failures(failed))
     yield from replacements(runs.results)
+    yield from silences(runs.results)
     if len({frozenset((r.persona, r.seed) for r in own) for own in held.values()}) > 1:
         yield "Not all policies were played with the same patients and seeds: compare by the paired differences alone."
     for simulator in dict.fromkeys(s for _, s in held):

@@ -129,6 +129,19 @@ def test_an_all_empty_server_does_not_pass_for_a_model(empty: Path) -> None:
     assert warning.startswith("The script spoke for tiny") and "100 % (4 of 4) with neutral" in warning
 
 
+def test_a_therapists_server_that_says_nothing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with serving("--always", "empty") as url:
+        small = ["--split", "dev", "--patients", "1", "--seeds", "1", "--turns", "2"]
+        assert main(["bench", f"{url}#tiny", "silent", *small, "--out", "out"]) == 0
+    told = f"{url}#tiny said nothing in 2 of 2 turns, which count as silence"
+    shown = capsys.readouterr().out
+    assert shown.count(told) == 1 and "silent said nothing" not in shown
+    assert any(told in warning for warning in summarise(read_runs([Path("out")])).warnings)
+
+
 def test_every_table_of_the_report_says_so(empty: Path) -> None:
     runs = read_runs([empty])
     summary = summarise(runs)
