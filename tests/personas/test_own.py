@@ -113,6 +113,12 @@ def test_a_variant_of_ones_own(own: Path) -> None:
     assert open_persona(kept) == one and id_of(kept) == one.id
 
 
+def test_a_variant_of_ones_own_keeps_its_id_when_it_is_opened_again(own: Path) -> None:
+    one, shipped = open_persona("mine/anna.yaml~3"), open_persona("marta~3")
+    assert open_persona(one) == one and open_persona(shipped) == shipped
+    assert open_persona(replace(shipped, resistance=0.0)).id.startswith("marta@")
+
+
 def test_a_name_is_a_patient_before_it_is_a_folder(own: Path) -> None:
     own.rename("marta")
     assert patients_named(["marta"]) == ("marta",)
