@@ -22,7 +22,7 @@ from therapysim.errors import ConfigError, PersonaError
 from therapysim.messages import Transcript
 from therapysim.personas import Cue, find
 from therapysim.personas.llm.additions import borrows
-from therapysim.personas.load import LIBRARY, open_persona, patients_named, training_ids
+from therapysim.personas.load import LIBRARY, library, open_persona, patients_named, training_ids
 from therapysim.personas.opening import describe_patient
 from therapysim.personas.own import id_of, persona_hash
 from therapysim.personas.template import write_template
@@ -83,6 +83,14 @@ def test_a_vector_of_environments_takes_a_file(own: Path) -> None:
 def test_a_shipped_patient_is_itself_and_a_changed_one_another() -> None:
     assert opening(find("marta"))[0] == "marta"
     assert opening(replace(find("marta"), resistance=0.9))[0].startswith("marta@")
+
+
+def test_a_changed_patient_is_another_to_a_batch_too() -> None:
+    changed = replace(find("marta"), resistance=0.0)
+    met = SessionBatch().reset([Start(1, changed), Start(1, changed, vary=True), Start(1, find("marta~3")), Start(1)])
+    ids = [session.persona.id for session in met]
+    name = open_persona(changed).id
+    assert name.startswith("marta@") and ids[:3] == [name, f"{name}~1", "marta~3"] and ids[3] in library()
 
 
 def test_a_shipped_file_by_path_is_the_shipped_patient() -> None:
