@@ -85,6 +85,15 @@ def test_a_shipped_patient_is_itself_and_a_changed_one_another() -> None:
     assert opening(replace(find("marta"), resistance=0.9))[0].startswith("marta@")
 
 
+def test_equal_patients_have_one_id_however_code_wrote_them() -> None:
+    marta = find("marta")
+    whole, listed = replace(marta, resistance=1), replace(marta, resistance=1.0, strengths=list(marta.strengths))  # type: ignore[arg-type]
+    assert open_persona(whole) == open_persona(listed) != marta
+    assert SessionBatch().reset([Start(1, listed)])[0].persona == open_persona(whole)
+    for persona in library().values():
+        assert open_persona(replace(persona, strengths=list(persona.strengths))) is persona  # type: ignore[arg-type]
+
+
 def test_a_changed_patient_is_another_to_a_batch_too() -> None:
     changed = replace(find("marta"), resistance=0.0)
     met = SessionBatch().reset([Start(1, changed), Start(1, changed, vary=True), Start(1, find("marta~3")), Start(1)])
