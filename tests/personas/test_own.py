@@ -74,6 +74,16 @@ def test_a_reset_may_name_a_file(own: Path) -> None:
     assert env.reset(seed=0)[1]["persona"] == "marta"
 
 
+def test_a_session_with_ones_own_is_begun_once_more_as_the_environment_says(own: Path) -> None:
+    env = gym.make("TherapySim-v0", persona="mine/anna.yaml", max_turns=2)
+    seen, info = env.reset(seed=7)
+    (session,) = SessionBatch().reset([Start(info["seed"], open_persona("mine/anna.yaml"))])
+    assert (session.persona.id, session.transcript.last("patient")) == (info["persona"], seen["utterance"])
+    with pytest.raises(PersonaError, match="unknown"):
+        SessionBatch().reset([Start(info["seed"], info["persona"])])
+    assert 'open_persona("own/anna.yaml")' in str(env.unwrapped.__doc__)
+
+
 def test_a_vector_of_environments_takes_a_file(own: Path) -> None:
     env = gym.make_vec("TherapySim-v0", num_envs=2, persona="mine/anna.yaml", vectorization_mode="vector_entry_point")
     found = env.reset(seed=0)[1]["persona"]
