@@ -123,5 +123,7 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, Mapping | list):
         inner = value.values() if isinstance(value, Mapping) else value
         return [text for one in inner for text in _texts(one)]
-    text = " ".join(readable(value).split()) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return []
+    text = " ".join(readable(value).split())
     return [text] if text else []

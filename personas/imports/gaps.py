@@ -46,7 +46,8 @@ def write_gaps(carried: Carried, path: Path, source: str) -> list[str]:
     expected = dict(_gaps(plain))
     if "id" in expected:
         raise PersonaError(f"persona file is {shown(str(path))}: its name is the id, expected {expected['id']}")
-    head = f"# From {' '.join(readable(source).split())}. Each null is a gap that a person fills in; `therapysim persona check` names them.\n"
+    source = " ".join(readable(source).split())
+    head = f"# From {source}. Each null is a gap that a person fills in; `therapysim persona check` names them.\n"
     text = head + "\n".join(_lines(plain, "", 0, carried, expected)) + "\n"
     try:
         with whole(path) as part:

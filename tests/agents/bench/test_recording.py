@@ -259,7 +259,8 @@ def test_a_model_in_this_process_is_replayed_without_its_folder(tmp_path: Path, 
 
 
 def test_results_and_recording_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench("http://127.0.0.1:1#tiny", *BENCH, "--record", tmp_path / "one", "--out", tmp_path / "new" / ".." / "one") == 2
+    out = tmp_path / "new" / ".." / "one"
+    assert bench("http://127.0.0.1:1#tiny", *BENCH, "--record", tmp_path / "one", "--out", out) == 2
     assert "expected two folders" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
