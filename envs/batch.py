@@ -16,7 +16,7 @@ from therapysim.envs.screen import Screened, screen
 from therapysim.envs.session import Session, SessionConfig, Start, Turn, require_texts
 from therapysim.errors import ConfigError, require_count
 from therapysim.messages import Transcript
-from therapysim.personas.load import find, personas
+from therapysim.personas.load import find, open_persona, personas
 from therapysim.personas.opening import shared_patient
 from therapysim.personas.patient import Cue, Line, NoLine, Patient
 from therapysim.personas.schema import Persona
@@ -279,7 +279,7 @@ def numbered(sessions: Sequence[Session]) -> tuple[Session, ...]:
 def _choose(start: Start) -> Persona:
     require_count("seed", start.seed, 0)
     if isinstance(start.persona, Persona):
-        chosen = start.persona
+        chosen = open_persona(start.persona)
     elif start.persona is not None:
         chosen = find(start.persona)
     else:

@@ -46,8 +46,8 @@ class Start:
 
     Attributes:
         seed: at least 0; the session's only source of chance.
-        persona: an id, a patient of one's own as ``personas.load.open_persona`` gives it, or None for one drawn from
-            ``split`` by the seed.
+        persona: an id, a patient of one's own, which is met under the id that ``personas.load.open_persona`` gives it,
+            or None for one drawn from ``split`` by the seed.
         split: train, dev or test; nothing else, so that no session meets a test patient unasked.
         vary: a variant of the training patient, drawn by the seed, in its place; see ``personas.vary``.
     """

@@ -58,7 +58,8 @@ class TherapySimEnv(gym.Env[dict[str, Any], str]):
     ## Starting State
     The patient opens the session in its baseline mood, with its initial trust. Which patient: ``persona``, or one drawn
     by the seed from ``split``. ``reset(seed=7)`` is the session of ``Start(7, …)`` and of ``chat --seed 7``; a reset
-    without a seed draws one. ``Start(info["seed"], info["persona"])`` is any session once more.
+    without a seed draws one. ``Start(info["seed"], info["persona"])`` is any session with a shipped patient once
+    more; one with a patient of one's own takes the patient in place of its id: ``open_persona("own/anna.yaml")``.
 
     ## Reward
     ``rewards.rubric``: named terms × weights. ``info["reward"]`` gives each term, its weight, the violations and

@@ -8,7 +8,7 @@ from pathlib import Path
 from therapysim.errors import PersonaError
 from therapysim.faults import hint, shown
 from therapysim.personas.manifest import MANIFEST, changes, read
-from therapysim.personas.own import identified, is_file_name, pinned, read_own
+from therapysim.personas.own import HASH, identified, is_file_name, pinned, read_own
 from therapysim.personas.persona_file import load_persona, persona_files, read_folder
 from therapysim.personas.schema import SPLITS, Persona
 from therapysim.personas.vary import MARK, vary
@@ -98,6 +98,9 @@ def training_ids(split: str = "train", ids: Sequence[str] = ()) -> tuple[str, ..
 def open_persona(named: Persona | str | Path) -> Persona:
     """A patient by id, by its file, or as it is; one of one's own under the id that its content makes.
 
+    A Persona that bears the id of a variant of one's own, such as ``anna@1f0c52e8a9b3~3``, is given back as it is: the
+    patient that it varies, by which it could be checked, is not at hand. Give one that was edited an id of its own.
+
     Args:
         named: an id such as ``marta`` or ``marta~17``; a file such as ``own/anna.yaml``; or a Persona made by code.
 
@@ -105,7 +108,7 @@ def open_persona(named: Persona | str | Path) -> Persona:
         PersonaError: the id is unknown, or the file is wrong; every mistake of it is said.
     """
     if isinstance(named, Persona):
-        return named if MARK in named.id and _is_variant(named) else identified(named, library())
+        return named if _is_variant(named) else identified(named, library())
     if isinstance(named, Path) or (isinstance(named, str) and is_file_name(named)):
         return read_own(str(named), library())
     if isinstance(named, str) and named not in library() and Path(named).is_dir():
@@ -155,7 +158,9 @@ def _files_of(folder: Path) -> list[Path]:
 
 
 def _is_variant(persona: Persona) -> bool:
-    """Whether it is the very variant of a shipped patient that its id says."""
+    """Whether it is the very variant of a shipped patient that its id says, or bears the id of one's own variant."""
+    if MARK not in persona.id or HASH in persona.id:
+        return MARK in persona.id
     try:
         return find(persona.id) == persona
     except PersonaError:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from therapysim.errors import PersonaError
 from therapysim.personas.persona_file import load_persona, where
-from therapysim.personas.schema import Persona
+from therapysim.personas.schema import MOODS, Persona
 from therapysim.personas.vary import MARK, vary
+from therapysim.records import mistakes
 
 __all__ = ["HASH", "base_name", "id_of", "identified", "is_file_name", "persona_hash", "pinned", "read_own"]
 
@@ -29,11 +30,9 @@ _NAMED = re.compile(
 )
 
 
-@lru_cache(maxsize=1_024)
 def persona_hash(persona: Persona) -> str:
     """SHA-256 of all that a patient's file says, 64 digits; comments, layout and line ends do not count."""
-    plain = asdict(replace(persona, id=base_name(persona.id)))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    return _as_read(persona)[1]
 
 
 def identified(persona: Persona, shipped: Mapping[str, Persona]) -> Persona:
@@ -44,11 +43,11 @@ def identified(persona: Persona, shipped: Mapping[str, Persona]) -> Persona:
         shipped: the shipped patients by id.
     """
     if shipped.get(persona.id) == persona:
-        return persona
-    name = base_name(persona.id)
+        return shipped[persona.id]
+    (persona, sha256), name = _as_read(persona), base_name(persona.id)
     if name in shipped and shipped[name] == replace(persona, id=name):
         return shipped[name]
-    return replace(persona, id=f"{name}{HASH}{persona_hash(persona)[:_DIGITS]}")
+    return replace(persona, id=f"{name}{HASH}{sha256[:_DIGITS]}")
 
 
 def base_name(persona_id: str) -> str:
@@ -103,6 +102,25 @@ def id_of(name: str) -> str:
         return name
     pin = f"{HASH}{given['pin']}" if given["pin"] else ""
     return f"{Path(given['file']).stem}{pin}" + (f"{MARK}{given['seed']}" if given["seed"] else "")
+
+
+def _as_read(persona: Persona) -> tuple[Persona, str]:
+    """The patient as its file would be read, where 1 is 1.0 and a list a tuple, and the SHA-256 of what it says."""
+    try:
+        return _as_read_once(persona)
+    except TypeError:  # one made by code with lists cannot be looked up
+        return _read_anew(persona)
+
+
+def _read_anew(persona: Persona) -> tuple[Persona, str]:
+    named = replace(persona, id=base_name(persona.id))
+    by_name = dict(zip(MOODS, named.mood, strict=False))  # as a file gives it
+    found = mistakes({**asdict(named), "mood": by_name}, Persona)[0] or named
+    plain = json.dumps(asdict(found), sort_keys=True)
+    return replace(found, id=persona.id), hashlib.sha256(plain.encode()).hexdigest()
+
+
+_as_read_once = lru_cache(maxsize=1_024)(_read_anew)
 
 
 def _matched(name: str) -> re.Match[str]:

@@ -44,7 +44,7 @@ def template_text(persona_id: str, *, name: str = "", split: Split = "train", ri
     """
     danger = read_record(_HERE / "template_danger.yaml", _Danger, PersonaError)
     text = Template((_HERE / "template.yaml").read_text(encoding="utf-8")).substitute(
-        id=persona_id,
+        id=json.dumps(persona_id),
         name=json.dumps(name or persona_id[:1].upper() + persona_id[1:], ensure_ascii=False),
         file=f"{persona_id}.yaml",
         split=split,

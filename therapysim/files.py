@@ -40,9 +40,11 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """
     draft, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
     try:
+        shutil.rmtree(draft, ignore_errors=True)  # of a dead process that had this one's id
         draft.mkdir(parents=True)
         yield draft
         if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
             out.rename(old)
         draft.rename(out)
     finally:

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, RootModel, ValidationError
 from therapysim.agents.probes.pairs import ALL, Fault, Pair, Pairs
 from therapysim.agents.probes.tables import is_missing, read_table
 from therapysim.errors import ConfigError
+from therapysim.personas.own import base_name
 
 __all__ = ["read_pairs"]
 
@@ -125,7 +126,7 @@ def _of_ours(told: Mapping[str, Any]) -> Pair:
 
 
 def _of_preference(told: Mapping[str, Any]) -> Pair:
-    """A row of preference data; where it names no group, its patient is one."""
+    """A row of preference data; where it names no group, its patient is one, with all its variants."""
     prompt, chosen, rejected = told.get("prompt"), told["chosen"], _required(told, "rejected")
     if prompt is None and isinstance(chosen, list) and isinstance(rejected, list):
         shared = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), 0)
@@ -133,7 +134,10 @@ def _of_preference(told: Mapping[str, Any]) -> Pair:
     if prompt is None:
         raise _Wrong(f"prompt is {_lack(told, 'prompt')}, expected text or a list of messages")
     before, context = _talk(prompt, "prompt")
-    group = next((told[name] for name in ("group", "patient", "persona") if isinstance(told.get(name), str)), "")
+    named = next((name for name in ("group", "patient", "persona") if isinstance(told.get(name), str)), "")
+    group = told.get(named, "")
+    if named != "group":
+        group = base_name(group) or group
     source = told.get("source")
     return Pair(
         context=context,

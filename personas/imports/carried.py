@@ -1,5 +1,6 @@
 """One profile of another simulator as the fields of a patient: what is carried over, what only noted, what left out."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,13 @@ from therapysim.documents import Unreadable, read_document
 from therapysim.errors import PersonaError
 from therapysim.personas.consistency import METHOD
 from therapysim.personas.imports.formats import FORMATS, Format, Row
+from therapysim.visible import visible
 
-__all__ = ["Carried", "carry", "read_profile"]
+__all__ = ["Carried", "carry", "read_profile", "readable"]
 
 # A file larger than this is no profile.
 _MOST_BYTES = 16 * 2**20
+_NOT_YAML = re.compile("[\ufffe\uffff]")
 _METHOD_NAMED = "names a method of harm, which no patient may"
 
 
@@ -51,9 +54,10 @@ def read_profile(path: Path, number: int | None = None) -> Mapping[str, Any]:
     profiles = held if isinstance(held, list) else [held]
     if number is None and len(profiles) != 1:
         raise PersonaError(f"profile {path}: it holds {len(profiles)} profiles; say which by --number, from 1")
-    if not 1 <= (number or 1) <= len(profiles):
+    which = 1 if number is None else number
+    if not 1 <= which <= len(profiles):
         raise PersonaError(f"profile {path}: --number is {number}, expected 1 to {len(profiles)}")
-    if not isinstance(found := profiles[(number or 1) - 1], Mapping) or not found:
+    if not isinstance(found := profiles[which - 1], Mapping) or not found:
         raise PersonaError(f"profile {path}: it holds {type(found).__name__}, expected a mapping of fields")
     return found
 
@@ -105,14 +109,21 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
     """Every field that holds texts or numbers, with what it says; a list of mappings says all its texts."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _flat(inner, f"{path}.{name}" if path else str(name))
+            yield from _flat(inner, f"{path}.{readable(name)}" if path else readable(name))
     else:
         yield path, [text for one in (value if isinstance(value, list) else [value]) for text in _texts(one)]
+
+
+def readable(value: Any) -> str:
+    """As a text that can be seen, written, and read again as YAML."""
+    return _NOT_YAML.sub("", visible(str(value)))
 
 
 def _texts(value: Any) -> list[str]:
     if isinstance(value, Mapping | list):
         inner = value.values() if isinstance(value, Mapping) else value
         return [text for one in inner for text in _texts(one)]
-    text = " ".join(str(value).split()) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return []
+    text = " ".join(readable(value).split())
     return [text] if text else []

@@ -12,7 +12,7 @@ from therapysim.errors import PersonaError
 from therapysim.faults import shown
 from therapysim.files import whole
 from therapysim.personas.case import Case, Situation
-from therapysim.personas.imports.carried import Carried
+from therapysim.personas.imports.carried import Carried, readable
 from therapysim.personas.schema import Persona
 from therapysim.records import mistakes
 from therapysim.visible import visible
@@ -37,13 +37,16 @@ def write_gaps(carried: Carried, path: Path, source: str) -> list[str]:
         The gaps, one a place.
 
     Raises:
-        PersonaError: the path is no new file that ends in .yaml, or cannot be written.
+        PersonaError: the path is no new file that ends in .yaml, its name is no id, or it cannot be written.
     """
     if path.suffix not in (".yaml", ".yml") or path.exists():
         why = "is there already; name another" if path.exists() else "is no name that ends in .yaml"
         raise PersonaError(f"persona file {shown(str(path))} {why}")
     plain = _skeleton(carried, path.stem)
     expected = dict(_gaps(plain))
+    if "id" in expected:
+        raise PersonaError(f"persona file is {shown(str(path))}: its name is the id, expected {expected['id']}")
+    source = " ".join(readable(source).split())
     head = f"# From {source}. Each null is a gap that a person fills in; `therapysim persona check` names them.\n"
     text = head + "\n".join(_lines(plain, "", 0, carried, expected)) + "\n"
     try:

@@ -11,7 +11,7 @@ from therapysim.cli.main import main
 from therapysim.errors import PersonaError
 from therapysim.personas.imports.carried import Carried, carry, read_profile
 from therapysim.personas.imports.formats import FORMATS
-from therapysim.personas.imports.gaps import gaps_in, write_gaps
+from therapysim.personas.imports.gaps import gaps_in, report, write_gaps
 from therapysim.personas.lint import check_file
 from therapysim.personas.load import load_persona
 from therapysim.personas.template import template_text
@@ -89,6 +89,35 @@ def test_patienthub_and_annaagent() -> None:
 def test_what_names_a_method_is_not_carried_over() -> None:
     told = carry({"history": "Thinks of an overdose.", "name": "Ilka"}, "patient-psi")
     assert told.values == {"name": "Ilka"} and "names a method of harm" in told.left_out["history"]
+
+
+def test_what_no_file_can_hold_is_left_out_of_a_text(tmp_path: Path) -> None:
+    odd = "One\x7f\x90\ud800\u202e\ufffe word"
+    (tmp_path / "p.json").write_text(json.dumps({"name": odd, "behavior": odd, odd: odd}), encoding="utf-8")
+    told = carry(read_profile(tmp_path / "p.json"), "patient-psi")
+    write_gaps(told, tmp_path / "ilka.yaml", f"a\n{odd}")
+    assert yaml.safe_load((tmp_path / "ilka.yaml").read_text(encoding="utf-8"))["name"] == "One word"
+    assert "One word" in report(told, [])
+
+
+@pytest.mark.parametrize("name", ["my patient", "a.b", "-a", "a" * 65])
+def test_a_file_whose_name_is_no_id_is_not_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(PersonaError, match=r"its name is the id, expected at most 64 letters"):
+        write_gaps(Carried({"name": "Ilka"}), tmp_path / f"{name}.yaml", "a profile")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_is_no_patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "ilka.yaml")
+    asked = ["persona", "import", str(PROFILES / "patienthub.json"), "--format", "patienthub", "--number", "1"]
+    assert main([*asked, "--out", out, "--report", out]) == 2
+    assert "expected two files" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [0, 3, -1])
+def test_a_number_that_no_profile_has_is_refused(number: int) -> None:
+    with pytest.raises(PersonaError, match=rf"--number is {number}, expected 1 to 2"):
+        read_profile(PROFILES / FILES["patient-psi"], number)
 
 
 def test_a_filled_in_import_is_a_patient(tmp_path: Path) -> None:

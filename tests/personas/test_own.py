@@ -22,7 +22,7 @@ from therapysim.errors import ConfigError, PersonaError
 from therapysim.messages import Transcript
 from therapysim.personas import Cue, find
 from therapysim.personas.llm.additions import borrows
-from therapysim.personas.load import LIBRARY, open_persona, patients_named, training_ids
+from therapysim.personas.load import LIBRARY, library, open_persona, patients_named, training_ids
 from therapysim.personas.opening import describe_patient
 from therapysim.personas.own import id_of, persona_hash
 from therapysim.personas.template import write_template
@@ -74,6 +74,16 @@ def test_a_reset_may_name_a_file(own: Path) -> None:
     assert env.reset(seed=0)[1]["persona"] == "marta"
 
 
+def test_a_session_with_ones_own_is_begun_once_more_as_the_environment_says(own: Path) -> None:
+    env = gym.make("TherapySim-v0", persona="mine/anna.yaml", max_turns=2)
+    seen, info = env.reset(seed=7)
+    (session,) = SessionBatch().reset([Start(info["seed"], open_persona("mine/anna.yaml"))])
+    assert (session.persona.id, session.transcript.last("patient")) == (info["persona"], seen["utterance"])
+    with pytest.raises(PersonaError, match="unknown"):
+        SessionBatch().reset([Start(info["seed"], info["persona"])])
+    assert 'open_persona("own/anna.yaml")' in str(env.unwrapped.__doc__)
+
+
 def test_a_vector_of_environments_takes_a_file(own: Path) -> None:
     env = gym.make_vec("TherapySim-v0", num_envs=2, persona="mine/anna.yaml", vectorization_mode="vector_entry_point")
     found = env.reset(seed=0)[1]["persona"]
@@ -83,6 +93,23 @@ def test_a_vector_of_environments_takes_a_file(own: Path) -> None:
 def test_a_shipped_patient_is_itself_and_a_changed_one_another() -> None:
     assert opening(find("marta"))[0] == "marta"
     assert opening(replace(find("marta"), resistance=0.9))[0].startswith("marta@")
+
+
+def test_equal_patients_have_one_id_however_code_wrote_them() -> None:
+    marta = find("marta")
+    whole, listed = replace(marta, resistance=1), replace(marta, resistance=1.0, strengths=list(marta.strengths))  # type: ignore[arg-type]
+    assert open_persona(whole) == open_persona(listed) != marta
+    assert SessionBatch().reset([Start(1, listed)])[0].persona == open_persona(whole)
+    for persona in library().values():
+        assert open_persona(replace(persona, strengths=list(persona.strengths))) is persona  # type: ignore[arg-type]
+
+
+def test_a_changed_patient_is_another_to_a_batch_too() -> None:
+    changed = replace(find("marta"), resistance=0.0)
+    met = SessionBatch().reset([Start(1, changed), Start(1, changed, vary=True), Start(1, find("marta~3")), Start(1)])
+    ids = [session.persona.id for session in met]
+    name = open_persona(changed).id
+    assert name.startswith("marta@") and ids[:3] == [name, f"{name}~1", "marta~3"] and ids[3] in library()
 
 
 def test_a_shipped_file_by_path_is_the_shipped_patient() -> None:
@@ -111,6 +138,12 @@ def test_a_variant_of_ones_own(own: Path) -> None:
     assert one.id.endswith("~3") and one.id.startswith("anna@") and one.mood != other.mood
     (kept,) = patients_named(["mine/anna.yaml~3"])
     assert open_persona(kept) == one and id_of(kept) == one.id
+
+
+def test_a_variant_of_ones_own_keeps_its_id_when_it_is_opened_again(own: Path) -> None:
+    one, shipped = open_persona("mine/anna.yaml~3"), open_persona("marta~3")
+    assert open_persona(one) == one and open_persona(shipped) == shipped
+    assert open_persona(replace(shipped, resistance=0.0)).id.startswith("marta@")
 
 
 def test_a_name_is_a_patient_before_it_is_a_folder(own: Path) -> None:

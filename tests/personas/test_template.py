@@ -42,10 +42,15 @@ def test_the_example_shows_every_field_and_every_word_that_is_allowed() -> None:
     assert set(whole) == {field.name for field in fields(find("marta"))}
 
 
-@pytest.mark.parametrize(("name", "told"), [("a b", "persona id 'a b'"), ("a.b", "persona id 'a.b'"), ("7", "id is 7")])
+@pytest.mark.parametrize(("name", "told"), [("a b", "persona id 'a b'"), ("a.b", "persona id 'a.b'"), ("ü", "id 'ü'")])
 def test_a_file_whose_name_is_no_id_is_not_written(name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["persona", "new", f"{name}.yaml"]) == 2
     assert told in capsys.readouterr().err and not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("name", ["012", "1e3", "null", "7", "no", "2026-01-02"])
+def test_an_id_that_yaml_reads_as_something_else_is_an_id(name: str) -> None:
+    assert write_template(Path(f"{name}.yaml")).id == name == load_persona(f"{name}.yaml").id
 
 
 def test_a_new_patient_is_checked_shown_and_met(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,6 +80,8 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.dry_run:
         print(forecast(settings, policies, [s.name for s in simulators]))
         return
+    if chosen.record and chosen.record.resolve() == Path(chosen.out).resolve():
+        raise ConfigError(f"--record and --out are both {chosen.out}, expected two folders; name another to record in")
     command = shlex.join(["therapysim", *sys.argv[1:]])
     with _heard(chosen, settings, policies, simulators) as speaking:
         results = play(settings, speaking, simulators, chosen.out, command=command, sessions=chosen.sessions)

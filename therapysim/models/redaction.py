@@ -28,14 +28,16 @@ _ANY = "[hidden]"
 _READ_CHARS = 20_000
 _SECRET_NAME = r"[\w.\-]{0,40}(?:key|token|auth|sig|signature|credentials?|session|cookie)"
 _PASSWORD_NAME = r"[\w.\-]{0,40}(?:secret|password|passwd|pwd)"
+# All that a bracket holds is one value.
+_HELD = r"[\[{(][^\]})]*[\]})]?"
 _SET = r"\\{0,4}[\"']?\s{0,3}[:=]\s{0,3}\\{0,4}[\"']?"
 # What stands before a secret, kept, and the secret, as groups; the last says whether any value is one.
 _AROUND = (
-    (re.compile(rf"(authorization{_SET})((?:[a-z0-9\-]{{1,20}}[ ]+)?[^\s\"',;]+)", re.IGNORECASE), True),
-    (re.compile(rf"(\b{_PASSWORD_NAME}{_SET})([^\s\"',;&]+)", re.IGNORECASE), True),
-    (re.compile(rf"(\b{_SECRET_NAME}{_SET})([^\s\"',;&]{{8,}})", re.IGNORECASE), False),
+    (re.compile(rf"(authorization{_SET})({_HELD}|(?:[a-z0-9\-]{{1,20}}[ ]+)?[^\s\"',;]+)", re.IGNORECASE), True),
+    (re.compile(rf"(\b{_PASSWORD_NAME}{_SET})({_HELD}|[^\s\"',;&]+)", re.IGNORECASE), True),
+    (re.compile(rf"(\b{_SECRET_NAME}{_SET})({_HELD}|[^\s\"',;&]{{8,}})", re.IGNORECASE), False),
     (re.compile(r"(\b(?:bearer|basic|token)\s{1,3})([\w.~+/=\-]{8,})", re.IGNORECASE), False),
-    (re.compile(r"(://)([^\s/@]{1,200}@)"), True),
+    (re.compile(r"(://)([^\s\"']{1,200}@)"), True),
 )
 _SHAPED = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk|gsk|hf|gh[oprsu]|github_pat|glpat|xox[abeprs]|nvapi|pplx)[-_][\w\-*.]{4,}"

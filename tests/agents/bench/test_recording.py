@@ -258,6 +258,12 @@ def test_a_model_in_this_process_is_replayed_without_its_folder(tmp_path: Path, 
     assert (tmp_path / "one/results.jsonl").read_bytes() == (tmp_path / "two/results.jsonl").read_bytes()
 
 
+def test_results_and_recording_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / ".." / "one"
+    assert bench("http://127.0.0.1:1#tiny", *BENCH, "--record", tmp_path / "one", "--out", out) == 2
+    assert "expected two folders" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
 def test_without_a_model_there_is_nothing_to_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("cbt", *BENCH, "--record", tmp_path / "held", "--out", tmp_path / "one") == 2
     assert "there is nothing to record" in capsys.readouterr().err and list(tmp_path.iterdir()) == []

@@ -207,6 +207,15 @@ def test_preference_data_is_read_as_trl_reads_it(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["patient", "persona"])
+def test_a_patients_variants_are_one_group(tmp_path: Path, name: str) -> None:
+    ids = ("marta~1", "marta~2", "marta", "anna@0123456789ab~3", "~4")
+    rows = [{"prompt": "I ache.", "chosen": f"Where, {i}?", "rejected": "No.", name: who} for i, who in enumerate(ids)]
+    rows.append({"prompt": "I ache.", "chosen": "Where?", "rejected": "No.", name: "owen", "group": "g~1"})
+    found = read_pairs(write(tmp_path / "p.jsonl", *rows))
+    assert [pair.group for pair in found.pairs] == ["marta", "marta", "marta", "anna", "~4", "g~1"]
+
+
 def test_our_own_pairs_are_read() -> None:
     """As ``data pairs`` writes them: the patient's words without a header, grouped by patient."""
     file = Path(__file__).parents[3] / "train/results/pairs/sample.jsonl"

@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 
 from therapysim.cli.options import keep, refuse_existing, require_place
+from therapysim.errors import ConfigError
 from therapysim.personas.imports.carried import carry, read_profile
 from therapysim.personas.imports.formats import FORMATS
 from therapysim.personas.imports.gaps import report, write_gaps
+from therapysim.visible import visible
 
 __all__ = ["add_options", "run"]
 
@@ -26,13 +28,15 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises:
         PersonaError: the profile cannot be read, or the file not be written.
-        ConfigError: the report cannot be written.
+        ConfigError: the report cannot be written, or is to be the patient's file.
     """
+    if chosen.report and chosen.report.resolve() == chosen.out.resolve():
+        raise ConfigError(f"--report and --out are both {chosen.out}, expected two files; name another for the report")
     require_place(chosen.report)
     refuse_existing([chosen.report] if chosen.report else [], force=False)
     carried = carry(read_profile(chosen.file, chosen.number), chosen.format)
     gaps = write_gaps(carried, chosen.out, f"{chosen.file.name}, read as {chosen.format}")
     noted = [{"field": name, "beside": at, "why": why} for at, own in carried.notes.items() for name, _, why in own]
     told = {"carried": carried.mapped, "noted": noted, "left_out": carried.left_out, "missing": gaps}
-    keep(chosen.report, {"profile": str(chosen.file), "format": chosen.format, **told})
+    keep(chosen.report, {"profile": visible(str(chosen.file)), "format": chosen.format, **told})
     print(f"{report(carried, gaps)}\n{chosen.out}: fill in each null, then `therapysim persona check {chosen.out}`")
