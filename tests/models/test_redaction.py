@@ -100,6 +100,8 @@ def test_what_a_server_says_cannot_steer_the_terminal(url: str) -> None:
         ("token='hf_AbCdEfGh1234'", "hf_AbCdEfGh1234"),
         ("password: hunter", "hunter"),
         ("client_secret=open", "open"),
+        ("retry with ?api_key=open", "=open"),
+        ("the password is tr0ub4dor", "tr0ub4dor"),
         ("see http://me:word@proxy:3128/", "me:word"),
         ("postgres://user:p@ss/word@host/db is down", "ss/word"),
         ('{"secret": ["A1b2c3d4e5f6g7"]}', "A1b2c3"),

@@ -28,6 +28,7 @@ _ANY = "[hidden]"
 _READ_CHARS = 20_000
 _SECRET_NAME = r"[\w.\-]{0,40}(?:key|token|auth|sig|signature|credentials?|session|cookie)"
 _PASSWORD_NAME = r"[\w.\-]{0,40}(?:secret|password|passwd|pwd)"
+_KEY_NAME = r"[\w.\-]{0,40}(?:api|access|private)[_\-]?(?:key|token)"
 # All that a bracket holds is one value.
 _HELD = r"[\[{(][^\]})]*[\]})]?"
 _SET = r"\\{0,4}[\"']?\s{0,3}[:=]\s{0,3}\\{0,4}[\"']?"
@@ -35,7 +36,9 @@ _SET = r"\\{0,4}[\"']?\s{0,3}[:=]\s{0,3}\\{0,4}[\"']?"
 _AROUND = (
     (re.compile(rf"(authorization{_SET})({_HELD}|(?:[a-z0-9\-]{{1,20}}[ ]+)?[^\s\"',;]+)", re.IGNORECASE), True),
     (re.compile(rf"(\b{_PASSWORD_NAME}{_SET})({_HELD}|[^\s\"',;&]+)", re.IGNORECASE), True),
+    (re.compile(rf"(\b{_KEY_NAME}{_SET})({_HELD}|[^\s\"',;&]+)", re.IGNORECASE), True),
     (re.compile(rf"(\b{_SECRET_NAME}{_SET})({_HELD}|[^\s\"',;&]{{8,}})", re.IGNORECASE), False),
+    (re.compile(r"(\b(?:key|token|password)\s{1,3}is\s{1,3})([^\s\"',;]{6,})", re.IGNORECASE), False),
     (re.compile(r"(\b(?:bearer|basic|token)\s{1,3})([\w.~+/=\-]{8,})", re.IGNORECASE), False),
     (re.compile(r"(://)([^\s\"']{1,200}@)"), True),
 )
