@@ -3,9 +3,9 @@
 A replay asks the same of the record as a run asks of the model: a prompt that was recorded otherwise ends it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
 from therapysim.agents.bench.folder import locked
-from therapysim.agents.bench.record_book import PATIENTS, Book, join, mend, read_head
+from therapysim.agents.bench.record_book import PATIENTS, Book, join, mend, read_head, rubric_now
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.therapists.policies import Policy
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
 from therapysim.envs.session import Session
 from therapysim.errors import ConfigError, ModelError
+from therapysim.faults import differences
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling
 from therapysim.models.replay import RecordedChat
 from therapysim.models.speech import say_behind_server
@@ -169,6 +170,7 @@ class Replay:
         policies: those that can be played again, models and sampling as they were.
         simulators: the patients, likewise.
         missed: what patients' models were asked that was not recorded, in words; their sessions failed.
+        rubric: the record of what it was scored by; empty where an earlier version recorded.
     """
 
     folder: Path
@@ -176,6 +178,20 @@ class Replay:
     policies: tuple[Policy, ...]
     simulators: tuple[Simulator, ...]
     missed: Sequence[str] = ()
+    rubric: Mapping[str, Any] = field(default_factory=dict)
+
+    def require_rubric(self) -> None:
+        """Refuses to score by another rubric of the recorded name.
+
+        Raises:
+            ConfigError: says what differs.
+        """
+        now = rubric_now(self.settings)
+        if self.rubric and self.rubric != now:
+            raise ConfigError(
+                f"replay {self.folder}: {differences('rubric', self.rubric, now)}; set that back, or give --rubric to "
+                "score it by another"
+            )
 
     def policies_of(self, names: Sequence[str]) -> list[Policy]:
         """Those of these names, with a header or without; all for none.
@@ -229,7 +245,7 @@ def replay_of(folder: str | Path, feel: Feel) -> Replay:
         Simulator(name, partial(_replay_patient, place, name, feel, missed), head.abouts[name])
         for name in head.patients
     )
-    return Replay(place, head.bench_settings(), policies, simulators, missed)
+    return Replay(place, head.bench_settings(), policies, simulators, missed, head.rubric)
 
 
 class _ReplayedChat(RecordedChat):

@@ -132,7 +132,10 @@ def _replay(chosen: argparse.Namespace) -> Replay | None:
         if getattr(chosen, name) not in (None, [], {}):
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{option} is given, and a replay has the models as they were recorded; leave it out")
-    return replay_of(chosen.replay, shipped_sensor().affect)
+    replay = replay_of(chosen.replay, shipped_sensor().affect)
+    if chosen.rubric is None:
+        replay.require_rubric()
+    return replay
 
 
 @contextmanager

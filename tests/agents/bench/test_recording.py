@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,27 @@ def test_another_benchmark_does_not_join_a_recording(tmp_path: Path) -> None:
     ):
         pass
     assert before == {path: path.read_bytes() for path in (tmp_path / "record").iterdir()}
+
+
+def test_a_rubric_that_changed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rubric, model = tmp_path / "mine.yaml", Thinking()
+    rubric.write_text("{preset: grpo, weights: {mood: 2}}", encoding="utf-8")
+    settings = replace(SMALL, rubric="mine.yaml")
+    with recording("record", settings, [policy(model)], scripted()) as policies:
+        run(settings, policies, scripted(), tmp_path / "out")
+    rubric.write_text("{preset: grpo, weights: {mood: 3}}", encoding="utf-8")
+    with (
+        pytest.raises(ConfigError, match=r"record record is of another benchmark: rubric.mood was 2 and is 3; "),
+        recording("record", settings, [policy(model)], scripted()),
+    ):
+        pass
+    assert bench("--replay", "record", "--out", "again") == 2
+    assert "replay record: rubric.mood was 2 and is 3; set that back, or give --rubric" in capsys.readouterr().err
+    assert not Path("again").exists()
+    assert bench("--replay", "record", "--out", "again", "--rubric", "mine.yaml") == 0
 
 
 def test_sessions_that_were_there_before_are_told(tmp_path: Path) -> None:
