@@ -47,6 +47,7 @@ class Head(Record):
         patients: names of who words the patients, in order.
         abouts: name -> what decides its lines.
         rubric: as ``Rubric.record`` tells it; empty in recordings of earlier versions.
+        met: whose sessions with a patient's model were recorded from the first on: policy, patient.
     """
 
     format: Literal["therapysim-record"]
@@ -58,6 +59,7 @@ class Head(Record):
     patients: tuple[str, ...]
     abouts: dict[str, dict[str, JsonValue]]
     rubric: dict[str, JsonValue] = Field(default_factory=dict)
+    met: tuple[tuple[str, str], ...] = ()
 
     def bench_settings(self) -> BenchSettings:
         """Of the benchmark that was recorded.
@@ -164,7 +166,13 @@ class Book:
             ) from error
 
 
-def join(folder: Path, settings: BenchSettings, policies: Sequence[Policy], simulators: Sequence[Simulator]) -> None:
+def join(
+    folder: Path,
+    settings: BenchSettings,
+    policies: Sequence[Policy],
+    simulators: Sequence[Simulator],
+    met: Sequence[tuple[str, str]] = (),
+) -> None:
     """Writes down who is recorded; one of the same name must be the same, and so must the settings."""
     own = Head(
         format="therapysim-record",
@@ -176,6 +184,7 @@ def join(folder: Path, settings: BenchSettings, policies: Sequence[Policy], simu
         patients=tuple(simulator.name for simulator in simulators),
         abouts={simulator.name: _plain(dict(simulator.about)) for simulator in simulators},
         rubric=rubric_now(settings),
+        met=tuple(met),
     )
     kept = read_head(folder) or own
     for part in ("therapysim", "settings", "rubric", "policies", "abouts"):
@@ -186,6 +195,7 @@ def join(folder: Path, settings: BenchSettings, policies: Sequence[Policy], simu
             "trained_on": {**kept.trained_on, **own.trained_on},
             "patients": tuple(dict.fromkeys([*kept.patients, *own.patients])),
             "abouts": {**kept.abouts, **own.abouts},
+            "met": tuple(dict.fromkeys([*kept.met, *own.met])),
         }
     )
     try:

@@ -107,7 +107,11 @@ class _Replayed(ChatTherapist):
 
 @contextmanager
 def recording(
-    folder: str | Path, settings: BenchSettings, policies: Sequence[Policy], simulators: Sequence[Simulator]
+    folder: str | Path,
+    settings: BenchSettings,
+    policies: Sequence[Policy],
+    simulators: Sequence[Simulator],
+    before: Sequence[SessionResult] = (),
 ) -> Iterator[list[Policy]]:
     """The policies, those with a model recorded in a folder as they are played; it is kept while the block lasts.
 
@@ -118,17 +122,21 @@ def recording(
         folder: made if need be.
         settings, policies, simulators: of the benchmark. Patients with a model record themselves if they were opened
             with ``record_patient``.
+        before: the results that are there already, and are not played again.
 
     Raises:
-        ConfigError: there is no model to record, the folder holds another recording or cannot be written, or another
-            run writes there.
+        ConfigError: there is no model to record, a patient's model was met before without being recorded, the folder
+            holds another recording or cannot be written, or another run writes there.
     """
     place = Path(folder)
     spoken = [policy for policy in policies if policy.about.get("kind") in _KINDS]
     if not spoken and all(simulator.about.get("kind") == "scripted" for simulator in simulators):
         raise ConfigError("--record: no policy and no patient here is a language model, so there is nothing to record")
+    heard = [simulator.name for simulator in simulators if simulator.about.get("kind") != "scripted"]
+    met = [(policy.name, simulator) for policy in policies for simulator in heard]
     with locked(place):
-        join(place, settings, spoken, simulators)
+        _require_unmet(place, met, before)
+        join(place, settings, spoken, simulators, met)
         mend(place)
         book = Book(place)
         yield [_recorded(policy, book) if policy in spoken else policy for policy in policies]
@@ -153,9 +161,21 @@ def require_recorded(folder: str | Path, results: Sequence[SessionResult]) -> No
     head, book = read_head(place), Book(place)
     own = [row for row in results if head and row.policy in head.policies and not row.failed]
     lost = [row for row in own if not book.holds(row.policy, row.persona, row.seed, len(row.turns))]
+    _refuse_lost(place, lost, len(own))
+
+
+def _require_unmet(place: Path, met: Sequence[tuple[str, str]], before: Sequence[SessionResult]) -> None:
+    """Refuses what a patient's model said before it was recorded; which session a reply is of, its file does not say."""
+    head = read_head(place)
+    new = set(met) - set(head.met if head else ())
+    own = [row for row in before if (row.policy, row.simulator) in met and not row.failed]
+    _refuse_lost(place, [row for row in own if (row.policy, row.simulator) in new], len(own))
+
+
+def _refuse_lost(place: Path, lost: Sequence[SessionResult], of: int) -> None:
     if lost:
         raise ConfigError(
-            f"record {place}: {len(lost)} of {len(own)} sessions were played before without --record, such as "
+            f"record {place}: {len(lost)} of {of} sessions were played before without --record, such as "
             f"{lost[0].policy!r} with {lost[0].persona}, seed {lost[0].seed}; name another --out to have all recorded"
         )
 
