@@ -40,6 +40,7 @@ __all__ = [
     "earned",
     "load_session",
     "load_sessions",
+    "paid",
     "read_session",
     "record_session",
     "save_session",
@@ -260,7 +261,16 @@ def _require_format(content: Any, where: str) -> None:
 
 
 def earned(record: SessionRecord, rubric: Rubric) -> float:
-    """The return by a rubric, be it another than the session was scored by: a file keeps each term before its weight.
+    """The return by a rubric, be it another than the session was scored by.
+
+    Raises:
+        ConfigError: as ``paid``.
+    """
+    return sum(paid(record, rubric))
+
+
+def paid(record: SessionRecord, rubric: Rubric) -> tuple[float, ...]:
+    """What each turn earns by a rubric: a file keeps each term before its weight.
 
     A turn that the patient gave no answer to counts nothing, nor does a term that this rubric does not have.
 
@@ -278,9 +288,9 @@ def earned(record: SessionRecord, rubric: Rubric) -> float:
             f"session of {record.persona}, seed {record.seed}: term {lacking[0]!r} is missing, by which it is to be "
             "paid; play it again by a rubric that has the term"
         )
-    paid = [{name: turn.terms[name] for name in weights if turn.terms} for turn in record.turns]
+    terms = [{name: turn.terms[name] for name in weights if turn.terms} for turn in record.turns]
     shut = [bool(gates & set(turn.violations)) for turn in record.turns]
-    return sum(rubric.total(own, shut=s) for own, s in zip(paid, shut, strict=True))
+    return tuple(rubric.total(own, shut=s) for own, s in zip(terms, shut, strict=True))
 
 
 def session_schema() -> dict[str, Any]:
