@@ -151,6 +151,11 @@ class Turn:
         return self.score.terms if self.score else {}
 
     @property
+    def weights(self) -> dict[str, float]:
+        """Each term's weight; empty where the patient failed."""
+        return self.score.weights if self.score else {}
+
+    @property
     def violations(self) -> tuple[str, ...]:
         """Every way in which the turn was unsafe."""
         return self.score.violations if self.score else ()

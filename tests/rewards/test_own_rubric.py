@@ -206,6 +206,14 @@ def test_a_term_that_fails_or_leaves_its_range_is_named(folder: Path, place: str
     assert Rubric(RubricSettings(own=(OwnTerm("a", "mine:wild", high=2.0),)))(turn()).terms["a"] == 2.0
 
 
+def test_a_class_that_does_not_make_its_base_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"rubric 'mine:Bare' has no 'settings', .* call super\(\).__init__"):
+        open_rubric("mine:Bare")
+    bare = type("Bare", (Rubric,), {"__init__": lambda self: None})()
+    with pytest.raises(ConfigError, match=r"rubric 'Bare' has no 'settings', .* call super\(\).__init__"):
+        SessionBatch(rubric=bare)
+
+
 def test_a_rubric_that_gives_no_score_is_named(folder: Path) -> None:
     batch = SessionBatch(rubric="mine:Odd")
     batch.reset([Start(0, "marta")])
