@@ -40,7 +40,7 @@ def find_own(place: str, what: str, expected: str) -> tuple[Any, str]:
             module = importlib.import_module(path)
         found = getattr(module, attribute)
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        if isinstance(error, ModuleNotFoundError) and path.startswith(error.name or "\0"):
+        if isinstance(error, ModuleNotFoundError) and f"{path}.".startswith(f"{error.name}."):
             raise ConfigError(f"{what}: there is no module {path!r}; expected {expected}") from error
         raise ConfigError(f"{what} cannot be had: {error!r}; mend {path}") from error
     return found, source_of(found, module)

@@ -206,6 +206,17 @@ def test_a_term_that_fails_or_leaves_its_range_is_named(folder: Path, place: str
     assert Rubric(RubricSettings(own=(OwnTerm("a", "mine:wild", high=2.0),)))(turn()).terms["a"] == 2.0
 
 
+def test_a_module_whose_own_import_is_missing_is_there(folder: Path) -> None:
+    write_mine(folder, "mine", "import mi")
+    with pytest.raises(ConfigError, match=r"cannot be had: ModuleNotFoundError\(.*mi.*; mend mine"):
+        open_rubric("mine:Halved")
+
+
+def test_a_weight_beyond_every_float_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"weights.mood: found 10*.*, expected a finite number of at least 0"):
+        open_rubric({"weights": {"mood": 10**400}})
+
+
 def test_a_class_that_does_not_make_its_base_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"rubric 'mine:Bare' has no 'settings', .* call super\(\).__init__"):
         open_rubric("mine:Bare")
