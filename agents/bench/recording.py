@@ -165,7 +165,7 @@ def require_recorded(folder: str | Path, results: Sequence[SessionResult]) -> No
 
 
 def _require_unmet(place: Path, met: Sequence[tuple[str, str]], before: Sequence[SessionResult]) -> None:
-    """Refuses what a patient's model said before it was recorded; which session a reply is of, its file does not say."""
+    """Refuses what a patient's model said before it was recorded; the file of a reply does not say of whom it is."""
     head = read_head(place)
     new = set(met) - set(head.met if head else ())
     own = [row for row in before if (row.policy, row.simulator) in met and not row.failed]

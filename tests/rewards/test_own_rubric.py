@@ -206,6 +206,16 @@ def test_a_term_that_fails_or_leaves_its_range_is_named(folder: Path, place: str
     assert Rubric(RubricSettings(own=(OwnTerm("a", "mine:wild", high=2.0),)))(turn()).terms["a"] == 2.0
 
 
+@pytest.mark.parametrize("name", ["mine.yaml", "mine:Halved"])
+def test_a_file_that_changed_while_its_older_code_runs_is_refused(folder: Path, name: str) -> None:
+    before = open_rubric(name).record()
+    write_mine(folder, "mine", MINE + "\n# another\n")
+    with pytest.raises(ConfigError, match=r"source .*mine\.py has changed since it was imported, .*; start anew"):
+        open_rubric(name)
+    write_mine(folder, "mine")
+    assert open_rubric(name).record() == before
+
+
 def test_a_module_whose_own_import_is_missing_is_there(folder: Path) -> None:
     write_mine(folder, "mine", "import mi")
     with pytest.raises(ConfigError, match=r"cannot be had: ModuleNotFoundError\(.*mi.*; mend mine"):
