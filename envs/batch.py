@@ -252,7 +252,7 @@ class SessionBatch:
             asked=session.asked + bool(appraisal.acts & QUESTIONS),
             reflected=session.reflected + bool(appraisal.acts & REFLECTIONS),
         )
-        return new, Turn(transition, score.reward, score, line, verdict)
+        return new, Turn(transition, score.reward, score, line, verdict, self.rubric.own_sources)
 
     def _correct(self, committed: Vector, sensed: Vector) -> Vector:
         """e = clip((1 - κ) ê + κ p·M, -1, 1)."""

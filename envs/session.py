@@ -1,6 +1,6 @@
 """What a session is made of: its settings, its start, its state after each turn, and what a turn brought."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -133,18 +133,27 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn brought. ``reward`` is nan where the patient failed; then there is no transition and no score."""
+    """What one turn brought. ``reward`` is nan where the patient failed; then there is no transition and no score.
+
+    ``own_sources`` has the SHA-256 of the source of each term of one's own that scored it, by the term's name.
+    """
 
     transition: Transition | None
     reward: float
     score: Score | None
     line: Line | None
     screen: Screened
+    own_sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def terms(self) -> dict[str, float]:
         """Each reward term by name, before its weight; empty where the patient failed."""
         return self.score.terms if self.score else {}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each term's weight; empty where the patient failed."""
+        return self.score.weights if self.score else {}
 
     @property
     def violations(self) -> tuple[str, ...]:

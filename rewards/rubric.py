@@ -234,6 +234,7 @@ class Rubric:
     Attributes:
         name: what records and pages call it: a preset, a file's name or a class's place; "" where it has none.
         source: SHA-256 of the source of a class of one's own; "" for this one.
+        own_sources: name -> SHA-256 of the source of each term of one's own.
 
     Raises:
         ConfigError: there is no such preset, or a term of one's own cannot be had.
@@ -250,6 +251,7 @@ class Rubric:
         self.source = "" if type(self) is Rubric else source_of(type(self))
         self._weights = self.settings.weights
         self._own = [(term, *term.open()) for term in self.settings.own]
+        self.own_sources = {term.name: source for term, _, source in self._own}
 
     def __call__(self, turn: Transition) -> Score:
         """The score of one turn.

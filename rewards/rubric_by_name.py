@@ -27,7 +27,7 @@ def open_rubric(given: Rubric | RubricSettings | Mapping[str, Any] | str | Path 
         ConfigError: there is none such, or its file, its class or a term of one's own is wrong.
     """
     if isinstance(given, Rubric):
-        return given
+        return _complete(given, f"rubric {type(given).__qualname__!r}")
     if isinstance(given, Mapping):
         return Rubric(rubric_settings(given, "rubric"))
     if isinstance(given, str | Path):
@@ -69,5 +69,11 @@ def _of_class(place: str) -> Rubric:
             f"rubric {place!r} is {type(made).__name__}, expected a subclass of therapysim.rewards.Rubric; a single "
             "term of your own stands in a file, under terms"
         )
-    made.name = place
+    _complete(made, f"rubric {place!r}").name = place
     return made
+
+
+def _complete(rubric: Rubric, what: str) -> Rubric:
+    if lacking := [name for name in ("settings", "name", "source", "own_sources") if not hasattr(rubric, name)]:
+        raise ConfigError(f"{what} has no {lacking[0]!r}, expected what Rubric has; call super().__init__ in its own")
+    return rubric

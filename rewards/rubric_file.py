@@ -156,4 +156,7 @@ def _unknown(place: str, held: Mapping[str, Any], known: Sequence[str]) -> Itera
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    except OverflowError:  # a whole number beyond what a float holds
+        return False

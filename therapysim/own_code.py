@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from therapysim.errors import ConfigError
 
 __all__ = ["find_own", "is_place", "source_of"]
 
+#: module -> file -> its bytes when they were first looked at.
+_FIRST: WeakKeyDictionary[ModuleType, dict[str, bytes]] = WeakKeyDictionary()
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -40,7 +43,7 @@ def find_own(place: str, what: str, expected: str) -> tuple[Any, str]:
             module = importlib.import_module(path)
         found = getattr(module, attribute)
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        if isinstance(error, ModuleNotFoundError) and path.startswith(error.name or "\0"):
+        if isinstance(error, ModuleNotFoundError) and f"{path}.".startswith(f"{error.name}."):
             raise ConfigError(f"{what}: there is no module {path!r}; expected {expected}") from error
         raise ConfigError(f"{what} cannot be had: {error!r}; mend {path}") from error
     return found, source_of(found, module)
@@ -50,6 +53,9 @@ def source_of(found: Any, module: ModuleType | None = None) -> str:
     """SHA-256 of the files that define something: its module, its class or function, and what its class inherits.
 
     What those files import is not looked at; nor is TherapySim's own code, or what has no file of Python.
+
+    Raises:
+        ConfigError: a file has changed since it was first looked at, while the code that it held still runs.
     """
     kind = found if inspect.isroutine(found) or isinstance(found, type) else type(found)
     bases = [base for base in kind.__mro__[1:] if _is_own(base)] if isinstance(kind, type) else []
@@ -60,9 +66,19 @@ def source_of(found: Any, module: ModuleType | None = None) -> str:
         except (TypeError, OSError):  # built into the interpreter; typed into it, as in a notebook
             continue
         if file and os.path.isfile(file):  # a cell of a notebook has a name, and no file
-            with open(file, "rb") as held:
-                digest.update(held.read())
+            digest.update(_imported(part, file))
     return digest.hexdigest()
+
+
+def _imported(part: Any, file: str) -> bytes:
+    """A file as it was when its module was first looked at, which is the code that runs."""
+    with open(file, "rb") as held:
+        now = held.read()
+    module = part if isinstance(part, ModuleType) else sys.modules.get(part.__module__)
+    first = now if module is None else _FIRST.setdefault(module, {}).setdefault(file, now)
+    if first != now:
+        raise ConfigError(f"source {file} has changed since it was imported, and what runs is older; start anew")
+    return first
 
 
 def _is_own(base: type) -> bool:

@@ -21,6 +21,7 @@ from therapysim.faults import differences
 from therapysim.personas.load import library_hash, open_persona
 from therapysim.records import STRICT, Record, record_of
 from therapysim.rewards.rubric_by_name import open_rubric
+from therapysim.rewards.rubric_record import full_record
 
 __all__ = [
     "FORMAT",
@@ -141,12 +142,16 @@ def require_same(folder: Path, kept: Provenance | None, now: Provenance) -> None
     Raises:
         ConfigError: names each entry that differs, such as the room whose code changed.
     """
-    old, new = ({} if one is None else one.model_dump(exclude=set(_JOINING)) for one in (kept, now))
+    old, new = ({} if one is None else _binding(one) for one in (kept, now))
     if changed := [name for name in new if old.get(name) != new[name]]:
         sides = "; ".join(differences(name, old.get(name), new[name]) for name in changed)
         raise ConfigError(
             f"{folder} holds a benchmark with other settings: {sides}; go on with the same ones, or name another folder"
         )
+
+
+def _binding(one: Provenance) -> dict[str, Any]:
+    return one.model_dump(exclude=set(_JOINING)) | {"rubric": full_record(one.rubric)}
 
 
 def require_theirs(rows: Sequence[SessionResult], held: Provenance, path: Path) -> None:

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from therapysim import __version__
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
@@ -26,8 +26,9 @@ from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.models.chat import ChatMessage
 from therapysim.records import STRICT, Record, read_record, read_rows
+from therapysim.rewards.rubric_by_name import open_rubric
 
-__all__ = ["PATIENTS", "Book", "Head", "join", "mend", "read_head"]
+__all__ = ["PATIENTS", "Book", "Head", "join", "mend", "read_head", "rubric_now"]
 
 HEAD, CALLS, TOKENS, PATIENTS = "record.json", "calls.jsonl", "tokens.jsonl", "patients"
 
@@ -45,6 +46,8 @@ class Head(Record):
         trained_on: name -> the patients that the policy was trained with.
         patients: names of who words the patients, in order.
         abouts: name -> what decides its lines.
+        rubric: as ``Rubric.record`` tells it; empty in recordings of earlier versions.
+        met: whose sessions with a patient's model were recorded from the first on: policy, patient.
     """
 
     format: Literal["therapysim-record"]
@@ -55,6 +58,8 @@ class Head(Record):
     trained_on: dict[str, tuple[str, ...]]
     patients: tuple[str, ...]
     abouts: dict[str, dict[str, JsonValue]]
+    rubric: dict[str, JsonValue] = Field(default_factory=dict)
+    met: tuple[tuple[str, str], ...] = ()
 
     def bench_settings(self) -> BenchSettings:
         """Of the benchmark that was recorded.
@@ -161,7 +166,13 @@ class Book:
             ) from error
 
 
-def join(folder: Path, settings: BenchSettings, policies: Sequence[Policy], simulators: Sequence[Simulator]) -> None:
+def join(
+    folder: Path,
+    settings: BenchSettings,
+    policies: Sequence[Policy],
+    simulators: Sequence[Simulator],
+    met: Sequence[tuple[str, str]] = (),
+) -> None:
     """Writes down who is recorded; one of the same name must be the same, and so must the settings."""
     own = Head(
         format="therapysim-record",
@@ -172,9 +183,11 @@ def join(folder: Path, settings: BenchSettings, policies: Sequence[Policy], simu
         trained_on={policy.name: tuple(sorted(policy.trained_on)) for policy in policies},
         patients=tuple(simulator.name for simulator in simulators),
         abouts={simulator.name: _plain(dict(simulator.about)) for simulator in simulators},
+        rubric=rubric_now(settings),
+        met=tuple(met),
     )
     kept = read_head(folder) or own
-    for part in ("therapysim", "settings", "policies", "abouts"):
+    for part in ("therapysim", "settings", "rubric", "policies", "abouts"):
         _require_same(folder, part, getattr(kept, part), getattr(own, part))
     joined = kept.model_copy(
         update={
@@ -182,12 +195,18 @@ def join(folder: Path, settings: BenchSettings, policies: Sequence[Policy], simu
             "trained_on": {**kept.trained_on, **own.trained_on},
             "patients": tuple(dict.fromkeys([*kept.patients, *own.patients])),
             "abouts": {**kept.abouts, **own.abouts},
+            "met": tuple(dict.fromkeys([*kept.met, *own.met])),
         }
     )
     try:
         write_json(folder / HEAD, joined.model_dump(mode="json"))
     except OSError as error:
         raise ConfigError(f"record {folder} cannot be written: {error.strerror or error}; name another") from error
+
+
+def rubric_now(settings: BenchSettings) -> dict[str, JsonValue]:
+    """The record of the rubric that a benchmark's settings name, as it is now."""
+    return dict(_plain(open_rubric(settings.rubric).record()))
 
 
 def _require_same(folder: Path, part: str, kept: Any, own: Any) -> None:

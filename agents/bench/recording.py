@@ -3,9 +3,9 @@
 A replay asks the same of the record as a run asks of the model: a prompt that was recorded otherwise ends it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
 from therapysim.agents.bench.folder import locked
-from therapysim.agents.bench.record_book import PATIENTS, Book, join, mend, read_head
+from therapysim.agents.bench.record_book import PATIENTS, Book, join, mend, read_head, rubric_now
 from therapysim.agents.bench.results import SessionResult
 from therapysim.agents.therapists.policies import Policy
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist
 from therapysim.envs.session import Session
 from therapysim.errors import ConfigError, ModelError
+from therapysim.faults import differences
 from therapysim.models.chat import ChatMessage, ChatModel, Sampling
 from therapysim.models.replay import RecordedChat
 from therapysim.models.speech import say_behind_server
@@ -106,7 +107,11 @@ class _Replayed(ChatTherapist):
 
 @contextmanager
 def recording(
-    folder: str | Path, settings: BenchSettings, policies: Sequence[Policy], simulators: Sequence[Simulator]
+    folder: str | Path,
+    settings: BenchSettings,
+    policies: Sequence[Policy],
+    simulators: Sequence[Simulator],
+    before: Sequence[SessionResult] = (),
 ) -> Iterator[list[Policy]]:
     """The policies, those with a model recorded in a folder as they are played; it is kept while the block lasts.
 
@@ -117,17 +122,21 @@ def recording(
         folder: made if need be.
         settings, policies, simulators: of the benchmark. Patients with a model record themselves if they were opened
             with ``record_patient``.
+        before: the results that are there already, and are not played again.
 
     Raises:
-        ConfigError: there is no model to record, the folder holds another recording or cannot be written, or another
-            run writes there.
+        ConfigError: there is no model to record, a patient's model was met before without being recorded, the folder
+            holds another recording or cannot be written, or another run writes there.
     """
     place = Path(folder)
     spoken = [policy for policy in policies if policy.about.get("kind") in _KINDS]
     if not spoken and all(simulator.about.get("kind") == "scripted" for simulator in simulators):
         raise ConfigError("--record: no policy and no patient here is a language model, so there is nothing to record")
+    heard = [simulator.name for simulator in simulators if simulator.about.get("kind") != "scripted"]
+    met = [(policy.name, simulator) for policy in policies for simulator in heard]
     with locked(place):
-        join(place, settings, spoken, simulators)
+        _require_unmet(place, met, before)
+        join(place, settings, spoken, simulators, met)
         mend(place)
         book = Book(place)
         yield [_recorded(policy, book) if policy in spoken else policy for policy in policies]
@@ -152,9 +161,21 @@ def require_recorded(folder: str | Path, results: Sequence[SessionResult]) -> No
     head, book = read_head(place), Book(place)
     own = [row for row in results if head and row.policy in head.policies and not row.failed]
     lost = [row for row in own if not book.holds(row.policy, row.persona, row.seed, len(row.turns))]
+    _refuse_lost(place, lost, len(own))
+
+
+def _require_unmet(place: Path, met: Sequence[tuple[str, str]], before: Sequence[SessionResult]) -> None:
+    """Refuses what a patient's model said before it was recorded; the file of a reply does not say of whom it is."""
+    head = read_head(place)
+    new = set(met) - set(head.met if head else ())
+    own = [row for row in before if (row.policy, row.simulator) in met and not row.failed]
+    _refuse_lost(place, [row for row in own if (row.policy, row.simulator) in new], len(own))
+
+
+def _refuse_lost(place: Path, lost: Sequence[SessionResult], of: int) -> None:
     if lost:
         raise ConfigError(
-            f"record {place}: {len(lost)} of {len(own)} sessions were played before without --record, such as "
+            f"record {place}: {len(lost)} of {of} sessions were played before without --record, such as "
             f"{lost[0].policy!r} with {lost[0].persona}, seed {lost[0].seed}; name another --out to have all recorded"
         )
 
@@ -169,6 +190,7 @@ class Replay:
         policies: those that can be played again, models and sampling as they were.
         simulators: the patients, likewise.
         missed: what patients' models were asked that was not recorded, in words; their sessions failed.
+        rubric: the record of what it was scored by; empty where an earlier version recorded.
     """
 
     folder: Path
@@ -176,6 +198,20 @@ class Replay:
     policies: tuple[Policy, ...]
     simulators: tuple[Simulator, ...]
     missed: Sequence[str] = ()
+    rubric: Mapping[str, Any] = field(default_factory=dict)
+
+    def require_rubric(self) -> None:
+        """Refuses to score by another rubric of the recorded name.
+
+        Raises:
+            ConfigError: says what differs.
+        """
+        now = rubric_now(self.settings)
+        if self.rubric and self.rubric != now:
+            raise ConfigError(
+                f"replay {self.folder}: {differences('rubric', self.rubric, now)}; set that back, or give --rubric to "
+                "score it by another"
+            )
 
     def policies_of(self, names: Sequence[str]) -> list[Policy]:
         """Those of these names, with a header or without; all for none.
@@ -229,7 +265,7 @@ def replay_of(folder: str | Path, feel: Feel) -> Replay:
         Simulator(name, partial(_replay_patient, place, name, feel, missed), head.abouts[name])
         for name in head.patients
     )
-    return Replay(place, head.bench_settings(), policies, simulators, missed)
+    return Replay(place, head.bench_settings(), policies, simulators, missed, head.rubric)
 
 
 class _ReplayedChat(RecordedChat):

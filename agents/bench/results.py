@@ -159,8 +159,8 @@ def result_of(policy: str, simulator: str, episode: Episode, tokens: tuple[int, 
 
 def _terms(turns: Sequence[Turn]) -> dict[str, float]:
     scores = [turn.score for turn in turns if turn.score]
-    names = scores[0].terms if scores else ()
-    sums = {name: sum(score.weights[name] * score.terms[name] for score in scores) for name in names}
+    names = dict.fromkeys(name for score in scores for name in score.terms)  # a rubric of one's own may change them
+    sums = {name: sum(s.weights.get(name, 0.0) * s.terms.get(name, 0.0) for s in scores) for name in names}
     return {name: round(value, _DIGITS) for name, value in sums.items()}
 
 

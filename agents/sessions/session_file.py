@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -40,6 +40,7 @@ __all__ = [
     "earned",
     "load_session",
     "load_sessions",
+    "paid",
     "read_session",
     "record_session",
     "save_session",
@@ -110,6 +111,7 @@ class SessionRecord:
         thresholds: those that the risks go by.
         ending: why the patient closed the session, "" where it did not.
         done, failed: as in ``envs.batch.Session``.
+        own_sources: name -> SHA-256 of the source of each term of one's own that scored it; empty in older files.
 
     Raises:
         ConfigError: messages, states and turns do not go together.
@@ -128,6 +130,7 @@ class SessionRecord:
     ending: Ending
     done: bool
     failed: bool
+    own_sources: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_counts(self)
@@ -168,6 +171,7 @@ def record_session(
         ending=session.ending,
         done=session.done,
         failed=session.failed,
+        own_sources=dict(turns[0].own_sources) if turns else {},
     )
 
 
@@ -260,12 +264,22 @@ def _require_format(content: Any, where: str) -> None:
 
 
 def earned(record: SessionRecord, rubric: Rubric) -> float:
-    """The return by a rubric, be it another than the session was scored by: a file keeps each term before its weight.
+    """The return by a rubric, be it another than the session was scored by.
+
+    Raises:
+        ConfigError: as ``paid``.
+    """
+    return sum(paid(record, rubric))
+
+
+def paid(record: SessionRecord, rubric: Rubric) -> tuple[float, ...]:
+    """What each turn earns by a rubric: a file keeps each term before its weight.
 
     A turn that the patient gave no answer to counts nothing, nor does a term that this rubric does not have.
 
     Raises:
-        ConfigError: the rubric is a class of one's own, or has a term that the session was not scored by.
+        ConfigError: the rubric is a class of one's own, or has a term that the session was not scored by, or by
+            another source.
     """
     weights, gates = rubric.settings.weights, set(rubric.settings.gates)
     if type(rubric) is not Rubric:
@@ -278,9 +292,14 @@ def earned(record: SessionRecord, rubric: Rubric) -> float:
             f"session of {record.persona}, seed {record.seed}: term {lacking[0]!r} is missing, by which it is to be "
             "paid; play it again by a rubric that has the term"
         )
-    paid = [{name: turn.terms[name] for name in weights if turn.terms} for turn in record.turns]
+    if other := [name for name, own in rubric.own_sources.items() if record.own_sources.get(name) != own]:
+        raise ConfigError(
+            f"session of {record.persona}, seed {record.seed}: term {other[0]!r} was scored by another source than the "
+            "rubric's, or its file does not say by which; play it again by this rubric"
+        )
+    terms = [{name: turn.terms[name] for name in weights if turn.terms} for turn in record.turns]
     shut = [bool(gates & set(turn.violations)) for turn in record.turns]
-    return sum(rubric.total(own, shut=s) for own, s in zip(paid, shut, strict=True))
+    return tuple(rubric.total(own, shut=s) for own, s in zip(terms, shut, strict=True))
 
 
 def session_schema() -> dict[str, Any]:

@@ -96,7 +96,7 @@ class House:
         """All that the page shows of a desk."""
         return {
             "id": key,
-            **session_view(desk.record(), self.settings.rubric.settings.weights, self.settings.patients),
+            **session_view(desk.record(), [step.turn.weights for step in desk.steps], self.settings.patients),
             "by": [step.by for step in desk.steps],
             "branch": desk.at,
             "branches": [len(branch) for branch in desk.branches],

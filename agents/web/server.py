@@ -59,9 +59,10 @@ def make_app(settings: PageSettings) -> Starlette:
 
     def look(body: Any) -> dict[str, Any]:
         try:
-            return session_view(read_session(body, "session file"), settings.rubric.settings.weights, settings.patients)
+            record = read_session(body, "session file")
         except ConfigError as error:
             raise Refused(422, str(error)) from error
+        return session_view(record, [settings.rubric.settings.weights] * len(record.turns), settings.patients)
 
     def begin(body: Any) -> dict[str, Any]:
         return house.told(*house.open(read(body, Begin)))

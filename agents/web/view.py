@@ -22,13 +22,13 @@ def patient_view(persona: Persona) -> dict[str, Any]:
 
 
 def session_view(
-    record: SessionRecord, weights: Mapping[str, float], patients: Sequence[Persona] = ()
+    record: SessionRecord, weights: Sequence[Mapping[str, float]], patients: Sequence[Persona] = ()
 ) -> dict[str, Any]:
     """A session: patient, words, and what moved, turn by turn.
 
     Args:
         record: of the session.
-        weights: of each reward term, by which a turn's terms are shown.
+        weights: of each turn's reward terms, by which they are shown.
         patients: beside the shipped ones, who may have sat there.
 
     Returns:
@@ -47,14 +47,14 @@ def session_view(
         "turns": [
             {
                 "reward": None if turn.reward != turn.reward else turn.reward,
-                "terms": _weighted(turn.terms, weights),
+                "terms": _weighted(turn.terms, own),
                 "acts": list(turn.acts),
                 "violations": list(turn.violations),
                 "flags": list(turn.flags),
                 "move": turn.move,
                 "told": list(turn.disclosed),
             }
-            for turn in record.turns
+            for turn, own in zip(record.turns, weights, strict=True)
         ],
         "ending": record.ending,
         "done": record.done,

@@ -41,7 +41,7 @@ def test_a_session_fits_the_schema_and_says_all_that_it_names(
     checker: Draft202012Validator, content: dict[str, Any]
 ) -> None:
     assert not list(checker.iter_errors(content))
-    assert set(content) == set(checker.schema["properties"]) == set(checker.schema["required"])
+    assert set(content) == set(checker.schema["properties"]) == {*checker.schema["required"], "own_sources"}
     content["turns"][0]["reward"] = None  # a turn whose patient failed
     content["note"] = "a good one"
     assert not list(checker.iter_errors(content))

@@ -47,6 +47,19 @@ class Odd(Rubric):
         return 3.0
 
 
+class Changing(Rubric):
+    """A term of its own in the first turn, and another in each later one."""
+
+    def __call__(self, turn):
+        name = "first" if turn.after.turn == 1 else "later"
+        return Score(2.0, {name: 1.0}, {name: 2.0}, ())
+
+
+class Bare(Rubric):
+    def __init__(self):
+        self.mine = 1
+
+
 kept = RubricSettings(affect=0.0, tone=0.0)
 three = 3
 '''

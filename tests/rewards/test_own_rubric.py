@@ -213,6 +213,35 @@ def test_a_term_that_fails_or_leaves_its_range_is_named(folder: Path, place: str
     assert Rubric(RubricSettings(own=(OwnTerm("a", "mine:wild", high=2.0),)))(turn()).terms["a"] == 2.0
 
 
+@pytest.mark.parametrize("name", ["mine.yaml", "mine:Halved"])
+def test_a_file_that_changed_while_its_older_code_runs_is_refused(folder: Path, name: str) -> None:
+    before = open_rubric(name).record()
+    write_mine(folder, "mine", MINE + "\n# another\n")
+    with pytest.raises(ConfigError, match=r"source .*mine\.py has changed since it was imported, .*; start anew"):
+        open_rubric(name)
+    write_mine(folder, "mine")
+    assert open_rubric(name).record() == before
+
+
+def test_a_module_whose_own_import_is_missing_is_there(folder: Path) -> None:
+    write_mine(folder, "mine", "import mi")
+    with pytest.raises(ConfigError, match=r"cannot be had: ModuleNotFoundError\(.*mi.*; mend mine"):
+        open_rubric("mine:Halved")
+
+
+def test_a_weight_beyond_every_float_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"weights.mood: found 10*.*, expected a finite number of at least 0"):
+        open_rubric({"weights": {"mood": 10**400}})
+
+
+def test_a_class_that_does_not_make_its_base_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"rubric 'mine:Bare' has no 'settings', .* call super\(\).__init__"):
+        open_rubric("mine:Bare")
+    bare = type("Bare", (Rubric,), {"__init__": lambda self: None})()
+    with pytest.raises(ConfigError, match=r"rubric 'Bare' has no 'settings', .* call super\(\).__init__"):
+        SessionBatch(rubric=bare)
+
+
 def test_a_rubric_that_gives_no_score_is_named(folder: Path) -> None:
     batch = SessionBatch(rubric="mine:Odd")
     batch.reset([Start(0, "marta")])

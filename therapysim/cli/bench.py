@@ -11,12 +11,12 @@ from pathlib import Path
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
 from therapysim.agents.bench.benchmark import results_table
 from therapysim.agents.bench.faults import failures, replacements, silences
-from therapysim.agents.bench.folder import SETTINGS
+from therapysim.agents.bench.folder import RESULTS, SETTINGS
 from therapysim.agents.bench.forecast import forecast
 from therapysim.agents.bench.provenance import read_provenance
 from therapysim.agents.bench.recording import Replay, record_patient, recording, replay_of, require_recorded
 from therapysim.agents.bench.report.compared import differences_table
-from therapysim.agents.bench.results import SessionResult
+from therapysim.agents.bench.results import SessionResult, read_results
 from therapysim.agents.bench.runner import run as play
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
 from therapysim.cli.options import PATIENT, add_template, template_of
@@ -136,7 +136,10 @@ def _replay(chosen: argparse.Namespace) -> Replay | None:
         if getattr(chosen, name) not in (None, [], {}):
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{option} is given, and a replay has the models as they were recorded; leave it out")
-    return replay_of(chosen.replay, shipped_sensor().affect)
+    replay = replay_of(chosen.replay, shipped_sensor().affect)
+    if chosen.rubric is None:
+        replay.require_rubric()
+    return replay
 
 
 @contextmanager
@@ -150,9 +153,19 @@ def _heard(
     if not chosen.record:
         yield policies
         return
-    with recording(chosen.record, settings, policies, simulators) as recorded:
+    rows = Path(chosen.out) / RESULTS
+    before = read_results(rows, broken_end=True) if rows.exists() else []
+    with recording(chosen.record, settings, policies, simulators, before) as recorded:
         yield recorded
-    print(f"recorded in {chosen.record}; to play it again: therapysim bench --replay {shlex.quote(str(chosen.record))}")
+    names = [*chosen.policies, *chosen.policy]
+    told = names if any(map(_is_own, names)) else []  # none are all that were recorded, and no baseline is
+    command = shlex.join(["therapysim", "bench", *told, "--replay", str(chosen.record)])
+    print(f"recorded in {chosen.record}; to play it again: {command}")
+
+
+def _is_own(name: str) -> bool:
+    """Whether a replay plays a policy itself."""
+    return kind_of(name) in ("baseline", "function")
 
 
 def settings_of(chosen: argparse.Namespace, base: BenchSettings | None = None) -> BenchSettings:
@@ -193,7 +206,7 @@ def policies_of(chosen: argparse.Namespace, replay: Replay | None = None) -> lis
     """
     names = [*chosen.policies, *chosen.policy]
     if replay:
-        own = [name for name in names if kind_of(name) in ("baseline", "function")]
+        own = [name for name in names if _is_own(name)]
         asked = [name for name in names if name not in own]
         heard = replay.policies_of(asked) if asked or not own else []
         return [*heard, *map(find_policy, own)]

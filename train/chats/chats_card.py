@@ -37,19 +37,25 @@ _LIMITS = (
 
 
 def test_warning(sessions: Sequence[Mapping[str, Any]]) -> str:
-    """What to say where rows are of test patients; "" where none is.
+    """What to say where rows are of test patients, or may be; "" where none is.
 
     Args:
         sessions: rows with ``persona`` and ``split``.
     """
-    met = Counter(row["persona"] for row in sessions if row["split"] == "test")
-    if not met:
-        return ""
-    return (
-        f"{sum(met.values())} of {len(sessions)} rows are with test patients ({', '.join(sorted(met))}), who are kept "
-        "apart for benchmarks: whatever is trained on them can no longer be scored on them. Export sessions with "
-        "patients of train (bench --split train) to train"
-    )
+    told = []
+    if met := Counter(row["persona"] for row in sessions if row["split"] == "test"):
+        told.append(
+            f"{sum(met.values())} of {len(sessions)} rows are with test patients ({', '.join(sorted(met))}), who are "
+            "kept apart for benchmarks: whatever is trained on them can no longer be scored on them. Export sessions "
+            "with patients of train (bench --split train) to train"
+        )
+    if met := Counter(row["persona"] for row in sessions if row["split"] == "unknown"):
+        told.append(
+            f"{sum(met.values())} of {len(sessions)} rows are with patients of your own ({', '.join(sorted(met))}), "
+            "whose split a session file does not say: train on them only if none is a test patient, or export the "
+            "benchmark's folder, which says it"
+        )
+    return ". ".join(told)
 
 
 def chats_card(form: str, rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> str:
@@ -66,7 +72,7 @@ def chats_card(form: str, rows: Sequence[Mapping[str, Any]], told: Mapping[str, 
 
 def _front(form: str, rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> dict[str, Any]:
     tags = ["dialogue", "simulation", "synthetic", "therapy", *(["dpo"] if form == "pairs" else [])]
-    split = "test" if told["warning"] and form != "csv" else "train"
+    split = "test" if form != "csv" and any(row["split"] == "test" for row in rows) else "train"
     typed = {} if form == "csv" else {"dataset_info": {"features": features_of(rows)}}
     return {
         "license": "apache-2.0" if _scripted(told) else "other",

@@ -11,7 +11,7 @@ from therapysim.agents.bench.folder import session_place
 from therapysim.agents.bench.provenance import weights_now
 from therapysim.agents.bench.report.runs import Source, read_runs
 from therapysim.agents.bench.results import SessionResult, TurnResult
-from therapysim.agents.sessions.session_file import SessionRecord, TurnRecord, load_session, load_sessions
+from therapysim.agents.sessions.session_file import SessionRecord, TurnRecord, load_session, load_sessions, paid
 from therapysim.errors import ConfigError, PersonaError
 from therapysim.messages import Message
 from therapysim.personas.load import find
@@ -195,12 +195,7 @@ def _of_files(path: Path) -> Found:
 
 
 def _of_record(record: SessionRecord, rubric: Rubric) -> Kept:
-    gates = set(rubric.settings.gates)
-    try:
-        rewards = tuple(rubric.total(turn.terms, shut=bool(gates & set(turn.violations))) for turn in record.turns)
-    except KeyError as error:
-        told = f"a session of {record.policy or 'nobody'} with {record.persona}, seed {record.seed}"
-        raise ConfigError(f"{told}: the reward term {error} is unknown to this version; leave the file out") from error
+    rewards = paid(record, rubric)
     return Kept(
         policy=record.policy,
         simulator="",

@@ -8,12 +8,11 @@ from therapysim.errors import ConfigError, TherapySimError
 from therapysim.faults import differences
 from therapysim.files import write_json
 from therapysim.rewards.rubric import TERMS, Rubric, RubricSettings
+from therapysim.rewards.rubric_record import full_record, is_shipped
 
 __all__ = ["RUBRIC", "keep_rubric", "kept_record", "kept_settings", "rubric_name"]
 
 RUBRIC = "rubric.json"
-#: What files of before terms of one's own do not say.
-_SHIPPED = {"class": "therapysim.rewards.rubric:Rubric", "source": "", "own": {}}
 
 
 def keep_rubric(folder: Path, rubric: Rubric, *, resumed: bool) -> None:
@@ -46,7 +45,7 @@ def kept_record(file: Path) -> dict[str, Any]:
     """
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        return {**_SHIPPED, **{name: told[name] for name in TERMS}, **told, "gates": list(told["gates"])}
+        return full_record({**{name: told[name] for name in TERMS}, **told, "gates": list(told["gates"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"rubric {file} is none of a training ({error!r}), expected every term's weight") from error
 
@@ -58,7 +57,7 @@ def kept_settings(file: Path) -> RubricSettings | None:
         ConfigError: the file cannot be read, or is none.
     """
     told = kept_record(file)
-    if any(told[name] != shipped for name, shipped in _SHIPPED.items()):
+    if not is_shipped(told):
         return None
     try:
         return RubricSettings(**{**{name: told[name] for name in TERMS}, "gates": tuple(told["gates"])})

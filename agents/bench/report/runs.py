@@ -15,6 +15,7 @@ from therapysim.agents.sessions.session_file import Count
 from therapysim.errors import ConfigError
 from therapysim.models.server import refuse_secrets
 from therapysim.records import STRICT, read_rows
+from therapysim.rewards.rubric_record import full_record
 
 __all__ = ["Runs", "Source", "Timing", "flat", "read_runs"]
 
@@ -140,7 +141,7 @@ def _refuse_twice(files: Sequence[Path], found: Sequence[list[SessionResult]]) -
 def _refuse_unlike(sources: Sequence[Source]) -> None:
     told = [source for source in sources if source.settings]
     for other in told[1:]:
-        first, second = (dict(flat({name: own.settings.get(name) for name in SHARED})) for own in (told[0], other))
+        first, second = (dict(flat(_shared(own.settings))) for own in (told[0], other))
         unlike = [name for name in {**first, **second} if first.get(name) != second.get(name)]
         if unlike:
             sides = "; ".join(f"{name} is {_short(first, name)} and {_short(second, name)}" for name in unlike)
@@ -148,6 +149,11 @@ def _refuse_unlike(sources: Sequence[Source]) -> None:
                 f"{told[0].name} and {other.name} were run with different settings (settings.json): {sides}; "
                 "report them apart"
             )
+
+
+def _shared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    held = {name: settings.get(name) for name in SHARED}
+    return held | {"rubric": full_record(held["rubric"] or {})}
 
 
 def flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

@@ -75,7 +75,8 @@ def signal(
         raise ConfigError("a signal needs at least one policy, one patient and one seed")
     played = {name: [e for e in play(batch, baseline(name), starts) if not e.session.failed] for name in policies}
     every = [episode for episodes in played.values() for episode in episodes]
-    paying = [name for name, weight in batch.rubric.settings.weights.items() if weight]
+    scores = [turn.score for episode in every for turn in episode.turns if turn.score]
+    paying = dict.fromkeys(name for score in scores for name, weight in score.weights.items() if weight)
     terms = {name: _term(played, name) for name in (*paying, "reward")}
     returns = [sum(_values(e, "reward")) for e in every]
     gains = [sum(_gains(e)) for e in every]
@@ -99,7 +100,7 @@ def _term(played: Mapping[str, Sequence[Episode]], name: str) -> TermSignal:
 
 def _values(episode: Episode, name: str) -> list[float]:
     scores = [turn.score for turn in episode.turns if turn.score]
-    return [s.reward if name == "reward" else s.weights[name] * s.terms[name] for s in scores]
+    return [s.reward if name == "reward" else s.weights.get(name, 0.0) * s.terms.get(name, 0.0) for s in scores]
 
 
 def _gains(episode: Episode) -> list[float]:

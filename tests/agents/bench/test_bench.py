@@ -380,3 +380,10 @@ def test_a_session_is_paid_by_no_term_that_it_was_not_scored_by(
         earned(plain, open_rubric("mine.yaml"))
     with pytest.raises(ConfigError, match=r"rubric 'benched:Halved' is a class of its own, and a session's file has"):
         earned(plain, open_rubric("benched:Halved"))
+    keep_imports(monkeypatch, tmp_path, "other")
+    write_mine(tmp_path, "other", MINE + "\n# another\n")
+    other = open_rubric({"terms": {"thanks": {"class": "other:Thanks", "weight": 0.5}}})
+    older = replace(own, own_sources={})
+    for record, rubric in ((own, other), (older, open_rubric("mine.yaml"))):
+        with pytest.raises(ConfigError, match="term 'thanks' was scored by another source than the rubric's, or its"):
+            earned(record, rubric)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,27 @@ def test_another_benchmark_does_not_join_a_recording(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in (tmp_path / "record").iterdir()}
 
 
+def test_a_rubric_that_changed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rubric, model = tmp_path / "mine.yaml", Thinking()
+    rubric.write_text("{preset: grpo, weights: {mood: 2}}", encoding="utf-8")
+    settings = replace(SMALL, rubric="mine.yaml")
+    with recording("record", settings, [policy(model)], scripted()) as policies:
+        run(settings, policies, scripted(), tmp_path / "out")
+    rubric.write_text("{preset: grpo, weights: {mood: 3}}", encoding="utf-8")
+    with (
+        pytest.raises(ConfigError, match=r"record record is of another benchmark: rubric.mood was 2 and is 3; "),
+        recording("record", settings, [policy(model)], scripted()),
+    ):
+        pass
+    assert bench("--replay", "record", "--out", "again") == 2
+    assert "replay record: rubric.mood was 2 and is 3; set that back, or give --rubric" in capsys.readouterr().err
+    assert not Path("again").exists()
+    assert bench("--replay", "record", "--out", "again", "--rubric", "mine.yaml") == 0
+
+
 def test_sessions_that_were_there_before_are_told(tmp_path: Path) -> None:
     run(SMALL, [policy(Thinking())], scripted(), tmp_path / "out")
     with recording(tmp_path / "record", SMALL, [policy(Thinking())], scripted()) as policies:
@@ -206,7 +228,7 @@ def test_the_command_records_a_server_and_replays_it_when_it_is_gone(
         name = f"{url}#tiny"
         options = ["--header", "both", "--temperature", "0.3", "--patient", "scripted", "--patient", name]
         assert bench(name, "cbt", *BENCH, *options, "--record", held, "--out", one) == 0
-        assert f"therapysim bench --replay {held}" in capsys.readouterr().out and stats(url)["requests"] > 24
+        assert f"bench '{name}' cbt --replay {held}" in capsys.readouterr().out and stats(url)["requests"] > 24
     assert bench("cbt", "--replay", held, "--out", two) == 0  # a baseline alone is no part of the recording
     assert {row["policy"] for row in lines(two / "results.jsonl")} == {"cbt"}
     assert bench(name, "cbt", "--replay", held, "--out", two) == 0
@@ -232,6 +254,22 @@ def test_the_command_records_a_server_and_replays_it_when_it_is_gone(
     shutil.rmtree(held / "patients")
     assert bench(name, "--patient", name, "--replay", held, "--out", tmp_path / "four") == 2
     assert "identity is None and there is no model" in capsys.readouterr().err
+
+
+def test_what_a_patients_model_said_before_is_told_and_a_recording_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("aiohttp")
+    with serving() as url:
+        given = ["cbt", *BENCH, "--seeds", 1, "--turns", 1, "--patient", f"{url}#tiny"]
+        assert bench(*given, "--out", tmp_path / "out") == 0
+        assert bench(*given, "--out", tmp_path / "out", "--record", tmp_path / "held") == 2
+        heard = capsys.readouterr()
+        assert "2 of 2 sessions were played before without --record, such as 'cbt' with" in heard.err
+        assert "recorded in" not in heard.out and not (tmp_path / "held" / HEAD).exists()
+        for _ in range(2):
+            assert bench(*given, "--out", tmp_path / "new", "--record", tmp_path / "held") == 0
+            assert f"therapysim bench cbt --replay {tmp_path / 'held'}" in capsys.readouterr().out
 
 
 def test_a_patients_model_that_is_asked_something_else_ends_the_replay(

@@ -21,6 +21,7 @@ import pytest
 
 from tests.parts.made import settings_of
 from therapysim.agents.bench.measures import MEASURES
+from therapysim.agents.bench.provenance import Provenance, require_same
 from therapysim.agents.bench.report.compared import differences_table
 from therapysim.agents.bench.report.escapes import latex
 from therapysim.agents.bench.report.gaps import kendall_tau
@@ -46,6 +47,7 @@ from therapysim.cli.main import build_parser
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.personas.load import personas
+from therapysim.rewards.rubric import Rubric
 
 HOSTILE = (
     "<script>window.hacked=1</script>",
@@ -311,6 +313,19 @@ def test_results_that_were_run_otherwise_are_refused_by_name(tmp_path: Path, nam
         read_runs([first, second])
     (tmp_path / "b" / "settings.json").unlink()
     assert len(read_runs([first, second]).results) == 2
+
+
+def test_a_rubric_that_was_written_down_before_there_were_own_ones_is_the_shipped_one(tmp_path: Path) -> None:
+    now = Rubric().record()
+    before = {name: value for name, value in now.items() if name not in ("class", "source", "own")}
+    old = write(tmp_path / "old", [made("one")], {"turns": 4, "rubric": before})
+    new = write(tmp_path / "new", [made("two")], {"turns": 4, "rubric": now})
+    own = write(tmp_path / "own", [made("three")], {"turns": 4, "rubric": {**now, "class": "mine:Own"}})
+    assert len(read_runs([old, new]).results) == 2
+    with pytest.raises(ConfigError, match=r"rubric\.class is therapysim\.rewards\.rubric:Rubric and mine:Own; report"):
+        read_runs([old, own])
+    kept, asked = (Provenance(**settings_of(rubric=rubric, patients=())) for rubric in (before, now))
+    require_same(tmp_path, kept, asked)
 
 
 # Tables

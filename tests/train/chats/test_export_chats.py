@@ -14,7 +14,7 @@ from tests.parts.bench_parts import SMALL, Mute, found, play_small, scripted
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
 from therapysim.agents.bench.results import read_results, write_results
 from therapysim.agents.bench.runner import run
-from therapysim.agents.sessions.session_file import earned, load_sessions
+from therapysim.agents.sessions.session_file import earned, load_session, load_sessions
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.agents.therapists.policies import Policy
 from therapysim.agents.therapists.therapist import conversation
@@ -170,6 +170,23 @@ def test_session_files_alone_are_scored_by_one_rubric(played: Path, tmp_path: Pa
         assert row["messages"] == other["messages"] and row["simulator"] == ""
         assert row["return"] == pytest.approx(other["return"], abs=1e-4)
     assert made.told["source"]["kind"] == "session files"
+
+
+def test_session_files_of_own_patients_and_own_terms_are_paid_and_warned_of(played: Path, tmp_path: Path) -> None:
+    known = next(iter(sorted((played / "sessions").rglob("*.json"))))
+    content = json.loads(known.read_text(encoding="utf-8"))
+    content["persona"] = "anna@59d8"
+    for state in content["states"]:
+        state["attributes"]["persona"] = "anna@59d8"
+    for turn in content["turns"]:
+        turn["terms"]["thanks"] = 1.0
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "anna.json").write_text(json.dumps(content), encoding="utf-8")
+    made = export_chats(tmp_path / "files", tmp_path / "x")
+    [row] = rows(made.file)
+    assert row["split"] == "unknown" and row["return"] == pytest.approx(earned(load_session(known), Rubric()), abs=1e-4)
+    assert "1 of 1 rows are with patients of your own (anna@59d8), whose split a session file" in made.told["warning"]
+    assert "split: train" in (tmp_path / "x" / "README.md").read_text(encoding="utf-8")
 
 
 def test_equal_exports_have_equal_bytes(played: Path, tmp_path: Path) -> None:
