@@ -110,6 +110,7 @@ def test_a_run_with_a_wrong_end_ends_its_turns(tmp_path: Path, monkeypatch: pyte
     settings = GRPOSettings(
         model=str(source), out=str(out), max_steps=1, generations=8, batch_size=4, accumulation=2, max_turns=1,
         max_turn_tokens=400, max_prompt_tokens=1500, max_completion_tokens=400, validate_every=0, threads=1,
+        temperature=10.0,  # nearly every token alike
     )  # fmt: skip
     train(settings, SessionBatch(SessionConfig(max_turns=1)))
     end = AutoTokenizer.from_pretrained(source).convert_tokens_to_ids("<|im_end|>")
