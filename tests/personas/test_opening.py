@@ -22,6 +22,7 @@ from therapysim.personas.llm.guard import recites
 from therapysim.personas.llm.llm_patient import LLMPatient, LLMPatientSettings
 from therapysim.personas.llm.prompts import brief, chat_for, conversation, instructions
 from therapysim.personas.opening import ADAPTERS, brief_settings, describe_patient, open_patient, settings_of
+from therapysim.personas.patient import NoLine
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.state import Move
@@ -201,7 +202,7 @@ def test_an_error_holds_the_lines_that_were_answered() -> None:
     whole = patient(SeededModel()).speak(asked)
     with pytest.raises(PatientError, match=r"no line for 1 of 6 cues \(\w+\): server: 503 after 4 tries") as error:
         patient(SeededModel(lambda _, text, __: f"You are {asked[2].persona.name}," in text)).speak(asked)
-    assert error.value.lines == [*whole[:2], None, *whole[3:]]
+    assert error.value.lines == [*whole[:2], NoLine("server: 503 after 4 tries"), *whole[3:]]
 
 
 def test_a_model_that_is_lost_for_one_fails_that_one_alone() -> None:
@@ -279,7 +280,7 @@ def test_a_failed_session_is_no_result() -> None:
     assert all(math.isnan(r["total"]) for r in failed)
     sound = sum(not r.failed for r in results if r.policy == "silent")
     rows = results_table(results).splitlines()
-    assert rows[2].startswith(f"| silent | {sound} |") and "nan" not in rows[2]
+    assert rows[2].startswith("| silent | ") and f" | {sound} | " in rows[2] and "nan" not in rows[2]
     both = paired(results, "silent", "parrot", "total")
     assert both.n_sessions == 2 and math.isfinite(both.interval.mean)
 

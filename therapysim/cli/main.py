@@ -7,6 +7,7 @@ Each command is a file of this folder with ``add_options(parser)`` and ``run(cho
 import argparse
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,13 +78,19 @@ _EXTRAS = {
 }
 
 
+# The first of several processes that ends makes their launcher end the others: the one that tells has this long.
+_TELLS_S = 30.0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit code: 0, 2 for a mistake that its message explains, 130 when interrupted."""
     try:
         chosen = _parse(sys.argv[1:] if arguments is None else arguments)
         chosen.run(chosen)
     except TherapySimError as error:
-        if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all processes find the same
+        if isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0":  # all processes find the same
+            time.sleep(_TELLS_S)
+        else:
             print(f"therapysim: {visible(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output has enough, as `head` does

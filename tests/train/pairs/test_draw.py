@@ -294,5 +294,7 @@ def test_a_rubric_of_ones_own_is_kept_and_another_source_is_refused(
     del sys.modules["drawn"]
     with pytest.raises(ConfigError, match="drawn with speakers: rubric: own: thanks: source"):
         draw_set("pairs", settings)
-    with pytest.raises(ConfigError, match=r"another source of the rubric 'mine.yaml' than it has now"):
+    with pytest.raises(
+        ConfigError, match=r"another rubric 'mine.yaml' than there is now: rubric.own.thanks.source was"
+    ):
         read_draw("set")
