@@ -24,8 +24,9 @@ from therapysim.personas.vary import MARK, vary
 from therapysim.rewards.reading.acts import QUESTIONS, REFLECTIONS
 from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
-from therapysim.rewards.rubric import Rubric, RubricSettings, scored
+from therapysim.rewards.rubric import Rubric, scored
 from therapysim.rewards.rubric_by_name import open_rubric
+from therapysim.rewards.rubric_settings import RubricSettings
 from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import WINDOW, Appraisal, Move, Reading, State, Transition, Vector
 

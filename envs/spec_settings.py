@@ -7,8 +7,9 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from therapysim.envs.session import SessionConfig
 from therapysim.errors import ConfigError
 from therapysim.rewards.risk import RiskThresholds
-from therapysim.rewards.rubric import Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
 from therapysim.rewards.rubric_by_name import open_rubric
+from therapysim.rewards.rubric_settings import RubricSettings
 
 __all__ = ["choose_config", "choose_rubric", "choose_thresholds", "settings_of"]
 

@@ -20,7 +20,8 @@ from therapysim.personas.schema import Persona
 from therapysim.rewards.matrix import DIMENSIONS, deficit_dimension, polarity
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.risk import RiskThresholds, risk
-from therapysim.rewards.rubric import Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_settings import RubricSettings
 from therapysim.state import WINDOW
 
 __all__ = [

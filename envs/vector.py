@@ -28,7 +28,8 @@ from therapysim.personas.patient import Patient
 from therapysim.personas.schema import Persona
 from therapysim.rewards.reading.open_sensor import Sensor
 from therapysim.rewards.risk import RiskThresholds
-from therapysim.rewards.rubric import Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_settings import RubricSettings
 
 __all__ = ["TherapySimVectorEnv"]
 

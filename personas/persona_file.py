@@ -9,12 +9,13 @@ from typing import Any, TypeVar, get_type_hints
 
 from therapysim.documents import Unreadable, read_document
 from therapysim.errors import PersonaError
-from therapysim.faults import printable
+from therapysim.faults import printable, shown
+from therapysim.files import whole
 from therapysim.personas.consistency import CHECKS
 from therapysim.personas.schema import RULES, Persona
 from therapysim.records import mistakes
 
-__all__ = ["faults_in", "load_persona", "persona_files", "read_folder", "told", "where"]
+__all__ = ["faults_in", "load_persona", "persona_files", "read_folder", "told", "where", "write_new"]
 
 # A file larger than this is no patient; the largest that ships has 53 kB.
 _MOST_BYTES = 2**20
@@ -47,6 +48,23 @@ def faults_in(path: Path) -> list[str]:
     """
     value = _content(path)
     return list(dict.fromkeys([*_read(value, path.stem)[1], *_found(CHECKS, _parts(value))]))
+
+
+def write_new(path: Path, text: str) -> None:
+    """Writes a patient's file where there is none, whole or not at all.
+
+    Raises:
+        PersonaError: the path is no new file that ends in .yaml, or it cannot be written.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        raise PersonaError(f"persona file is {shown(str(path))}, expected a name that ends in .yaml")
+    if path.exists():
+        raise PersonaError(f"persona file {path} is there already; name another")
+    try:
+        with whole(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PersonaError(f"persona file {path} cannot be written: {error.strerror or error}") from error
 
 
 def read_folder(folder: Path) -> dict[str, Persona]:

@@ -10,9 +10,8 @@ from typing import Literal
 from therapysim.documents import yaml_value
 from therapysim.errors import PersonaError
 from therapysim.faults import shown
-from therapysim.files import whole
 from therapysim.personas.consistency import diagnoses, symptoms
-from therapysim.personas.persona_file import load_persona
+from therapysim.personas.persona_file import load_persona, write_new
 from therapysim.personas.schema import Persona, Split
 from therapysim.records import Record, mistakes, read_record
 
@@ -66,16 +65,7 @@ def write_template(path: Path, *, name: str = "", split: Split = "train", risk: 
     Raises:
         PersonaError: the path is no new file that ends in .yaml, its name is no id, or it cannot be written.
     """
-    if path.suffix not in (".yaml", ".yml"):
-        raise PersonaError(f"persona file is {shown(str(path))}, expected a name that ends in .yaml")
-    if path.exists():
-        raise PersonaError(f"persona file {path} is there already; name another")
-    text = template_text(path.stem, name=name, split=split, risk=risk)
-    try:
-        with whole(path) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PersonaError(f"persona file {path} cannot be written: {error.strerror or error}") from error
+    write_new(path, template_text(path.stem, name=name, split=split, risk=risk))
     return load_persona(path)
 
 

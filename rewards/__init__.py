@@ -10,8 +10,9 @@ from therapysim.rewards.reading.relevance import open_relevance
 from therapysim.rewards.reading.tone_guard import open_tone_guard
 from therapysim.rewards.reading.valence import ValenceReader
 from therapysim.rewards.risk import CATEGORIES, Risk, RiskCategory, RiskThresholds
-from therapysim.rewards.rubric import PRESETS, TERMS, Rubric, RubricSettings, Score
+from therapysim.rewards.rubric import Rubric, Score
 from therapysim.rewards.rubric_by_name import open_rubric
+from therapysim.rewards.rubric_settings import PRESETS, TERMS, RubricSettings
 
 __all__ = [
     "CATEGORIES",

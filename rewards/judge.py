@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from therapysim.errors import ConfigError
 from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.open_sensor import Sensor, open_sensor
-from therapysim.rewards.rubric import Rubric, RubricSettings, Score
+from therapysim.rewards.rubric import Rubric, Score
+from therapysim.rewards.rubric_settings import RubricSettings
 from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
 
 __all__ = ["MAX_CHARS", "Judge", "Judgement", "score"]

@@ -7,8 +7,9 @@ from typing import Any
 from therapysim.errors import ConfigError
 from therapysim.faults import hint
 from therapysim.own_code import find_own, is_place
-from therapysim.rewards.rubric import PRESETS, Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
 from therapysim.rewards.rubric_file import is_rubric_file, read_rubric_file, rubric_settings
+from therapysim.rewards.rubric_settings import PRESETS, RubricSettings
 
 __all__ = ["RUBRICS", "open_rubric", "require_rubric_name"]
 

@@ -17,7 +17,7 @@ from therapysim.errors import ConfigError
 from therapysim.faults import hint, shown
 from therapysim.own_code import is_place
 from therapysim.rewards.own_terms import OwnTerm, is_term_name
-from therapysim.rewards.rubric import PRESETS, TAKEN, TERMS, RubricSettings
+from therapysim.rewards.rubric_settings import PRESETS, TAKEN, TERMS, RubricSettings
 from therapysim.rewards.terms.safety import GATES
 
 __all__ = ["NONE", "is_rubric_file", "read_rubric_file", "rubric_settings"]

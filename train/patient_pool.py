@@ -25,7 +25,8 @@ from therapysim.errors import (
 from therapysim.models.chat import calls_at_once
 from therapysim.personas.patient import Patient
 from therapysim.rewards.reading.emotions import EmotionSensor, SensorSettings
-from therapysim.rewards.rubric import Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_settings import RubricSettings
 
 __all__ = ["Office", "PatientPool", "answer", "opened", "packed"]
 

@@ -13,8 +13,8 @@ from therapysim.files import write_json
 from therapysim.models.server import refuse_secrets
 from therapysim.personas.load import patients_named, training_ids
 from therapysim.records import wrong
-from therapysim.rewards.rubric import PRESETS
 from therapysim.rewards.rubric_by_name import require_rubric_name
+from therapysim.rewards.rubric_settings import PRESETS
 from therapysim.settings import Count, Name, Names, Number, Pairs, Positive, Settings, about, layered, read_settings
 
 __all__ = [

@@ -27,7 +27,7 @@ from therapysim.agents.probes.surface import FOLDS, cross_fit, fit_apart, length
 from therapysim.agents.statistics.intervals import Interval
 from therapysim.errors import ConfigError
 from therapysim.rewards.judge import Judge, Judgement
-from therapysim.rewards.rubric import TERMS, RubricSettings
+from therapysim.rewards.rubric_settings import TERMS, RubricSettings
 
 __all__ = ["Judged", "judge_pairs"]
 

@@ -10,9 +10,9 @@ from typing import Any, get_args, get_type_hints
 
 from therapysim.errors import PersonaError
 from therapysim.faults import shown
-from therapysim.files import whole
 from therapysim.personas.case import Case, Situation
 from therapysim.personas.imports.carried import Carried, readable
+from therapysim.personas.persona_file import write_new
 from therapysim.personas.schema import Persona
 from therapysim.records import mistakes
 from therapysim.visible import visible
@@ -39,21 +39,13 @@ def write_gaps(carried: Carried, path: Path, source: str) -> list[str]:
     Raises:
         PersonaError: the path is no new file that ends in .yaml, its name is no id, or it cannot be written.
     """
-    if path.suffix not in (".yaml", ".yml") or path.exists():
-        why = "is there already; name another" if path.exists() else "is no name that ends in .yaml"
-        raise PersonaError(f"persona file {shown(str(path))} {why}")
     plain = _skeleton(carried, path.stem)
     expected = dict(_gaps(plain))
     if "id" in expected:
         raise PersonaError(f"persona file is {shown(str(path))}: its name is the id, expected {expected['id']}")
     source = " ".join(readable(source).split())
     head = f"# From {source}. Each null is a gap that a person fills in; `therapysim persona check` names them.\n"
-    text = head + "\n".join(_lines(plain, "", 0, carried, expected)) + "\n"
-    try:
-        with whole(path) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PersonaError(f"persona file {path} cannot be written: {error.strerror or error}") from error
+    write_new(path, head + "\n".join(_lines(plain, "", 0, carried, expected)) + "\n")
     return list(expected)
 
 

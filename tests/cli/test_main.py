@@ -79,3 +79,15 @@ def test_any_command_names_the_nearest_option(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as stop:
         cli.main(["bench", "cbt", "--sead", "3"])
     assert stop.value.code == 2 and "option --sead is unknown; did you mean --seeds?" in capsys.readouterr().err
+
+
+def test_a_mistake_that_one_of_several_processes_alone_finds_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("therapysim.cli.main.time.sleep", waited.append)
+    mistaken = ["bench", "cbt", "--patients", "0", "--dry-run"]
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert cli.main(mistaken) == 2 and "--patients is 0" in capsys.readouterr().err
+    assert len(waited) == 1  # the second, which its launcher ends meanwhile where all find the mistake

@@ -14,7 +14,8 @@ from therapysim.errors import ActionError, ConfigError, EpisodeError, PatientErr
 from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.vary import MARK
-from therapysim.rewards.rubric import Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_settings import RubricSettings
 from therapysim.rewards.terms.repetition import Archive
 from therapysim.state import Move, State
 

@@ -24,7 +24,8 @@ from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.reading.emotions import shipped_sensor
 from therapysim.rewards.risk import RiskThresholds
-from therapysim.rewards.rubric import Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_settings import RubricSettings
 
 WARM = "That sounds heavy, and I can hear how tired you are. What is it like for you?"
 CUT = "One moment, please, I have to get the door."

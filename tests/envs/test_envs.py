@@ -23,7 +23,7 @@ from therapysim.personas.load import library, personas
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.reading.emotions import shipped_sensor
-from therapysim.rewards.rubric import TERMS
+from therapysim.rewards.rubric_settings import TERMS
 
 WARM = "That sounds heavy, and I can hear how tired you are. What is it like for you?"
 SAY = [WARM, "Tell me more about that.", "It makes sense that you feel this way. When is it hardest?"]

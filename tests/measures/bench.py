@@ -19,7 +19,8 @@ from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.personas.load import library
 from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.emotions import WEIGHTS, EmotionSensor, SensorSettings
-from therapysim.rewards.rubric import TERMS, Rubric
+from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_settings import TERMS
 from therapysim.state import Appraisal, Attributes, Move, Reading, State, Transition
 
 

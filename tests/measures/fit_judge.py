@@ -23,7 +23,7 @@ from scipy.stats import spearmanr
 from therapysim.agents.probes.pair_files import read_pairs
 from therapysim.agents.probes.pairs import Pair
 from therapysim.rewards.judge import Judge
-from therapysim.rewards.rubric import PRESETS
+from therapysim.rewards.rubric_settings import PRESETS
 
 Floats = NDArray[np.float64]
 

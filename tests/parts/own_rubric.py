@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["MINE", "keep_imports", "write_mine"]
+__all__ = ["MINE", "keep_imports", "working", "write_mine"]
 
 MINE = '''
 from therapysim.rewards import Rubric, RubricSettings, Score
@@ -77,3 +77,11 @@ def keep_imports(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str) -> No
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
     del sys.modules[name]
+
+
+def working(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, file: str) -> Path:
+    """The folder that is worked in: with the module, and ``mine.yaml``, a rubric that names it."""
+    keep_imports(monkeypatch, folder, name)
+    write_mine(folder, name)
+    (folder / "mine.yaml").write_text(file, encoding="utf-8")
+    return folder

@@ -26,7 +26,7 @@ from therapysim.personas.load import LIBRARY, library, open_persona, patients_na
 from therapysim.personas.opening import describe_patient
 from therapysim.personas.own import id_of, persona_hash
 from therapysim.personas.template import write_template
-from therapysim.rewards.rubric import RubricSettings
+from therapysim.rewards.rubric_settings import RubricSettings
 from therapysim.state import Move
 from therapysim.train.grpo.generation import redrawn
 from therapysim.train.grpo.grpo_settings import GRPOSettings

@@ -8,7 +8,8 @@ import pytest
 from therapysim.errors import ConfigError, SensorError
 from therapysim.rewards.judge import MAX_CHARS, Judge, score
 from therapysim.rewards.reading.emotions import shipped_sensor
-from therapysim.rewards.rubric import TERMS, Rubric, Score
+from therapysim.rewards.rubric import Rubric, Score
+from therapysim.rewards.rubric_settings import TERMS
 from therapysim.state import Transition
 
 HEARD = "I lie awake every night since the accident and I am so scared of driving."

@@ -11,13 +11,13 @@ import gymnasium as gym
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from tests.parts.own_rubric import MINE, keep_imports, write_mine
+from tests.parts.own_rubric import MINE, working, write_mine
 from tests.rewards.test_rewards import reading, turn
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.envs.therapy import TherapySimEnv
 from therapysim.errors import ConfigError, RewardError
 from therapysim.rewards import OwnTerm, Rubric, RubricSettings, open_rubric
-from therapysim.rewards.rubric import PRESETS, TERMS
+from therapysim.rewards.rubric_settings import PRESETS, TERMS
 from therapysim.state import Appraisal
 
 FILE = """
@@ -31,10 +31,7 @@ terms:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    keep_imports(monkeypatch, tmp_path, "mine")
-    write_mine(tmp_path, "mine")
-    (tmp_path / "mine.yaml").write_text(FILE, encoding="utf-8")
-    return tmp_path
+    return working(monkeypatch, tmp_path, "mine", FILE)
 
 
 def said(text: str) -> Any:

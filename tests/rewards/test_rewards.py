@@ -9,7 +9,7 @@ import pytest
 
 from therapysim.rewards.reading.appraisal import Appraiser, Said
 from therapysim.rewards.reading.emotions import shipped_sensor
-from therapysim.rewards.rubric import TERMS
+from therapysim.rewards.rubric_settings import TERMS
 from therapysim.rewards.terms.alignment import emotional_alignment
 from therapysim.rewards.terms.brevity import length
 from therapysim.rewards.terms.inquiry import inquiry

@@ -12,7 +12,8 @@ from therapysim.envs.batch import SessionBatch, Start
 from therapysim.errors import ConfigError
 from therapysim.rewards.reading.acts import ACTS
 from therapysim.rewards.reading.reader import open_reader
-from therapysim.rewards.rubric import PRESETS, TERMS, Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_settings import PRESETS, TERMS, RubricSettings
 from therapysim.rewards.terms.safety import GATES, violations
 from therapysim.state import Appraisal, State, Transition
 

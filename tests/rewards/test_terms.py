@@ -11,7 +11,7 @@ from therapysim.danger_talk import signals_danger
 from therapysim.rewards.judge import Judge
 from therapysim.rewards.reading.acts import ACTS
 from therapysim.rewards.reading.words import prose
-from therapysim.rewards.rubric import TERMS
+from therapysim.rewards.rubric_settings import TERMS
 from therapysim.rewards.terms.affect import affective_shift, deficit_rise
 from therapysim.rewards.terms.brevity import one_question
 from therapysim.rewards.terms.danger import missed_risk, risk_handling

@@ -1,11 +1,13 @@
 """The wheel and the sdist hold every package, data file and test: built from what git tracks, and compared with it."""
 
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -32,9 +34,7 @@ def tracked() -> list[str]:
 def built(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """An sdist of a clean copy, and a wheel of that sdist unpacked."""
     clean, out = tmp_path_factory.mktemp("clean"), tmp_path_factory.mktemp("dist")
-    for name in tracked:
-        (clean / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, clean / name)
+    _copy(tracked, clean)
     _build(clean, "sdist", out)
     (sdist,) = out.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
@@ -42,6 +42,12 @@ def built(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[
     _build(out / sdist.name.removesuffix(".tar.gz"), "wheel", out)
     (wheel,) = out.glob("*.whl")
     return {"sdist": sdist, "wheel": wheel}
+
+
+def _copy(names: Iterable[str], folder: Path) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
 
 
 def _build(folder: Path, kind: str, out: Path) -> None:
@@ -73,3 +79,16 @@ def test_every_package_is_in_the_wheel(built: dict[str, Path]) -> None:
     with zipfile.ZipFile(built["wheel"]) as archive:
         held = set(archive.namelist())
     assert [p for p in packages if f"{p.replace('.', '/')}/__init__.py" not in held] == []
+
+
+def test_the_image_is_built_of_all_that_the_wheel_holds(
+    built: dict[str, Path], tracked: list[str], tmp_path: Path
+) -> None:
+    dockerfile = (ROOT / "train" / "connect" / "serve" / "Dockerfile").read_text(encoding="utf-8")
+    lines = re.findall(r"^COPY (?!--)(.+) \S+$", dockerfile, re.MULTILINE)
+    copied = {name for line in lines for name in line.split()}
+    _copy((name for name in tracked if name.partition("/")[0] in copied), tmp_path / "src")
+    _build(tmp_path / "src", "wheel", tmp_path)
+    (own,) = tmp_path.glob("*.whl")
+    held, expected = (sorted(zipfile.ZipFile(wheel).namelist()) for wheel in (own, built["wheel"]))
+    assert held == expected

@@ -10,11 +10,12 @@ import pytest
 
 pytest.importorskip("trl")
 
-from tests.parts.own_rubric import MINE, keep_imports, write_mine
+from tests.parts.own_rubric import MINE, working, write_mine
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ConfigError
 from therapysim.rewards import RubricSettings, open_rubric
-from therapysim.rewards.rubric import PRESETS, Rubric
+from therapysim.rewards.rubric import Rubric
+from therapysim.rewards.rubric_settings import PRESETS
 from therapysim.train.grpo.grpo_settings import GRPOSettings
 from therapysim.train.grpo.run import train
 from therapysim.train.patient_processes import Office, Patients
@@ -27,10 +28,7 @@ TEXT = "Thank you for telling me. What is it like?"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    keep_imports(monkeypatch, tmp_path, "trained")
-    write_mine(tmp_path, "trained")
-    (tmp_path / "mine.yaml").write_text(FILE, encoding="utf-8")
-    return tmp_path
+    return working(monkeypatch, tmp_path, "trained", FILE)
 
 
 def change(folder: Path) -> None:

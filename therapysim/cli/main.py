@@ -29,13 +29,15 @@ _COMMANDS = {
     "chat": "talk with a patient in the terminal, or watch a policy do so",
     "play": "a page in the browser on which you are the therapist",
     "serve": "sessions for other programs, over OpenEnv's wire",
+    "learned": "what trainings changed against the policy they started from: curves, effects, the catch",
+}
+_PROBES = {
     "calibrate": "fit scores to human ratings, and show how far to believe them",
     "portrayal": "how well language models play the patient, on the same cues",
     "agreement": "do patients rank the same therapists alike? Kendall's tau",
     "realism": "how the patients talk, beside statistics of real help-seekers",
     "attack": "play the attack suite beside a neutral therapist; exit code 1 where an attack succeeds",
     "judge": "how often the automated judge prefers the better turn of a pair, beside length, VADER and surface",
-    "learned": "what trainings changed against the policy they started from: curves, effects, the catch",
     "audit": "optimise cheaply against the rubric beside a good therapist; exit code 1 where an exploit is found",
 }
 _TRAININGS = {
@@ -78,8 +80,9 @@ _EXTRAS = {
 }
 
 
-# The first of several processes that ends makes their launcher end the others: the one that tells has this long.
-_TELLS_S = 30.0
+# Most mistakes are found by all of several processes, and told once: as the first of them ends, their launcher ends the
+# others. One that it has not ended by then, in seconds, found a mistake of its own, such as a file its host lacks.
+_TELLS_S = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,10 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = _parse(sys.argv[1:] if arguments is None else arguments)
         chosen.run(chosen)
     except TherapySimError as error:
-        if isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0":  # all processes find the same
+        if isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0":
             time.sleep(_TELLS_S)
-        else:
-            print(f"therapysim: {visible(str(error))}", file=sys.stderr)
+        print(f"therapysim: {visible(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output has enough, as `head` does
         sys.stdout = None  # type: ignore[assignment]  # or Python complains again as it closes it
@@ -125,6 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"therapysim {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add(commands, _COMMANDS, "therapysim.cli")
+    _add(commands, _PROBES, "therapysim.cli.probes")
     kinds = commands.add_parser("train", help="train a policy or the emotion sensor")
     _add(kinds.add_subparsers(title="what to train", metavar="KIND", required=True), _TRAININGS, "therapysim.cli.train")
     sets = commands.add_parser("data", help="draw preference data from sessions: pairs or ranked groups of turns")

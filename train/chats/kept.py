@@ -11,7 +11,8 @@ from therapysim.agents.bench.folder import session_place
 from therapysim.agents.bench.provenance import weights_now
 from therapysim.agents.bench.report.runs import Source, read_runs
 from therapysim.agents.bench.results import SessionResult, TurnResult
-from therapysim.agents.sessions.session_file import SessionRecord, TurnRecord, load_session, load_sessions, paid
+from therapysim.agents.sessions.pay import paid
+from therapysim.agents.sessions.session_file import SessionRecord, TurnRecord, load_session, load_sessions
 from therapysim.errors import ConfigError, PersonaError
 from therapysim.messages import Message
 from therapysim.personas.load import find

@@ -7,7 +7,7 @@ from therapysim.agents.bench.measures import MEASURES
 from therapysim.agents.bench.report.runs import flat
 from therapysim.agents.bench.report.tables import number, probability, spread
 from therapysim.agents.probes.detectors import DETECTORS
-from therapysim.rewards.rubric import TERMS
+from therapysim.rewards.rubric_settings import TERMS
 from therapysim.train.learned.compared_runs import Study
 from therapysim.train.learned.costs import costs
 from therapysim.train.learned.curves import stretch

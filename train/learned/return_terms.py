@@ -5,7 +5,8 @@ its weight, so that the return can be had by the training's rubric too.
 """
 
 from therapysim.agents.bench.results import SessionResult
-from therapysim.agents.sessions.session_file import SessionRecord, earned, load_session, session_file
+from therapysim.agents.sessions.pay import earned
+from therapysim.agents.sessions.session_file import SessionRecord, load_session, session_file
 from therapysim.errors import ConfigError
 from therapysim.rewards.rubric import Rubric
 from therapysim.train.learned.compared_runs import Key, Study

@@ -7,8 +7,9 @@ from typing import Any
 from therapysim.errors import ConfigError, TherapySimError
 from therapysim.faults import differences
 from therapysim.files import write_json
-from therapysim.rewards.rubric import TERMS, Rubric, RubricSettings
+from therapysim.rewards.rubric import Rubric
 from therapysim.rewards.rubric_record import full_record, is_shipped
+from therapysim.rewards.rubric_settings import TERMS, RubricSettings
 
 __all__ = ["RUBRIC", "keep_rubric", "kept_record", "kept_settings", "rubric_name"]
 

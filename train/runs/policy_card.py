@@ -20,7 +20,7 @@ from therapysim.files import whole
 from therapysim.models.checkpoint import DTYPES, HUB_ID, SMOLLM2, adapter_base
 from therapysim.personas.load import personas, training_ids
 from therapysim.personas.own import id_of
-from therapysim.rewards.rubric import PRESETS
+from therapysim.rewards.rubric_settings import PRESETS
 from therapysim.settings import typed
 from therapysim.train.run_settings import RunSettings
 from therapysim.train.runs.card_words import (

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from therapysim.agents.sessions.episode import Episode, play
-from therapysim.agents.sessions.session_file import SessionRecord, earned, load_sessions
+from therapysim.agents.sessions.pay import earned
+from therapysim.agents.sessions.session_file import SessionRecord, load_sessions
 from therapysim.agents.therapists.policies import find_policy
 from therapysim.agents.therapists.therapist import conversation
 from therapysim.envs.batch import SessionBatch, Start

@@ -24,7 +24,8 @@ from therapysim.agents.bench.forecast import policy_cost, simulator_cost
 from therapysim.agents.bench.progress import Progress
 from therapysim.agents.bench.results import read_results
 from therapysim.agents.bench.runner import run
-from therapysim.agents.sessions.session_file import earned, load_session, load_sessions
+from therapysim.agents.sessions.pay import earned
+from therapysim.agents.sessions.session_file import load_session, load_sessions
 from therapysim.agents.therapists.baselines import BASELINES, baseline
 from therapysim.agents.therapists.policies import Policy, find_policy, kind_of
 from therapysim.agents.therapists.therapist import ChatTherapist, Therapist

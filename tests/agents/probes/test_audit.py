@@ -44,7 +44,8 @@ from therapysim.messages import Transcript
 from therapysim.personas.load import personas
 from therapysim.personas.patient import Cue, Line
 from therapysim.rewards.judge import Judge
-from therapysim.rewards.rubric import PRESETS, TERMS, Rubric, RubricSettings, Score
+from therapysim.rewards.rubric import Rubric, Score
+from therapysim.rewards.rubric_settings import PRESETS, TERMS, RubricSettings
 from therapysim.state import Transition
 
 SMALL = {"open_questions": ("What happened next?", "Who knows about this?"), "hostile": ("You bore me.",)}

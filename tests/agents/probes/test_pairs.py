@@ -462,7 +462,7 @@ def test_the_command_prints_and_keeps_every_figure_and_no_text(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from therapysim.rewards.judge import Judge
-    from therapysim.rewards.rubric import PRESETS, TERMS
+    from therapysim.rewards.rubric_settings import PRESETS, TERMS
 
     out = tmp_path / "found" / "judge.json"
     assert run(small, "--terms", "--out", out) == 2 and not out.exists()

@@ -14,7 +14,8 @@ from tests.parts.bench_parts import SMALL, Mute, found, play_small, scripted
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
 from therapysim.agents.bench.results import read_results, write_results
 from therapysim.agents.bench.runner import run
-from therapysim.agents.sessions.session_file import earned, load_session, load_sessions
+from therapysim.agents.sessions.pay import earned
+from therapysim.agents.sessions.session_file import load_session, load_sessions
 from therapysim.agents.therapists.baselines import baseline
 from therapysim.agents.therapists.policies import Policy
 from therapysim.agents.therapists.therapist import conversation

@@ -15,7 +15,7 @@ from tests.parts.preferring import Prefer, made_pairs, preferrer, settings, writ
 from tests.parts.run_files import rows
 from therapysim.errors import ConfigError
 from therapysim.models import checkpoint
-from therapysim.rewards.rubric import PRESETS
+from therapysim.rewards.rubric_settings import PRESETS
 from therapysim.train.dpo import run as dpo
 from therapysim.train.dpo.dpo_settings import load_settings
 from therapysim.train.dpo.pair_tokens import PairRow, pair_rows

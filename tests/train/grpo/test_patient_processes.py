@@ -19,7 +19,7 @@ from tests.parts.patience import HANGS_S
 from tests.train.grpo.test_sampler import SlowEngine
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import ActionError, PatientError
-from therapysim.rewards.rubric import RubricSettings
+from therapysim.rewards.rubric_settings import RubricSettings
 from therapysim.train import patient_processes as patients
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo.grpo_settings import GRPOSettings

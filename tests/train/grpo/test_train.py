@@ -23,7 +23,7 @@ from therapysim.errors import ConfigError, ModelError, PatientError
 from therapysim.models import checkpoint
 from therapysim.personas.patient import Cue, Line
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
-from therapysim.rewards.rubric import PRESETS
+from therapysim.rewards.rubric_settings import PRESETS
 from therapysim.train.grpo import run as grpo
 from therapysim.train.grpo import trainer
 from therapysim.train.grpo.grpo_settings import GRPOSettings, load_settings

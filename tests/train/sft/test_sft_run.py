@@ -16,7 +16,7 @@ from therapysim.cli import main as cli
 from therapysim.envs.batch import SessionBatch
 from therapysim.errors import ConfigError, ModelError
 from therapysim.models import checkpoint
-from therapysim.rewards.rubric import PRESETS
+from therapysim.rewards.rubric_settings import PRESETS
 from therapysim.train.runs.kept_rubric import kept_settings
 from therapysim.train.runs.on_rows import open_patients
 from therapysim.train.runs.start_up import TrainResult

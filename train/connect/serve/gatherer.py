@@ -128,7 +128,8 @@ class Gatherer:
                 waiting[0].answer.set_exception(error)
             return
         for one, result in zip(waiting, played, strict=True):
-            self._metrics.played(time.monotonic() - one.since, begun=result.turn is None, failed=result.session.failed)
+            begun = isinstance(one.asked.before, Start)
+            self._metrics.played(time.monotonic() - one.since, begun=begun, failed=result.session.failed)
             one.answer.set_result(result)
 
     def _play(self, asked: Sequence[Asked]) -> list[Played]:

@@ -10,7 +10,7 @@ from therapysim.agents.probes.pairs import Pairs
 from therapysim.agents.probes.tables import DELIMITERS
 from therapysim.cli.options import keep, require_place
 from therapysim.errors import ConfigError
-from therapysim.rewards.rubric import RubricSettings
+from therapysim.rewards.rubric_settings import RubricSettings
 
 __all__ = ["add_options", "run"]
 

@@ -1,0 +1,1 @@
+"""Commands that measure patients, reading and reward, one file a command."""
