@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,9 +62,11 @@ def export_chats(
         force: replace an earlier export.
 
     Raises:
-        ConfigError: the results cannot be read or are of another version, a policy has no session there, no row is
+        ConfigError: ``min_return`` is no number, the results cannot be read or are of another version, a policy has no session there, no row is
             left, or ``out`` is taken or cannot be written.
     """
+    if min_return is not None and isnan(min_return):
+        raise ConfigError("min_return is nan, expected a number")
     target = Path(out)
     _check_place(target, force)
     _refuse_inside(target, Path(results))

@@ -226,6 +226,7 @@ def test_failed_sessions_are_left_out_and_counted(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--policy", "mi"], "policy 'mi' has no session there, expected one of 'cbt', 'late', 'hostile'"),
+        (["--min-return", "nan"], "min_return is nan, expected a number"),
         (["--min-return", "1e6"], "no session is left: min_return is 1e+06, and the best of 12 earned"),
         (["--format", "pairs", "--min-return", "1e6"], "no pair is left: dropped 8 for below the least return"),
         (["--format", "csv", "--header", "none"], "--header is for messages and pairs"),
