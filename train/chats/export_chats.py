@@ -62,8 +62,8 @@ def export_chats(
         force: replace an earlier export.
 
     Raises:
-        ConfigError: ``min_return`` is no number, the results cannot be read or are of another version, a policy has no session there, no row is
-            left, or ``out`` is taken or cannot be written.
+        ConfigError: ``min_return`` is no number, the results cannot be read or are of another version, a policy has no
+            session there, no row is left, or ``out`` is taken or cannot be written.
     """
     if min_return is not None and isnan(min_return):
         raise ConfigError("min_return is nan, expected a number")
