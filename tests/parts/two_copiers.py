@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.parts.copying import patients, settings
-from therapysim.cli.main import main as cli
+from tests.parts.patience import HANGS_S
+from therapysim.cli import main as cli
 from therapysim.errors import TherapySimError
 from therapysim.train.sft.run import train
 
@@ -34,17 +35,20 @@ def command_line(model: Path, out: Path, therapist: str) -> list[str]:
 
 
 def main(model: Path, out: Path) -> None:
-    """Every run of the test, and what this process saw of it."""
-    codes = {name: cli(command_line(model, out / name, who)) for name, who in (("command", "cbt"), ("mistake", "cpt"))}
+    """Every run of the test, what this process saw of it, and at the end a mistake, which ends it."""
+    command = cli.main(command_line(model, out / "command", "cbt"))
     train(settings(model, out / "whole", **SHAPE), patients())
     train(settings(model, out / "parts", **{**SHAPE, "max_steps": 2}), patients())
     train(settings(model, out / "parts", resume=True, **SHAPE), patients())
-    seen = codes | {
+    seen = {
+        "command": command,
         "taken": refusal(model, out / "whole"),
         "unknown": refusal(model, out / "unknown", therapists=("cpt",)),
         "nowhere": refusal(model, out / "unknown", sessions=(str(out / "no-such-file.json"),)),
     }
     (out / f"seen-{os.environ['RANK']}.json").write_text(json.dumps(seen))
+    cli._TELLS_S = HANGS_S
+    sys.exit(cli.main(command_line(model, out / "mistake", "cpt")))
 
 
 if __name__ == "__main__":

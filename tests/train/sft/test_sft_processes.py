@@ -28,9 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(folder: Path, tiny_model: Path) -> Done:
-    """The two processes that trained all that stands in ``two_copiers.py``."""
+    """The two processes that trained all that stands in ``two_copiers.py``, and ended in a mistake."""
     ended = launch("tests.parts.two_copiers", str(tiny_model), str(folder))
-    assert ended.returncode == 0, ended.stderr[-4000:]
+    assert all((folder / f"seen-{rank}.json").exists() for rank in range(2)), ended.stderr[-4000:]
     return ended
 
 
@@ -94,6 +94,6 @@ def test_the_command_line_leaves_one_set_of_files(two: list[dict[str, Any]], don
 
 
 def test_a_mistake_is_told_once_and_ends_both_processes(two: list[dict[str, Any]], done: Done) -> None:
-    assert [seen["mistake"] for seen in two] == [2, 2]
+    assert done.returncode
     assert done.stderr.count("therapysim: policy 'cpt' is unknown; did you mean 'cbt'") == 1
     assert done.stderr.count("therapysim: ") == 1
