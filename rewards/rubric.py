@@ -1,5 +1,6 @@
 """Named terms × weights, one gate -> the reward of a turn, and its breakdown."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
@@ -112,9 +113,10 @@ class Rubric:
         return type(self) is not Rubric or bool(self._own)
 
     def record(self) -> dict[str, Any]:
-        """What decides its rewards, as plain values for a run's files: name, class, sources, weights and gates.
+        """What decides its rewards, as plain values for a run's files: name, class, sources, attributes, weights.
 
-        Two runs with equal records were scored alike, as far as sources tell: those of ``own_code.source_of``.
+        Two runs with equal records were scored alike, as far as sources tell: those of ``own_code.source_of``. Of an
+        attribute that JSON cannot hold, its type alone is told.
         """
         own = {
             term.name: {"class": term.place, "source": source, "weight": term.weight, "range": [term.low, term.high]}
@@ -125,6 +127,7 @@ class Rubric:
             "preset": self.name,
             "class": f"{kind.__module__}:{kind.__qualname__}",
             "source": self.source,
+            "attributes": {name: _plain(value) for name, value in vars(self).items() if name not in _OF_ALL},
             **{name: getattr(self.settings, name) for name in TERMS},
             "gates": list(self.settings.gates),
             "own": own,
@@ -145,6 +148,17 @@ class Rubric:
             raise ConfigError(f"the source of {type(self).__qualname__} has changed: its file is another than it was")
         opened = [(term, *replace(term, source=source).open()) for term, source in told["_own"]]
         self.__dict__ |= told | {"_own": opened}
+
+
+#: What every rubric has, and the record tells in other entries.
+_OF_ALL = frozenset(vars(Rubric()))
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value, sort_keys=True))
+    except (TypeError, ValueError, RecursionError):
+        return f"{type(value).__module__}:{type(value).__qualname__}"
 
 
 def scored(rubric: Rubric, turn: Transition) -> Score:

@@ -5,7 +5,7 @@ from typing import Any
 
 __all__ = ["full_record", "is_shipped"]
 
-_SHIPPED = {"class": "therapysim.rewards.rubric:Rubric", "source": "", "own": {}}
+_SHIPPED = {"class": "therapysim.rewards.rubric:Rubric", "source": "", "attributes": {}, "own": {}}
 
 
 def full_record(told: Mapping[str, Any]) -> dict[str, Any]:

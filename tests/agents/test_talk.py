@@ -12,7 +12,9 @@ import pytest
 from tests.parts.bench_parts import ROOT, Mute
 from therapysim.agents import baseline, conversation, play
 from therapysim.agents.sessions.session_file import load_session
-from therapysim.agents.sessions.talk import CRISIS, NOTICE, Console, Sitting, Visit, person, talk
+from therapysim.agents.sessions.sitting import Sitting
+from therapysim.agents.sessions.talk import Console, talk
+from therapysim.agents.sessions.visit import CRISIS, NOTICE, Visit, person
 from therapysim.cli import main as cli
 from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
 from therapysim.errors import ModelError, PatientError
@@ -194,12 +196,56 @@ def test_a_terminals_lines_end_between_words(columns: int, monkeypatch: pytest.M
     assert piped.getvalue() == f"{text}\n", "a pipe gets lines as they are"
 
 
-@pytest.mark.parametrize("typed", ["/exit", "/help me", "/", "/QUIT", "/quit now"])
+@pytest.mark.parametrize("typed", ["/exit", "/exit now", "/", "/QUIT", "/?"])
 def test_an_unknown_command_is_refused_and_is_no_turn(typed: str, tmp_path: Path) -> None:
     console, shown = said(f"{typed}\n//shrug, I say\n/quit\nnever read\n")
     talk(Sitting(batch(), START), console, tmp_path / "a.json")
-    assert f"{typed.split()[0]} is no command, and was not said; /quit ends." in shown.getvalue()
+    assert f"{typed.split()[0]} is no command, and was not said. /undo takes" in shown.getvalue()
     assert [m.text for m in load_session(tmp_path / "a.json").messages if m.speaker == "therapist"] == ["/shrug, I say"]
+
+
+@pytest.mark.parametrize("typed", ["/quit", "/quit please", "  /quit  "])
+def test_quit_ends_whatever_stands_behind_it(typed: str, tmp_path: Path) -> None:
+    console, _ = said(f"Hello.\n{typed}\nnever read\n")
+    talk(Sitting(batch(), START), console, tmp_path / "a.json")
+    assert [m.text for m in load_session(tmp_path / "a.json").messages if m.speaker == "therapist"] == ["Hello."]
+
+
+def test_help_tells_of_every_command_and_is_no_turn() -> None:
+    console, shown = said("/help me\n/quit\n")
+    sitting = Sitting(batch(), START)
+    talk(sitting, console)
+    assert not sitting.turns and "/help me" not in shown.getvalue()
+    assert all(f"{command} " in shown.getvalue().split("\n\n")[1] for command in ("/undo", "/quit"))
+
+
+def test_a_turn_taken_back_leaves_no_trace(tmp_path: Path) -> None:
+    good, slip = "That sounds hard. What is it like?", "Pull yourself together."
+    for name, lines in (("one", [good, good]), ("other", [good, slip, "/undo", good])):
+        console, shown = said("\n".join([*lines, "/quit\n"]))
+        talk(Sitting(batch(), START), console, tmp_path / f"{name}.json")
+    assert "The last turn is taken back." in shown.getvalue()
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "other.json").read_bytes()
+
+
+def test_a_person_whose_words_were_taken_back_did_not_speak_for_the_policy(tmp_path: Path) -> None:
+    console, _ = said("Hello.\n/undo\n\n/quit\n")
+    talk(Sitting(batch(), START, Echo(), "echo"), console, tmp_path / "a.json")
+    assert load_session(tmp_path / "a.json").policy == "echo"
+
+
+def test_nothing_to_take_back_is_said_in_either_chair() -> None:
+    for sides in (Sitting(batch(), START), Visit(Echo(), "echo", shipped_sensor(), person())):
+        console, shown = said("/undo\n/quit\n")
+        talk(sides, console)
+        assert "No turn was taken yet." in shown.getvalue()
+
+
+def test_a_visitors_words_that_are_taken_back_reach_no_later_answer(tmp_path: Path) -> None:
+    policy = Echo()
+    console, _ = said("I hate rain.\n/undo\nI sleep badly.\n/quit\n")
+    talk(Visit(policy, "echo", shipped_sensor(), person()), console, tmp_path / "a.json")
+    assert "rain" not in (tmp_path / "a.json").read_text() and "sleep badly" in (tmp_path / "a.json").read_text()
 
 
 def test_a_visitors_unknown_command_reaches_no_policy() -> None:

@@ -15,7 +15,9 @@ from therapysim.agents import baseline, play
 from therapysim.agents.bench.bench_settings import Simulator
 from therapysim.agents.bench.runner import run
 from therapysim.agents.sessions.session_file import load_session, save_session
-from therapysim.agents.sessions.talk import Console, Sitting, Visit, person, talk
+from therapysim.agents.sessions.sitting import Sitting
+from therapysim.agents.sessions.talk import Console, talk
+from therapysim.agents.sessions.visit import Visit, person
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
 from therapysim.errors import PatientError
 from therapysim.personas.llm.llm_patient import LLMPatient

@@ -206,13 +206,13 @@ def test_trouble_that_passes_is_sat_out(trouble: str, url: str) -> None:
     ("trouble", "found", "hint"),
     [
         ("500", "3 x status 500: told to fail", "server's log"),
-        ("429", "3 x status 429", "lower RemoteSettings.concurrency"),
+        ("429", "3 x status 429", "lower THERAPYSIM_CONCURRENCY"),
         ("cut", "3 x the connection was cut", "server's log"),
         ("malformed", "3 x malformed JSON: {", "server's log"),
         ("nothing", "3 x an answer without choices: {", "server's log"),
         ("null", "3 x None as content, finish_reason 'stop'", "thinking"),
-        ("never", "3 x no answer in 0.5 s", "raise RemoteSettings.timeout_s"),
-        ("trickle", "3 x no answer in 0.5 s", "raise RemoteSettings.timeout_s"),
+        ("never", "3 x no answer in 0.5 s", "raise THERAPYSIM_TIMEOUT_S"),
+        ("trickle", "3 x no answer in 0.5 s", "raise THERAPYSIM_TIMEOUT_S"),
     ],
 )
 def test_trouble_that_stays_says_what_was_tried_and_what_to_do(trouble: str, found: str, hint: str, url: str) -> None:
@@ -221,6 +221,24 @@ def test_trouble_that_stays_says_what_was_tried_and_what_to_do(trouble: str, fou
     message = str(caught.value)
     assert f"model 'tiny' at {url}: 1 of 1 chats got no answer; chat 0: tried 3 times in " in message
     assert found in message and hint in message.split("Next: ")[1]
+
+
+def test_the_first_of_each_trouble_is_told_at_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    model = chat(url)
+    for words in ("Here I am.", "Here again."):
+        assert model.reply(ask(f"503; never; say {words}"), SAMPLING, [0]) == [words]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"model 'tiny' at {url}: {what}; asked again, up to {model.settings.retries} times"
+        for what in ("status 503: told to fail", "no answer in 0.5 s")
+    ]
+
+
+def test_each_failed_chat_has_its_reason_and_what_to_do(url: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        chat(url).reply(ask("say Hello.", "404 no such model"), SAMPLING, [0, 1])
+    fine, failed = caught.value.reasons
+    assert not fine and failed.startswith("status 404: ") and "Next: check the model's name" in failed
 
 
 def test_an_empty_text_is_a_reply(url: str) -> None:
@@ -359,6 +377,27 @@ def test_a_variable_that_is_not_set_is_named(url: str, monkeypatch: pytest.Monke
 def test_settings_are_checked(wrong: dict[str, Any], found: str) -> None:
     with pytest.raises(ConfigError, match=f"RemoteSettings: {found}"):
         RemoteSettings(**wrong)
+
+
+def test_defaults_are_set_by_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (RemoteSettings().concurrency, RemoteSettings().timeout_s, RemoteSettings().retries) == (64, 120.0, 4)
+    for name, value in (("CONCURRENCY", "3"), ("TIMEOUT_S", "7.5"), ("RETRIES", "0")):
+        monkeypatch.setenv(f"THERAPYSIM_{name}", value)
+    assert (RemoteSettings().concurrency, RemoteSettings().timeout_s, RemoteSettings().retries) == (3, 7.5, 0)
+    assert RemoteSettings(retries=2).retries == 2
+    monkeypatch.setenv("THERAPYSIM_RETRIES", "")
+    assert RemoteSettings().retries == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CONCURRENCY", "0"), ("CONCURRENCY", "many"), ("CONCURRENCY", "1.5"), ("TIMEOUT_S", "0"), ("TIMEOUT_S", "2 min"),
+     ("TIMEOUT_S", "nan"), ("RETRIES", "-1")],
+)  # fmt: skip
+def test_a_wrong_variable_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"THERAPYSIM_{name}", value)
+    with pytest.raises(ConfigError, match=f"the environment variable THERAPYSIM_{name} is '?{value}"):
+        RemoteSettings()
 
 
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "ftp://host/v1", "http:///v1", "http://host:0/v1", ""])

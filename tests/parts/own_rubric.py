@@ -55,6 +55,14 @@ class Changing(Rubric):
         return Score(2.0, {name: 1.0}, {name: 2.0}, ())
 
 
+class Set(Rubric):
+    """Pays what it was set to pay."""
+
+    def __init__(self, pay=1.0):
+        super().__init__("grpo")
+        self.pay, self.told = pay, {"by": Thanks()}
+
+
 class Bare(Rubric):
     def __init__(self):
         self.mine = 1

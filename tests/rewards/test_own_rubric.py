@@ -16,6 +16,7 @@ from tests.rewards.test_rewards import reading, turn
 from therapysim.envs.batch import SessionBatch, Start
 from therapysim.envs.therapy import TherapySimEnv
 from therapysim.errors import ConfigError, RewardError
+from therapysim.own_code import find_own
 from therapysim.rewards import OwnTerm, Rubric, RubricSettings, open_rubric
 from therapysim.rewards.rubric_settings import PRESETS, TERMS
 from therapysim.state import Appraisal
@@ -267,3 +268,12 @@ def test_two_terms_of_a_name_are_refused() -> None:
             RubricSettings(own=(OwnTerm(name, "mine:shout"),))
     with pytest.raises(ConfigError, match="'a', which is taken"):
         RubricSettings(own=(OwnTerm("a", "mine:shout"), OwnTerm("a", "mine:wild")))
+
+
+def test_what_an_object_of_a_class_was_set_to_stands_in_its_record(folder: Path) -> None:
+    kind, _ = find_own("mine:Set", "rubric", "a class")
+    once, again, twice = (kind(pay).record() for pay in (1.0, 1.0, 2.0))
+    assert once == again and once != twice
+    assert twice["attributes"] == {"pay": 2.0, "told": "builtins:dict"}  # a dict that JSON cannot hold
+    assert json.loads(json.dumps(once)) == once
+    assert Rubric("grpo").record()["attributes"] == open_rubric("mine.yaml").record()["attributes"] == {}

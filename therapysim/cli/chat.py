@@ -5,7 +5,9 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
-from therapysim.agents.sessions.talk import Chair, Console, Sitting, Visit, person, talk
+from therapysim.agents.sessions.sitting import Sitting
+from therapysim.agents.sessions.talk import Chair, Console, talk
+from therapysim.agents.sessions.visit import Visit, person
 from therapysim.agents.therapists.policies import Policy, find_policy
 from therapysim.cli.options import PATIENT, add_rubric, add_template, require_place, template_of
 from therapysim.envs.batch import SessionBatch, SessionConfig, Start
@@ -21,7 +23,7 @@ __all__ = ["add_options", "run"]
 _CHAIRS = ("watch", "therapist", "patient")
 _ABOUT = (
     "A research simulator, no clinical device: its patients are fiction, and no policy is fit to talk with a person in "
-    "distress. Lines come from the terminal or a pipe; /quit, Ctrl-D and Ctrl-C end."
+    "distress. Lines come from the terminal or a pipe; /undo takes a turn back; /quit, Ctrl-D and Ctrl-C end."
 )
 
 

@@ -31,13 +31,13 @@ _MOST_BYTES = 8 * 2**20
 _LONGEST_KEY = 1_000
 _LOG = "see the server's log"
 _START = "start the server (such as `vllm serve MODEL`), and check the URL, which mostly ends in /v1"
-_SLOWER = "raise RemoteSettings.timeout_s or lower RemoteSettings.concurrency"
+_SLOWER = "raise THERAPYSIM_TIMEOUT_S or lower THERAPYSIM_CONCURRENCY (in Python, timeout_s and concurrency)"
 _HINTS = {
     **dict.fromkeys((301, 302, 303, 307, 308), "the server has moved: give the URL that it moved to"),
     401: "check the API key",
     403: "check what the API key may do, and what the server refuses to talk about",
     404: "check the model's name, and that the URL ends where /chat/completions begins, mostly in /v1",
-    429: "lower RemoteSettings.concurrency, or raise retries and max_wait_s",
+    429: "lower THERAPYSIM_CONCURRENCY or raise THERAPYSIM_RETRIES (in Python, concurrency, retries and max_wait_s)",
 }
 
 
@@ -168,7 +168,7 @@ async def _read(answer: Any) -> str:
         body += part
         if len(body) > _MOST_BYTES:
             what = f"an answer of more than {_MOST_BYTES // 2**20} MiB"
-            raise Failure(what, f"lower Sampling.max_tokens, or {_LOG}")
+            raise Failure(what, f"lower the limit of tokens (--max-tokens), or {_LOG}")
     return body.decode("utf-8", "replace")
 
 
@@ -187,7 +187,7 @@ def content(body: str, key: SecretStr, most: int) -> str:
         raise Failure(f"an answer without choices: {_quoted(body, key)}", _LOG, may_pass=True) from None
     if not isinstance(reply, str):
         why = f"{_spelt(reply)} as content, finish_reason {_spelt(choice.get('finish_reason'))}"
-        hint = "raise Sampling.max_tokens, or switch a model's thinking off by RemoteSettings.extra"
+        hint = "raise the limit of tokens (--max-tokens), or switch the model's thinking off (--template, or extra)"
         raise Failure(_quoted(why, key), hint, may_pass=True)
     # Cut before it is looked through, and again: what the first cut leaves of a key at its end goes with the second.
     return redact_reply(reply.strip()[: most + _LONGEST_KEY], key)[:most].strip()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import random
 import threading
@@ -10,6 +11,7 @@ import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import SecretStr
@@ -18,18 +20,41 @@ from therapysim.errors import ConfigError, ModelError, require_count, require_nu
 from therapysim.models.chat import ChatMessage, Sampling, check_seeds
 from therapysim.models.completions import Connection, Failure, import_aiohttp
 from therapysim.models.server import refuse_secrets, require_url, require_variable
+from therapysim.visible import visible
 
 __all__ = ["RemoteChat", "RemoteSettings"]
 
+_log = logging.getLogger(__name__)
+
 # A longer reply is cut: so many characters, or so many a token that was asked for, where that is more.
 _MOST_CHARS, _TOKEN_CHARS = 20_000, 40
+# A server that words each refusal anew is told of so often.
+_MOST_TOLD = 8
 # Fields that hold a secret, without signs and case.
 _PRIVATE = frozenset("key apikey xapikey token accesstoken authtoken authorization password secret bearer".split())
+
+
+def _count_of(variable: str, default: int, low: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    return require_count(f"the environment variable {variable}", int(text) if text.isdecimal() else text, low)
+
+
+def _seconds_of(variable: str, default: float) -> float:
+    text = os.environ.get(variable) or str(default)
+    try:
+        found: Any = float(text)
+    except ValueError:
+        found = text
+    require_number(f"the environment variable {variable}", found, 1e-3, 86_400.0)
+    return float(found)
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSettings:
     """How a server is asked.
+
+    The defaults of the first three can be set for every command, and for ``gym.make``, by the environment variables
+    ``THERAPYSIM_CONCURRENCY``, ``THERAPYSIM_TIMEOUT_S`` and ``THERAPYSIM_RETRIES``; no reply hangs on them.
 
     Attributes:
         concurrency: requests under way at once, over all calls to one ``RemoteChat``.
@@ -41,9 +66,9 @@ class RemoteSettings:
         extra: more fields for every request, such as ``{"chat_template_kwargs": {"enable_thinking": False}}``.
     """
 
-    concurrency: int = 64
-    timeout_s: float = 120.0
-    retries: int = 4
+    concurrency: int = field(default_factory=partial(_count_of, "THERAPYSIM_CONCURRENCY", 64, 1))
+    timeout_s: float = field(default_factory=partial(_seconds_of, "THERAPYSIM_TIMEOUT_S", 120.0))
+    retries: int = field(default_factory=partial(_count_of, "THERAPYSIM_RETRIES", 4, 0))
     backoff_s: float = 0.5
     max_wait_s: float = 60.0
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -73,7 +98,8 @@ class RemoteChat:
     Every chat is one request; up to ``concurrency`` of them run at once, on an event loop in a thread of its own, so
     that ``reply`` may be called from anywhere, a notebook's running loop included. A request that fails in a way that
     may pass (408, 409, 429, 5xx, a time-out, a cut connection, an answer that is no JSON, or has no choices or null
-    as its content) is sent again after a jittered wait, which honours Retry-After; any other 4xx is final.
+    as its content) is sent again after a jittered wait, which honours Retry-After; any other 4xx is final. The first of
+    each such trouble is logged as a warning, so that nobody waits for a silent server without knowing.
 
     A server that minds no limit of tokens is not read to its end: a reply is cut at 20,000 characters, or at 40 a token
     of ``Sampling.max_tokens`` where that is more.
@@ -112,6 +138,7 @@ class RemoteChat:
         self._key = _checked_key(api_key, api_key_env)
         import_aiohttp()
         self._jitter = random.Random()  # of waits only: no reply hangs on it
+        self._told: set[str] = set()
         self._lock = threading.Lock()
         self._connection: Connection | None = None
 
@@ -149,7 +176,7 @@ class RemoteChat:
         replies = [None if isinstance(a, Failure) else a for a in answers]
         if failures:
             # Not chained: the server's raw words, which may repeat the key, would be shown.
-            reasons = [a.first.rstrip(".") if isinstance(a, Failure) else "" for a in answers]
+            reasons = [f"{a.first.rstrip('.')}. Next: {a.hint}" if isinstance(a, Failure) else "" for a in answers]
             raise ModelError(self._report(failures, len(chats)), replies, reasons) from None
         return [reply for reply in replies if reply is not None]
 
@@ -217,8 +244,17 @@ class RemoteChat:
                 wait_s = self._wait(attempt, failure)
                 if wait_s is None:
                     raise failure.after(met, time.monotonic() - began) from None
+                self._tell(failure)
             await asyncio.sleep(wait_s)
         raise AssertionError("the last attempt either returns or raises")
+
+    def _tell(self, failure: Failure) -> None:
+        if failure.what not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(failure.what)
+            _log.warning(
+                "model '%s' at %s: %s; asked again, up to %d times", self.model, self.url, visible(failure.what),
+                self.settings.retries,
+            )  # fmt: skip
 
     def _wait(self, attempt: int, failure: Failure) -> float | None:
         """Seconds until the next attempt; None where there is none."""

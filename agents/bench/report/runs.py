@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from therapysim.agents.bench.provenance import read_provenance, require_theirs
+from therapysim.agents.bench.provenance import Provenance, read_provenance, require_theirs
 from therapysim.agents.bench.results import SessionResult, read_results
 from therapysim.agents.sessions.session_file import Count
 from therapysim.errors import ConfigError
@@ -33,12 +34,14 @@ class Source:
         sha256: of the file's bytes.
         sessions: how many it holds.
         settings: what ``settings.json`` beside it says; empty where there is none.
+        unplayed: by those settings, what a run that was broken off has not played; a line each.
     """
 
     name: str
     sha256: str
     sessions: int
     settings: Mapping[str, Any]
+    unplayed: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -116,7 +119,19 @@ def _source(file: Path, rows: Sequence[SessionResult]) -> Source:
     if held is not None:
         require_theirs(rows, held, file)
     told = {} if held is None else held.model_dump(mode="json", exclude_unset=True)
-    return Source(str(Path(*file.parts[-2:])), digest, len(rows), told)
+    unplayed = () if held is None else tuple(_unplayed(held, rows))
+    return Source(str(Path(*file.parts[-2:])), digest, len(rows), told, unplayed)
+
+
+def _unplayed(held: Provenance, rows: Sequence[SessionResult]) -> Iterator[str]:
+    """Who joined and was not played to the end; the run's command goes on with them."""
+    played, whole = Counter((row.policy, row.simulator) for row in rows), len(held.patients) * held.seeds
+    for (policy, simulator), count in played.items():
+        if count < whole:
+            yield f"{count} of {whole} sessions of {policy} with {simulator} were played."
+    for kind, place in (("policies", 0), ("simulators", 1)):
+        for name in sorted(set(getattr(held, kind)) - {pair[place] for pair in played}):
+            yield f"0 sessions with {name} were played."
 
 
 def _refuse_empty(files: Sequence[Path], found: Sequence[list[SessionResult]]) -> None:

@@ -263,6 +263,18 @@ def test_folders_and_files_are_read_the_same(tmp_path: Path, played: list[Sessio
     assert first.sources[0].sha256 == sha256((plain / "results.jsonl").read_bytes()).hexdigest()
 
 
+def test_a_report_of_a_benchmark_that_was_broken_off_says_what_is_missing(tmp_path: Path) -> None:
+    whole = [made(policy, who, seed) for policy in ("one", "two") for who in ("ann", "bao") for seed in (0, 1)]
+    settings = {"patients": ["ann", "bao"], "seeds": 2, "policies": {n: {} for n in ("one", "two", "three")}}
+    broken = summarise(read_runs([write(tmp_path / "broken", whole[:5], settings)])).warnings
+    assert broken[0] == (
+        "The benchmark was broken off; its command goes on. 1 of 4 sessions of two with scripted were played. "
+        "0 sessions with three were played."
+    )
+    ended = summarise(read_runs([write(tmp_path / "ended", whole, {**settings, "policies": {"one": {}, "two": {}}})]))
+    assert not any("broken off" in told for told in ended.warnings)
+
+
 def test_timing_of_a_run_that_went_on_is_added_up(tmp_path: Path) -> None:
     rows = [{"policy": "one", "simulator": "scripted", "sessions": n, "turns": 9, "seconds_policy": 1.5,
              "seconds_environment": 2.0} for n in (1, 3)]  # fmt: skip
