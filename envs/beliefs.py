@@ -6,6 +6,8 @@ o = (1 - ρ (1 - a)) (1 - √w), since whoever was hurt and got no word about it
 
     found    c_i' = c_i - o β (c_i - f)      the patient told evidence against it, another view, what it would say to a
                                              friend, or a fairer thought: β by the column; half the second time  (1)
+    spoken   c_i' = c_i - o σ (c_i - f), of every i     it gave reasons for changing, told what it is good at, or said
+                                             that a reflection was right: σ by which; half the second time       (1)
     core     c_j' = c_j - γ (c_i - c_i')     the core belief holds up all of them, and gives way with each       (2)
     kept     r_i' = c_i                      a fairer thought in the patient's own words, or a summary           (3)
     back     c_i' = c_i + μ (r_i - c_i)      what nobody kept comes back
@@ -45,7 +47,7 @@ __all__ = ["HURTING", "PLEASING", "UNASKED", "conviction", "examined", "pressed_
 #: Column -> β, what it takes of a conviction once the patient has told it.
 FOUND = {"evidence_for": 0.08, "evidence_against": 0.4, "other_view": 0.35, "friend": 0.35, "worst": 0.12,
          "balanced": 0.5}  # fmt: skip
-#: The same of what is told without a situation, of every thought: reasons for changing, what one is good at, and that
+#: σ: the same of what is told without a situation, of every thought: reasons for changing, what one is good at, and that
 #: a reflection met what had not been said. Amrhein, Miller, Yahne, Palmer & Fulcher 2003: change talk foretells change;
 #: Crits-Christoph, Cooper & Luborsky 1988: so do interpretations that are accurate.
 SPOKEN_FOR = {"change": 0.15, "strengths": 0.1, "replies.right": 0.1}
@@ -111,23 +113,20 @@ def examined(persona: Persona, latent: Latent, told: Sequence[Item], share: floa
         persona: who tells.
         latent: the session with what was told before, these not yet among it.
         told: items of this answer.
-        share: in [0, 1], how much a column counts; less where it came up by itself.
+        share: in [0, 1], how much they count; less where they came up by themselves.
     """
-    openness = (1.0 - persona.resistance * (1.0 - latent.alliance)) * (1.0 - sqrt(latent.wound))
+    openness = share * (1.0 - persona.resistance * (1.0 - latent.alliance)) * (1.0 - sqrt(latent.wound))
     ids = [situation.id for situation in persona.case.situations]
     beliefs, kept = list(latent.beliefs), list(latent.kept)
     for item in told:
-        place = item.id.split(".")
-        if (
-            place[0] != "situations"
-            or place[2] not in FOUND
-            or f"situations.{place[1]}.thinking" not in latent.answered
-        ):
-            continue
-        i, again = ids.index(place[1]), 0.5 ** latent.answered.count(item.id)
-        lost = openness * FOUND[place[2]] * again * max(0.0, beliefs[i] - FLOOR)
-        beliefs = [c - lost if j == i else max(FLOOR, c - CORE * lost) for j, c in enumerate(beliefs)]
-        if place[2] == "balanced":
+        taken, place = openness * 0.5 ** latent.answered.count(item.id), item.id.split(".")
+        if item.id in SPOKEN_FOR:
+            beliefs = [c - taken * SPOKEN_FOR[item.id] * max(0.0, c - FLOOR) for c in beliefs]
+        elif place[0] == "situations" and place[2] in FOUND and f"situations.{place[1]}.thinking" in latent.answered:
+            i = ids.index(place[1])
+            lost = taken * FOUND[place[2]] * max(0.0, beliefs[i] - FLOOR)
+            beliefs = [c - lost if j == i else max(FLOOR, c - CORE * lost) for j, c in enumerate(beliefs)]
+        if place[-1] == "balanced":
             kept = [min(r, c) for r, c in zip(kept, beliefs, strict=True)]
     return replace(latent, beliefs=tuple(beliefs), kept=tuple(kept))
 
