@@ -47,8 +47,8 @@ __all__ = ["HURTING", "PLEASING", "UNASKED", "conviction", "examined", "pressed_
 #: Column -> β, what it takes of a conviction once the patient has told it.
 FOUND = {"evidence_for": 0.08, "evidence_against": 0.4, "other_view": 0.35, "friend": 0.35, "worst": 0.12,
          "balanced": 0.5}  # fmt: skip
-#: σ: the same of what is told without a situation, of every thought: reasons for changing, what one is good at, and that
-#: a reflection met what had not been said. Amrhein, Miller, Yahne, Palmer & Fulcher 2003: change talk foretells change;
+#: σ: the same, of every thought, of what is told without a situation: reasons for changing, what one is good at, that a
+#: reflection met what had not been said. Amrhein, Miller, Yahne, Palmer & Fulcher 2003: change talk foretells change;
 #: Crits-Christoph, Cooper & Luborsky 1988: so do interpretations that are accurate.
 SPOKEN_FOR = {"change": 0.15, "strengths": 0.1, "replies.right": 0.1}
 #: What comes up by itself, to a turn that is tied to what was said, counts half.
