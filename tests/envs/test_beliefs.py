@@ -3,14 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from therapysim.envs import beliefs
+from therapysim.envs import beliefs, dynamics
 from therapysim.envs.beliefs import examined
 from therapysim.envs.latent import Latent, begin
 from therapysim.personas.items import items_of
 from therapysim.personas.load import personas
 from therapysim.personas.schema import Persona
+from therapysim.state import Appraisal
 
 #: Nothing but the floor holds against evidence: full openness, and each core of another thought moves as written.
 OPEN = replace(personas("dev")[0], resistance=0.0)
@@ -88,3 +90,15 @@ def test_a_fairer_thought_is_kept_and_change_talk_is_not() -> None:
     fair = examined(OPEN, started(), [items[f"situations.{FIRST}.balanced"]])
     assert fair.kept == fair.beliefs
     assert examined(OPEN, started(), [items["change"]]).kept == started().kept
+
+
+@pytest.mark.parametrize(("uptake", "share"), [(0.0, 0.5), (0.19, 0.5), (0.2, 1.0), (0.9, 1.0)])
+def test_a_question_that_would_fit_anybody_finds_half_as_much(uptake: float, share: float) -> None:
+    calm = replace(OPEN, risk=0, facts=())
+    before = started(calm, about=FIRST)
+    asked = Appraisal(frozenset({"open_question", "another_view"}), uptake, 12, questions=1, asks=("other_view",))
+    still = dynamics.DynamicsSettings(noise=0.0, bond=0.0)
+    found = dynamics.predict(calm, before, asked, "", np.random.default_rng(0), still)
+    assert found.answer is not None and [item.id for item in found.answer.items] == [f"situations.{FIRST}.other_view"]
+    whole = 1 - left(f"situations.{FIRST}.other_view", before, calm)[0]
+    assert 1 - found.latent.beliefs[0] == pytest.approx(share * whole)

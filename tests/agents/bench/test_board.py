@@ -59,7 +59,7 @@ def test_its_page_is_small_and_carries_every_session() -> None:
 
 
 def test_the_page_shows_what_a_language_model_as_the_patient_changes() -> None:
-    runs = [r for r in board() if r.seed < 2], read_results(BOARD / "qwen_patient" / "results.jsonl.gz")
+    runs = [read_results(BOARD / "qwen_patient" / f"{name}.jsonl.gz") for name in ("scripted", "results")]
     assert {(r.policy, r.persona, r.seed) for r in runs[0]} == {(r.policy, r.persona, r.seed) for r in runs[1]}
     text = PAGE.read_text(encoding="utf-8")
     for policy in BASELINES:
