@@ -5,10 +5,9 @@ session's start, and a share r_i at which it rests. With a alliance, ρ resistan
 o = (1 - ρ (1 - a)) (1 - √w), since whoever was hurt and got no word about it examines nothing with the one who did it:
 
     found    c_i' = c_i - o β (c_i - f)      the patient told evidence against it, another view, what it would say to a
-                                             friend, or a fairer thought: β by the column; half the second time,
-                                             and half to a question that takes up nothing that was said          (1)
-    spoken   c_i' = c_i - o σ (c_i - f), of every i     it gave reasons for changing, told what it is good at, or said
-                                             that a reflection was right: σ by which; half the second time       (1)
+                                             friend, or a fairer thought: β by the column; half the second time  (1)
+    spoken   c_i' = c_i - o σ (c_i - f), of every i     it gave reasons for changing, or told what it is good at: σ by
+                                             which; half the second time                                         (1)
     core     c_j' = c_j - γ (c_i - c_i')     the core belief holds up all of them, and gives way with each       (2)
     kept     r_i' = c_i                      a fairer thought in the patient's own words, or a summary           (3)
     back     c_i' = c_i + μ (r_i - c_i)      what nobody kept comes back
@@ -43,21 +42,17 @@ from therapysim.personas.schema import Persona
 from therapysim.rewards.reading.acts import AGAINST_DANGER, QUESTIONS
 from therapysim.state import Appraisal, Vector
 
-__all__ = [
-    "HURTING", "PLEASING", "UNASKED", "UNTIED_FOUND", "conviction", "examined", "pressed_on", "resting_mood", "settled",
-]  # fmt: skip
+__all__ = ["HURTING", "PLEASING", "UNASKED", "conviction", "examined", "pressed_on", "resting_mood", "settled"]
 
 #: Column -> β, what it takes of a conviction once the patient has told it.
 FOUND = {"evidence_for": 0.08, "evidence_against": 0.4, "other_view": 0.35, "friend": 0.35, "worst": 0.12,
          "balanced": 0.5}  # fmt: skip
-#: σ: the same, of every thought, of what is told without a situation: reasons for changing, what one is good at, that a
-#: reflection met what had not been said. Amrhein, Miller, Yahne, Palmer & Fulcher 2003: change talk foretells change;
-#: Crits-Christoph, Cooper & Luborsky 1988: so do interpretations that are accurate.
-SPOKEN_FOR = {"change": 0.15, "strengths": 0.1, "replies.right": 0.1}
-#: What comes up by itself, to a turn that is tied to what was said, counts half; so does what is found by a question
-#: tied to nothing that was said. Castonguay, Goldfried, Wiser, Raue & Hayes 1996: technique pursued past what occupies
-#: the patient goes with less improvement.
-UNASKED = UNTIED_FOUND = 0.5
+#: σ: the same, of every thought, of what is told without a situation: reasons for changing, and what one is good at.
+#: Amrhein, Miller, Yahne, Palmer & Fulcher 2003: change talk foretells change. That a reflection was right moves none:
+#: reflecting lifts mood and alliance, and levels off.
+SPOKEN_FOR = {"change": 0.15, "strengths": 0.1}
+#: What comes up by itself, to a turn that is tied to what was said, counts half.
+UNASKED = 0.5
 #: f: no session takes a conviction lower. t: nothing drives it higher.
 FLOOR, TOP = 0.2, 1.5
 #: γ, μ, π, ν.

@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 
 from therapysim.envs.answers.answer import answer_of, echo_answer
 from therapysim.envs.answers.answered import Answer, answered
-from therapysim.envs.beliefs import PLEASING, UNASKED, UNTIED_FOUND, examined, pressed_on, resting_mood, settled
+from therapysim.envs.beliefs import PLEASING, UNASKED, examined, pressed_on, resting_mood, settled
 from therapysim.envs.danger import imminent, known, met, sufficient
 from therapysim.envs.latent import Latent, tell
 from therapysim.envs.moves import choose_move, next_fact
@@ -165,12 +165,11 @@ def predict(
 
 
 def _examined(persona: Persona, latent: Latent, answer: Answer, appraisal: Appraisal) -> Latent:
-    """What was asked for is found, half as far by a question that would fit anybody; what comes up by itself, to a turn
-    tied to what was said, counts half too."""
-    tied = appraisal.uptake >= TIED
+    """What was asked for is found; what comes up by itself, to a turn tied to what was said, counts half."""
     if not answer.open:
-        return examined(persona, latent, answer.items, 1.0 if tied else UNTIED_FOUND)
-    return examined(persona, latent, answer.items, UNASKED) if tied and not _made_before(appraisal) else latent
+        return examined(persona, latent, answer.items)
+    tied = appraisal.uptake >= TIED and not _made_before(appraisal)
+    return examined(persona, latent, answer.items, UNASKED) if tied else latent
 
 
 def _moved(

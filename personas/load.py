@@ -144,9 +144,11 @@ def _named(name: str) -> list[str]:
     if name not in shipped and Path(name).is_dir():
         return [pinned(str(file), shipped) for file in _files_of(Path(name))]
     if name not in shipped and MARK not in name:
+        held = [str(file) for pattern in (f"{name}.yaml", f"*/{name}.yaml") for file in Path().glob(pattern)]
+        near = f"; did you mean the file {held[0]!r}?" if held else hint(name, list(shipped))
         raise PersonaError(
-            f"persona {shown(name)} is unknown{hint(name, list(shipped))}; there is no folder of that name here, and a "
-            f"file's name ends in .yaml; ids are {', '.join(shipped)}"
+            f"persona {shown(name)} is unknown{near}; there is no folder of that name here, and a file's name ends in "
+            f".yaml; ids are {', '.join(shipped)}"
         )
     return [find(name).id]
 

@@ -100,7 +100,10 @@ def yaml_value(text: str, most_chars: int = MOST_BYTES) -> Any:
     try:
         return _Builder(yaml.parse(text, _LOADER), most_chars).document()
     except yaml.YAMLError as error:
-        raise Unreadable(f"the file cannot be read as YAML: {_why(error)}; expected a YAML document") from error
+        raise Unreadable(
+            f"the file cannot be read as YAML: {_why(error)}; expected a YAML document, and "
+            "the mistake may stand some lines above"
+        ) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -64,6 +64,8 @@ class Sitting:
         text = self.policy.respond([self.session])[0] if self.policy is not None and not line else line
         if by_policy or console.plain:  # in a terminal, what was typed stands there already
             console.show(f"{self.label if by_policy else 'You'}: {text}", "therapist")
+        if by_policy and not text.strip():
+            console.show(f"  {self.label} said nothing, which counts as silence")
         self._taken.append((self.session, by_policy))
         turn = self.batch.step([text])[0]
         self.session = self.batch.sessions[0]

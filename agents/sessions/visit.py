@@ -102,7 +102,7 @@ class Visit:
         answer = visible(self.policy.respond([_as_session(said, reading)])[0])
         self._before.append(self._said)
         self._said = replace(said, transcript=said.transcript.add("therapist", answer))
-        console.show(f"{self.label}: {answer}\n", "therapist")
+        console.show(f"{self.label}: {answer or '(says nothing)'}\n", "therapist")
 
     def undo(self, console: Console) -> None:
         if not self._before:

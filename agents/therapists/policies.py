@@ -201,6 +201,9 @@ def _identity(name: str) -> str:
     except ModelError as error:
         near = difflib.get_close_matches(name, BASELINES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected {KINDS}. As a model: {error}"
+        stem = name.removesuffix(".py")
+        if Path(f"{stem}.py").is_file():
+            hint = f"a function or class of {stem}.py is '{stem}:NAME'"
         raise ConfigError(f"policy {name!r} is unknown; {hint}") from error
 
 

@@ -1,4 +1,7 @@
-"""A patient's file with gaps: what was carried over, and null where a person is to write, with what the source says."""
+"""A patient's file with gaps: what was carried over, and null where a person is to write, with what the source says.
+
+Or, where that is asked for, the example's line in place of each null, marked, so that the file works at once.
+"""
 
 import json
 import re
@@ -8,12 +11,14 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, get_args, get_type_hints
 
+from therapysim.documents import yaml_value
 from therapysim.errors import PersonaError
 from therapysim.faults import shown
 from therapysim.personas.case import Case, Situation
 from therapysim.personas.imports.carried import Carried, readable
 from therapysim.personas.persona_file import write_new
 from therapysim.personas.schema import Persona
+from therapysim.personas.template import template_text
 from therapysim.records import mistakes
 from therapysim.visible import visible
 
@@ -25,13 +30,14 @@ _ONLY_WHERE = ("danger",)
 _EXPECTED = re.compile(r"^(?P<place>\S+) is .*?, expected (?P<what>.*)$", re.DOTALL)
 
 
-def write_gaps(carried: Carried, path: Path, source: str) -> list[str]:
+def write_gaps(carried: Carried, path: Path, source: str, *, example: bool = False) -> list[str]:
     """Writes the file, whole or not at all.
 
     Args:
         carried: what there is.
         path: a new file; its name is the patient's id.
         source: what the file says it came from.
+        example: fills each gap with what ``persona new`` writes there, and marks it; the gaps are the same.
 
     Returns:
         The gaps, one a place.
@@ -44,8 +50,15 @@ def write_gaps(carried: Carried, path: Path, source: str) -> list[str]:
     if "id" in expected:
         raise PersonaError(f"persona file is {shown(str(path))}: its name is the id, expected {expected['id']}")
     source = " ".join(readable(source).split())
+    marks = {place: f"  # gap: {what}" for place, what in expected.items()}
     head = f"# From {source}. Each null is a gap that a person fills in; `therapysim persona check` names them.\n"
-    write_new(path, head + "\n".join(_lines(plain, "", 0, carried, expected)) + "\n")
+    if example:
+        filled = _fill(plain, yaml_value(template_text(path.stem)), "", expected)
+        marks |= {place: f"  # {how}" for place, how in filled.items()}
+        head = (
+            f"# From {source}. What is marked is the example's, and of nobody: a person writes it anew, line by line.\n"
+        )
+    write_new(path, head + "\n".join(_lines(plain, "", 0, carried, marks)) + "\n")
     return list(expected)
 
 
@@ -91,6 +104,25 @@ def _skeleton(carried: Carried, persona_id: str) -> dict[str, Any]:
     return plain
 
 
+def _fill(node: dict[str, Any], example: Mapping[str, Any], place: str, gaps: Mapping[str, str]) -> dict[str, str]:
+    """Puts the example's values where there are gaps, and behind lists that are too short; place -> its mark."""
+    filled = dict[str, str]()
+    for name, value in node.items():
+        at, own = f"{place}.{name}" if place else name, example.get(name)
+        if isinstance(value, dict):
+            filled |= _fill(value, example[name], at, gaps)
+            continue
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            for i, item in enumerate(value):
+                filled |= _fill(item, example[name][i], f"{at}[{i}]", gaps)
+        if at in gaps and value is None and own is not None:
+            node[name], filled[at] = own, "the example's"
+        elif at in gaps and isinstance(value, list) and isinstance(own, list) and len(value) < len(own):
+            node[name] = [*value, *own[len(value) :]]
+            filled[at] = f"the example's behind the first {len(value)}"
+    return filled
+
+
 def _empty(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
     names = [own.name for own in fields(kind) if not (kind is Case and own.name in _ONLY_WHERE)]
@@ -109,7 +141,7 @@ def _gaps(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _lines(
-    node: Mapping[str, Any], place: str, depth: int, carried: Carried, expected: Mapping[str, str]
+    node: Mapping[str, Any], place: str, depth: int, carried: Carried, marks: Mapping[str, str]
 ) -> Iterator[str]:
     indent = "  " * depth
     for name, value in node.items():
@@ -118,16 +150,13 @@ def _lines(
             told = visible(f"the source's {source}: {text}")
             yield from wrap(told, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   ")
         if isinstance(value, Mapping):
-            yield f"{indent}{name}:"
-            yield from _lines(value, at, depth + 1, carried, expected)
+            yield f"{indent}{name}:{marks.get(at, '')}"
+            yield from _lines(value, at, depth + 1, carried, marks)
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            yield f"{indent}{name}:{_gap(at, expected)}"
-            first, *rest = _lines(value[0], f"{at}[0]", depth + 2, carried, expected)
-            # A comment may stand before the item's first field.
-            yield from [f"{indent}  -", first, *rest]
+            yield f"{indent}{name}:{marks.get(at, '')}"
+            for i, item in enumerate(value):
+                # A comment may stand before the item's first field.
+                yield f"{indent}  -"
+                yield from _lines(item, f"{at}[{i}]", depth + 2, carried, marks)
         else:
-            yield f"{indent}{name}: {json.dumps(value, ensure_ascii=False)}{_gap(at, expected)}"
-
-
-def _gap(place: str, expected: Mapping[str, str]) -> str:
-    return f"  # gap: {expected[place]}" if place in expected else ""
+            yield f"{indent}{name}: {json.dumps(value, ensure_ascii=False)}{marks.get(at, '')}"

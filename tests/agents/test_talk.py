@@ -234,6 +234,19 @@ def test_a_person_whose_words_were_taken_back_did_not_speak_for_the_policy(tmp_p
     assert load_session(tmp_path / "a.json").policy == "echo"
 
 
+def test_a_policy_that_says_nothing_is_told_of_in_either_chair() -> None:
+    class Dumb:
+        def respond(self, sessions: Sequence[Session]) -> list[str]:
+            return [""] * len(sessions)
+
+    console, shown = said("\n/quit\n")
+    talk(Sitting(batch(), START, Dumb(), "dumb"), console)
+    assert "dumb said nothing, which counts as silence" in shown.getvalue()
+    console, shown = said("Hello?\n/quit\n")
+    talk(Visit(Dumb(), "dumb", shipped_sensor(), person()), console)
+    assert "dumb: (says nothing)" in shown.getvalue()
+
+
 def test_nothing_to_take_back_is_said_in_either_chair() -> None:
     for sides in (Sitting(batch(), START), Visit(Echo(), "echo", shipped_sensor(), person())):
         console, shown = said("/undo\n/quit\n")

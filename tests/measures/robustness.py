@@ -29,7 +29,7 @@ PLAYED = ("heard that", "flower pot", "pleasing_harm alone", "boundary alone")
 CONSTANTS = (
     *((beliefs, name) for name in ("FOUND", "SPOKEN_FOR", "FLOOR", "CORE", "BACK", "PRESSED", "PLEASED", "DEBT")),
     *((dynamics, name) for name in ("HELP", "HARM", "UPTAKE_HELP", "RISK_TAKEN_UP_HELP", "KIND_HELP", "MADE")),
-    *((dynamics, name) for name in ("UNASKED", "UNTIED_FOUND")),
+    (dynamics, "UNASKED"),
 )
 
 

@@ -130,6 +130,65 @@ def test_a_filled_in_import_is_a_patient(tmp_path: Path) -> None:
     assert load_persona(tmp_path / "ilka.yaml").name == "Ilka"
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_gaps_that_the_example_fills_are_marked_and_nothing_else_is_its(name: str, tmp_path: Path) -> None:
+    told = carry(profile(name), name)
+    gaps = write_gaps(told, tmp_path / "gaps.yaml", "a profile")
+    assert write_gaps(told, tmp_path / "filled.yaml", "a profile", example=True) == gaps
+    text = (tmp_path / "filled.yaml").read_text(encoding="utf-8")
+    held, before = (yaml.safe_load((tmp_path / f"{n}.yaml").read_text(encoding="utf-8")) for n in ("filled", "gaps"))
+    example = yaml.safe_load(template_text("filled"))
+    carried = [place for place in leafs(before) if place not in gaps]
+    assert [at(held, place) for place in carried if place != "id"] == [at(before, p) for p in carried if p != "id"]
+    marked = [place for place in gaps if at(before, place) is None and at(held, place) is not None]
+    assert len(marked) > 60 and all(at(held, place) == at(example, place) for place in marked)
+    assert text.count("# the example's") >= len(marked)
+
+
+def leafs(value: Any, place: str = "") -> list[str]:
+    """The places of all that is no mapping."""
+    if not isinstance(value, dict):
+        return [place]
+    return [one for name, own in value.items() for one in leafs(own, f"{place}.{name}" if place else name)]
+
+
+def at(value: Any, place: str) -> Any:
+    """What stands at a place, ``case.situations[0].did``; None where nothing does."""
+    for step in place.replace("[", ".").replace("]", "").split("."):
+        try:
+            value = value[int(step)] if step.isdigit() else value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def test_an_import_that_the_example_fills_is_a_patient_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = PROFILES / "patient_psi.json", tmp_path / "ilka.yaml"
+    asked = ["persona", "import", str(source), "--format", "patient-psi", "--number", "1", "--out", str(out)]
+    assert main([*asked, "--example"]) == 0
+    assert "write anew what is marked as the example's" in capsys.readouterr().out
+    assert load_persona(out).name == carry(profile("patient-psi"), "patient-psi").values["name"]
+    assert main(["persona", "check", str(out)]) in (0, 1)
+    assert "still the example's" in capsys.readouterr().out
+
+
+def test_a_profile_of_another_format_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.json").write_text('{"nom": "x", "years": 3}', encoding="utf-8")
+    asked = [
+        "persona",
+        "import",
+        str(tmp_path / "x.json"),
+        "--format",
+        "patient-psi",
+        "--out",
+        str(tmp_path / "x.yaml"),
+    ]
+    assert main(asked) == 2 and not (tmp_path / "x.yaml").exists()
+    assert "has no field of that format: it has nom, years" in capsys.readouterr().err
+
+
 def test_the_command_writes_patient_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out, kept = PROFILES / "patient_psi.json", tmp_path / "ilka.yaml", tmp_path / "report.json"
     asked = ["persona", "import", str(source), "--format", "patient-psi", "--out", str(out)]

@@ -188,7 +188,7 @@ def test_wrong_files_are_refused(folder: Path, text: str, says: str) -> None:
         ("nowhere.yaml", "rubric file nowhere.yaml: the file cannot be read: No such file"),
         ("grop", r"rubric preset 'grop' is unknown, expected one of default, grpo, judge, user, a file \(.yaml"),
         ("yours:Reward", "rubric 'yours:Reward': there is no module 'yours'; expected one of default"),
-        ("mine:Nothing", "rubric 'mine:Nothing' cannot be had: .*no attribute 'Nothing'"),
+        ("mine:Nothing", "rubric 'mine:Nothing' cannot be had: mine has no 'Nothing'"),
         ("mine:Thanks", "rubric 'mine:Thanks' is Thanks, expected a subclass of .*; a single term .* under terms"),
         ("mine:shout", "rubric 'mine:shout' is function, expected a subclass"),
     ],

@@ -40,7 +40,9 @@ def test_kinds_are_told_by_the_name(tmp_path: Path) -> None:
         ("cbd", "did you mean 'cbt'"),
         (str(tmp_path), "none of a training"),
         ("no_such_module:policy", "there is no module 'no_such_module'"),
-        ("json:policy", "cannot be had: AttributeError"),
+        ("json:policy", "cannot be had: json has no 'policy'; mend json"),
+        ("json:lods", "cannot be had: json has no 'lods'; did you mean 'loads'"),
+        ("json.py:loads", "there is no module 'json.py'.*did you mean 'json:loads'"),
         ("json:__name__", "expected a function or a therapist"),
     ):
         with pytest.raises(ConfigError, match=message):
