@@ -50,9 +50,10 @@ def _delimiter(path: str, what: str, wanted: Sequence[str], error: type[TherapyS
     if named is None:
         return fits[0] if fits else max(headers, key=lambda name: len(headers[name]), default="comma")
     if fits and named not in fits:
+        first = ", ".join(map(shown, headers.get(named, ()))) or "no cells"
         raise error(
-            f"{what} {path!r}: parted by {named} the first line has {', '.join(map(shown, headers.get(named, ())))}, "
-            f"expected {' or '.join(map(repr, wanted))} in it; give --delimiter {fits[0]}"
+            f"{what} {path!r}: parted by {named} the first line has {first}, expected "
+            f"{' or '.join(map(repr, wanted))} in it; give --delimiter {fits[0]}"
         )
     return named
 

@@ -16,6 +16,9 @@ from therapysim.cli import main as cli
 from therapysim.errors import CalibrationError, ConfigError
 from therapysim.rewards import shipped_sensor
 from therapysim.rewards.calibration import MIN_POINTS, Calibration, fit, load, platt
+from therapysim.rewards.judge import score as judge
+
+ROOT = Path(__file__).parents[2]
 
 optimize = pytest.importorskip("scipy.optimize")
 pytest.importorskip("matplotlib")
@@ -600,6 +603,20 @@ def test_a_rated_silence_with_a_score_counts_and_is_told(tmp_path: Path, capsys:
     assert cli.main(["calibrate", file, "--out", str(tmp_path / "map.json")]) == 0
     assert "\nscores: column score (empty texts: 1, counted)\n" in capsys.readouterr().out
     assert load(tmp_path / "map.json") == fit(*rated(120))
+
+
+def test_turns_of_ones_own_are_scored_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    block = next(b.removeprefix("python\n") for b in page.split("```") if b.startswith("python\nimport csv"))
+    lines = (ROOT / "tests" / "data" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    pairs = [json.loads(line) for line in lines[:15]]
+    turns = [[pair["context"], pair[side], side == "better"] for pair in pairs for side in ("better", "worse")]
+    table(tmp_path / "turns.csv", [["context", "turn", "rating"], *([c, t, int(r)] for c, t, r in turns)])
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "extending.md", "exec"), {})
+    assert cli.main(["calibrate", "ratings.csv", "--method", "platt"]) == 0
+    wanted = judge([c for c, _, _ in turns], [t for _, t, _ in turns]).scores
+    assert load("calibration.json") == fit(wanted, [r for _, _, r in turns], method="platt")
 
 
 def test_a_map_that_is_no_better_than_none_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
