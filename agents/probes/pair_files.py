@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, RootModel, ValidationError
+from pydantic_core import from_json
 
+from therapysim.agents.probes.pair_names import FORMS, OURS, PREFERENCE, Row, form_of, near, require_names
 from therapysim.agents.probes.pairs import ALL, Fault, Pair, Pairs
 from therapysim.agents.probes.tables import is_missing, read_table
 from therapysim.errors import ConfigError
@@ -22,7 +24,6 @@ from therapysim.personas.own import base_name
 __all__ = ["read_pairs"]
 
 _TABLES = (".csv", ".tsv", ".txt")
-_NAMES = {"context": "prompt", "better": "chosen", "worse": "rejected"}
 _KINDS = {"NoneType": "null", "bool": "true or false", "int": "a number", "float": "a number", "list": "a list",
           "dict": "an object", "str": "text"}  # fmt: skip
 #: What stands before a patient's words in a prompt of ours.
@@ -46,59 +47,70 @@ def read_pairs(path: str | Path, delimiter: str | None = None) -> Pairs:
         delimiter: of a table, a name of ``tables.DELIMITERS``; None finds it.
 
     Raises:
-        ConfigError: the file cannot be read, or no line of it is a pair.
+        ConfigError: the file cannot be read, every line lacks a name, or no line of it is a pair.
     """
-    parsed = _of_table(path, delimiter) if Path(path).suffix.lower() in _TABLES else _of_json(path)
+    rows = _of_table(path, delimiter) if Path(path).suffix.lower() in _TABLES else _of_json(path)
+    require_names(path, rows)
+    parsed = {number: row if isinstance(row, str) else _pair_or_fault(row) for number, row in rows.items()}
     pairs = {number: pair for number, pair in parsed.items() if isinstance(pair, Pair)}
     faults = tuple(Fault(number, reason) for number, reason in parsed.items() if isinstance(reason, str))
     if not pairs:
         told = "; ".join(map(str, faults[:3])) + f"; and {len(faults) - 3} more" * (len(faults) > 3)
         raise ConfigError(
-            f"pairs {str(path)!r}: no usable line ({told or 'it is empty'}), expected the texts context, better, "
-            "worse, or prompt, chosen, rejected, as one JSON object a line or as columns of a .csv; mend the file or "
-            "name another"
+            f"pairs {str(path)!r}: no usable line ({told or 'it is empty'}), expected {FORMS}; mend "
+            "the file or name another"
         )
     return Pairs(tuple(pairs.values()), faults, tuple(pairs))
 
 
-def _of_json(path: str | Path) -> dict[int, Pair | str]:
-    return {number: _parse(line) for number, line in enumerate(_lines(path), 1) if line.strip()}
+def _of_json(path: str | Path) -> dict[int, Row | str]:
+    raw = _content(path)
+    if _is_list(raw):
+        raise ConfigError(
+            f"pairs {str(path)!r}: this is one list, expected one JSON object a line; write a row a line, as "
+            "jq -c '.[]' does"
+        )
+    return {number: _parse(line) for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()}
 
 
-def _lines(path: str | Path) -> list[bytes]:
-    """The lines; only a line feed ends one, since JSON's texts may hold every other break."""
+def _content(path: str | Path) -> bytes:
     try:
-        return Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+        return Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise ConfigError(
             f"pairs {str(path)!r}: {error.strerror or error}, expected a file of JSON lines; check the path"
         ) from error
 
 
-def _of_table(path: str | Path, delimiter: str | None) -> dict[int, Pair | str]:
-    header, rows = read_table(str(path), "pairs", ("better", "chosen"), ConfigError, delimiter)
+def _is_list(raw: bytes) -> bool:
+    """Whether all of it is one list, or the beginning of one."""
+    try:
+        return raw.lstrip()[:1] == b"[" and isinstance(from_json(raw, allow_partial=True), list)
+    except ValueError:
+        return False
+
+
+def _of_table(path: str | Path, delimiter: str | None) -> dict[int, Row | str]:
+    header, rows = read_table(str(path), "pairs", (*OURS, *PREFERENCE), ConfigError, delimiter)
     if twice := [name for name in header if header.count(name) > 1]:
         raise ConfigError(f"pairs {str(path)!r}: two columns are named {twice[0]!r}, expected one; rename the other")
-    found: dict[int, Pair | str] = {}
-    for line, cells in rows:
-        if len(cells) != len(header):
-            found[line] = f"{len(cells)} cells, expected {len(header)}"
-        else:
-            found[line] = _pair_or_fault(_row(header, cells))
-    return found
+    return {
+        line: _row(header, cells) if len(cells) == len(header) else f"{len(cells)} cells, expected {len(header)}"
+        for line, cells in rows
+    }
 
 
-def _row(header: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
+def _row(header: Sequence[str], cells: Sequence[str]) -> Row:
     """A row without its empty cells; of a context the empty text is one: nothing is known of it."""
     row: dict[str, Any] = dict(zip(header, cells, strict=True))
     kept = {name: cell for name, cell in row.items() if not (is_missing(cell) and name in ("source", "group"))}
     return {name: cell for name, cell in kept.items() if cell.strip() or name != "worse_context"}
 
 
-def _parse(line: bytes) -> Pair | str:
-    """A line's pair, or what is wrong with it."""
+def _parse(line: bytes) -> Row | str:
+    """A line's object, or what is wrong with it. Only a line feed ends one: JSON's texts may hold every other break."""
     try:
-        return _pair_or_fault(_Line.model_validate_json(line.decode("utf-8")).root)
+        return _Line.model_validate_json(line.decode("utf-8")).root
     except UnicodeDecodeError as error:
         return f"not UTF-8 at byte {error.start + 1}, expected one JSON object"
     except ValidationError as error:
@@ -110,8 +122,9 @@ def _parse(line: bytes) -> Pair | str:
 
 def _pair_or_fault(told: Mapping[str, Any]) -> Pair | str:
     try:
-        pair = _of_preference(told) if "chosen" in told and "better" not in told else _of_ours(told)
-        _require_sense(pair)
+        form = form_of(told)
+        pair = _of_preference(told) if form is PREFERENCE else _of_ours(told)
+        _require_sense(pair, *form[1:])
     except _Wrong as error:
         return str(error)
     return pair
@@ -127,12 +140,12 @@ def _of_ours(told: Mapping[str, Any]) -> Pair:
 
 def _of_preference(told: Mapping[str, Any]) -> Pair:
     """A row of preference data; where it names no group, its patient is one, with all its variants."""
-    prompt, chosen, rejected = told.get("prompt"), told["chosen"], _required(told, "rejected")
+    prompt, chosen, rejected = told.get("prompt"), _required(told, "chosen"), _required(told, "rejected")
     if prompt is None and isinstance(chosen, list) and isinstance(rejected, list):
         shared = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), 0)
         prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
     if prompt is None:
-        raise _Wrong(f"prompt is {_lack(told, 'prompt')}, expected text or a list of messages")
+        raise _Wrong(_lack(told, "prompt", "text or a list of messages"))
     before, context = _talk(prompt, "prompt")
     named = next((name for name in ("group", "patient", "persona") if isinstance(told.get(name), str)), "")
     group = told.get(named, "")
@@ -201,25 +214,28 @@ def _text(told: Mapping[str, Any], name: str) -> str:
 
 def _required(told: Mapping[str, Any], name: str) -> Any:
     if told.get(name) is None:
-        raise _Wrong(f"{name} is {_lack(told, name)}, expected text")
+        raise _Wrong(_lack(told, name, "text"))
     return told[name]
 
 
-def _lack(told: Mapping[str, Any], name: str) -> str:
-    return "null" if name in told else "missing"
+def _lack(told: Mapping[str, Any], name: str, expected: str) -> str:
+    if name in told:
+        return f"{name} is null, expected {expected}"
+    meant = "".join(f"; found {own!r}; did you mean {name!r}?" for own in near(name, told))
+    return f"{name} is missing, expected {expected}{meant}"
 
 
 def _kind(value: Any) -> str:
     return _KINDS[type(value).__name__]
 
 
-def _require_sense(pair: Pair) -> None:
-    """Refuses what no judge could tell apart, and turns without words."""
+def _require_sense(pair: Pair, first: str, second: str) -> None:
+    """Refuses what no judge could tell apart, and turns without words, by the two turns' names in the file."""
     if pair.source == ALL:
         raise _Wrong(f"source is {ALL!r}, the name of all sources together, expected another")
     better, worse = pair.better.strip(), pair.worse.strip()
     if not better or not worse:
-        blank = "better and worse are both" if better == worse else f"{'worse' if better else 'better'} is"
+        blank = f"{first} and {second} are both" if better == worse else f"{second if better else first} is"
         raise _Wrong(f"{blank} blank, expected words")
     if better == worse and pair.worse_context.strip() in ("", pair.context.strip()):
-        raise _Wrong("better and worse are the same turn in the same context, expected two that differ")
+        raise _Wrong(f"{first} and {second} are the same turn in the same context, expected two that differ")

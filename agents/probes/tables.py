@@ -3,8 +3,10 @@
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from therapysim.errors import TherapySimError
+from therapysim.faults import shown
 
 __all__ = ["DELIMITERS", "MISSING", "Lines", "is_missing", "read_table"]
 
@@ -31,9 +33,9 @@ def read_table(
     Raises:
         error: the file cannot be read as such a table.
     """
-    sign = DELIMITERS[delimiter] if delimiter else _shown(path, what, wanted, error)
+    sign = DELIMITERS[_delimiter(path, what, wanted, error, delimiter)]
     header, *rows = list(_read(path, what, sign, error)) or [(1, [])]
-    return [name.strip() for name in header[1]], rows
+    return _names(header[1]), rows
 
 
 def is_missing(cell: str) -> bool:
@@ -41,16 +43,35 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in MISSING
 
 
-def _shown(path: str, what: str, wanted: Sequence[str], error: type[TherapySimError]) -> str:
-    """The first delimiter by which the header has a wanted column; where none does, that of the most columns."""
-    columns: dict[str, int] = {}
-    for sign in DELIMITERS.values():
-        with suppress(error):  # by the wrong sign, quotes may end in the midst of a cell; the reading itself tells more
-            _, header = next(_read(path, what, sign, error), (1, []))
-            if set(wanted) & {name.strip() for name in header}:
-                return sign
-            columns[sign] = len(header)
-    return max(columns, key=columns.__getitem__, default=DELIMITERS["comma"])
+def _delimiter(path: str, what: str, wanted: Sequence[str], error: type[TherapySimError], named: str | None) -> str:
+    """The one that is named, or the first that shows a wanted column; where none does, that of the most columns."""
+    headers = _headers(path, what, error)
+    fits = [name for name, header in headers.items() if set(wanted) & set(header)]
+    if named is None:
+        return fits[0] if fits else max(headers, key=lambda name: len(headers[name]), default="comma")
+    if fits and named not in fits:
+        first = ", ".join(map(shown, headers.get(named, ()))) or "no cells"
+        raise error(
+            f"{what} {path!r}: parted by {named} the first line has {first}, expected "
+            f"{' or '.join(map(repr, wanted))} in it; give --delimiter {fits[0]}"
+        )
+    return named
+
+
+def _headers(path: str, what: str, error: type[TherapySimError]) -> dict[str, list[str]]:
+    """Delimiter -> the first line's cells by it, where it can be read so: by the wrong one, quotes may end in a cell.
+
+    Of a file that cannot be read by any, the reading itself tells more.
+    """
+    found = {}
+    for name, sign in DELIMITERS.items():
+        with suppress(error):
+            found[name] = _names(next(_read(path, what, sign, error), (1, []))[1])
+    return found
+
+
+def _names(header: list[str]) -> list[str]:
+    return [name.strip() for name in header]
 
 
 def _read(path: str, what: str, delimiter: str, error: type[TherapySimError]) -> Iterator[tuple[int, list[str]]]:
@@ -65,5 +86,20 @@ def _read(path: str, what: str, delimiter: str, error: type[TherapySimError]) ->
     except OSError as fault:
         why = "no such file" if isinstance(fault, FileNotFoundError) else fault.strerror
         raise error(f"{what} {path!r}: {why}, expected a CSV file; check the path") from fault
-    except (UnicodeDecodeError, csv.Error) as fault:
-        raise error(f"{what} {path!r}, from line {line}: not readable as UTF-8 CSV: {fault}") from fault
+    except UnicodeDecodeError as fault:
+        raise error(f"{what} {path!r}, {_not_utf8(path)}; save it as UTF-8") from fault
+    except csv.Error as fault:
+        raise error(
+            f"{what} {path!r}, from line {line}: not readable as CSV: {fault}; check its double quotes"
+        ) from fault
+
+
+def _not_utf8(path: str) -> str:
+    """The line and the byte at which a file is no UTF-8; the reading knows them by the block alone."""
+    raw = Path(path).read_bytes()
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        line = raw[: fault.start].count(b"\n") + 1
+        return f"line {line}: not UTF-8 (byte {raw[fault.start]:#04x})"
+    return "not UTF-8"

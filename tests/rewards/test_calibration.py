@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from therapysim.cli import main as cli
 from therapysim.errors import CalibrationError, ConfigError
 from therapysim.rewards import shipped_sensor
 from therapysim.rewards.calibration import MIN_POINTS, Calibration, fit, load, platt
+from therapysim.rewards.judge import score as judge
+
+ROOT = Path(__file__).parents[2]
 
 optimize = pytest.importorskip("scipy.optimize")
 pytest.importorskip("matplotlib")
@@ -475,24 +478,37 @@ ROWS = "".join(f"t,{i},{i % 7 + i}\n" for i in range(40))
         (HEAD + ROWS + '"two\nlines",x,1\n\nt,1\nt,1,nan\n', [],
          "line 42 has score 'x', expected a number; line 45 has 2 cells, expected 3; line 46 has rating 'nan'"),
         (HEAD + ROWS + "t,,\n" * 14, [], "line 51 has score '', expected a number; and 4 more"),
+        (HEAD + ROWS + "t,,\n" * 14, [], "14 of them lack a value: --drop-missing leaves those out\n"),
+        (HEAD + "t,1,2\n" * 17 + "t,,2\n", [],
+         "leaves those out; all 18 rows are fewer than the 30 ratings that are needed: collect more too"),
+        (HEAD + "t,1,2\n" * 29 + "t,x,2\n" * 2, [],
+         "mend them or collect more: without them 29 rows are left, and at least 30 ratings are needed"),
+        (HEAD + "t,1,2\n" * 29 + "t,,2\n" * 2, ["--drop-missing"],
+         "29 ratings, expected at least 30; 2 rows that lack a value were left out: mend them or collect more"),
         (HEAD + ROWS, ["--rating", "V"], "0 columns are named 'V', expected one; the first line has 'text', 'score'"),
         (HEAD + ROWS, ["--score", "pol"], "0 columns are named 'pol'"),
+        (HEAD + ROWS, ["--score", "scores"], "with --text or --score, and --rating; did you mean 'score'?"),
+        (HEAD + ROWS, ["--text", "text", "--score", "score"], "--text is 'text' and --score 'score', expected one"),
+        ("Äußerung;rating\n" + "So.;1\n" * 40, [], "0 columns are named 'text', expected one; the first line has 'Äuß"),
+        ("Äußerung;Wertung\nSo.;1\n", [], "0 columns are named 'text' and 0 columns are named 'rating', expected one"),
         ("score;rating\n1;2\n", [], "1 ratings, expected at least 30"),
-        ("score;rating\n1;2\n", ["--delimiter", "comma"], "has 'score;rating'"),
+        ("score;rating\n1;2\n", ["--delimiter", "comma"],
+         "parted by comma the first line has 'score;rating', expected 'rating' in it; give --delimiter semicolon"),
+        ("text;rating\n" + 'So,"he said";1\n' * 40, ["--delimiter", "comma"], "give --delimiter semicolon"),
         ("score:rating\n1:2\n", [], "has 'score:rating'"),
         ("score;rating\n0,5;2\n", [], "line 2 has score '0,5', expected a number with a decimal point"),
         (HEAD + ROWS + "t,NA,1\nt,1,\n", [], "2 of them lack a value: --drop-missing leaves those out"),
         (HEAD + ROWS + "t,NA,1\nt,1\n", ["--drop-missing"], "these rows: line 43 has 2 cells, expected 3\n"),
         (HEAD + ROWS + "t,x,1\n", ["--drop-missing"], "line 42 has score 'x', expected a number\n"),
-        (HEAD + "t,,1\n" * 40, ["--drop-missing"], "every one of 40 rows lacks a value"),
+        (HEAD + "t,,1\n" * 40, ["--drop-missing"], "0 ratings, expected at least 30; 40 rows that lack a value were"),
         ("text,rating\n" + "t,1\n" * 40 + "  ,2\n", [], "line 42 has an empty text, expected words; 1 of them lack"),
         ("score,rating,rating\n1,2,3\n", [], "2 columns are named 'rating'"),
         ("", [], "the first line has nothing"),
         (HEAD, [], "ratings 'ratings.csv': a header and no rows, expected one a rated text; add some"),
         ("\n" + HEAD + "\n\n", [], "ratings 'ratings.csv': a header and no rows"),
         (HEAD + "t,1,2\n", [], "1 ratings, expected at least 30"),
-        (HEAD + '"open,1,2\n', [], "from line 2: not readable as UTF-8 CSV"),
-        (b"score,rating\n\xff,1\n", [], "not readable as UTF-8 CSV"),
+        (HEAD + '"open,1,2\n', [], "from line 2: not readable as CSV: unexpected end of data; check its double quotes"),
+        (b"text;rating\nSo.;1\n\xc4u\xdferung;1\n", [], "line 3: not UTF-8 (byte 0xc4); save it as UTF-8"),
         (HEAD + ROWS, ["--method", "platt"], "platt expects 0 and 1 only"),
         (HEAD + ROWS, ["--folds", "1"], "folds is 1"),
         (HEAD + ROWS, ["--plot", "plot.pdf"], "--plot is 'plot.pdf', expected a name ending in .png or .svg"),
@@ -539,6 +555,68 @@ def test_texts_that_say_none_are_texts(tmp_path: Path) -> None:
     texts = ["I am so happy", "none", "I hate this", "-", ""] * 8
     file = table(tmp_path / "r.csv", [["text", "rating"], *zip(texts, [5, 3, 1, 2, 3] * 8, strict=True)])
     assert len(read_ratings(file, None, "rating", drop_missing=True).scores) == 32
+
+
+SPOKEN = ("I am so happy", "thank you, this is lovely", "I hate this", "I am so sad", "the bus leaves at nine")
+
+
+def spoken(path: Path, column: str, ratings: Sequence[int]) -> str:
+    return table(path, [[column, "rating"], *zip(SPOKEN * 8, list(ratings) * 8, strict=True)])
+
+
+def test_what_was_scored_is_on_the_screen_and_a_text_may_have_any_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = spoken(tmp_path / "r.csv", "Äußerung", (5, 5, 1, 2, 3))
+    assert cli.main(["calibrate", file, "--text", "Äußerung", "--out", str(tmp_path / "a.json")]) == 0
+    assert "\nscores: polarity of column Äußerung\nn = 40 " in capsys.readouterr().out
+    assert load(tmp_path / "a.json") == fit(
+        [r.polarity for r in shipped_sensor().read(SPOKEN * 8)], [5, 5, 1, 2, 3] * 8
+    )
+    assert cli.main(["calibrate", scored(tmp_path / "s.csv"), "--out", str(tmp_path / "s.json")]) == 0
+    assert "\nscores: column score\nn = 120 " in capsys.readouterr().out
+
+
+def test_a_named_text_is_read_even_beside_a_score(tmp_path: Path) -> None:
+    rows = [[0.5, line, rating] for line, rating in zip(SPOKEN * 6, [5, 5, 1, 2, 3] * 6, strict=True)]
+    found = read_ratings(table(tmp_path / "r.csv", [["score", "text", "rating"], *rows]), None, "rating", text="text")
+    assert found.by_sensor and found.scores == [r.polarity for r in shipped_sensor().read(SPOKEN * 6)]
+
+
+def test_scores_that_do_not_rise_are_named_and_a_score_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = spoken(tmp_path / "r.csv", "text", (1, 1, 5, 4, 3)), tmp_path / "map.json"
+    assert cli.main(["calibrate", file, "--out", str(out)]) == 2 and not out.exists()
+    error = capsys.readouterr().err
+    assert "do not rise with scores: Pearson r is -" in error
+    assert "; scores: polarity of column text, how pleasant its words are: for rated therapist turns" in error
+    assert error.endswith("give --score COLUMN\n")
+    falling = [["score", "rating"], *zip(UP, UP[::-1], strict=True)]
+    assert cli.main(["calibrate", table(tmp_path / "f.csv", falling), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.endswith("belong together; scores: column score\n")
+
+
+def test_a_rated_silence_with_a_score_counts_and_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[s, "  " if i == 3 else "t", r] for i, (s, r) in enumerate(zip(*rated(120), strict=True))]
+    file = table(tmp_path / "r.csv", [["score", "text", "rating"], *rows])
+    assert cli.main(["calibrate", file, "--out", str(tmp_path / "map.json")]) == 0
+    assert "\nscores: column score (empty texts: 1, counted)\n" in capsys.readouterr().out
+    assert load(tmp_path / "map.json") == fit(*rated(120))
+
+
+def test_turns_of_ones_own_are_scored_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    block = next(b.removeprefix("python\n") for b in page.split("```") if b.startswith("python\nimport csv"))
+    lines = (ROOT / "tests" / "data" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    pairs = [json.loads(line) for line in lines[:15]]
+    turns = [[pair["context"], pair[side], side == "better"] for pair in pairs for side in ("better", "worse")]
+    table(tmp_path / "turns.csv", [["context", "turn", "rating"], *([c, t, int(r)] for c, t, r in turns)])
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "extending.md", "exec"), {})
+    assert cli.main(["calibrate", "ratings.csv", "--method", "platt"]) == 0
+    wanted = judge([c for c, _, _ in turns], [t for _, t, _ in turns]).scores
+    assert load("calibration.json") == fit(wanted, [r for _, _, r in turns], method="platt")
 
 
 def test_a_map_that_is_no_better_than_none_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,9 +126,22 @@ def test_pairs_without_context_are_not_one_group() -> None:
             {"prompt": "a", "chosen": "b", "rejected": [user("c")]},
             "rejected is a message of user, expected one of assistant",
         ),
+        ({"prompt": "a", "chosen": "", "rejected": "b"}, "chosen is blank, expected words"),
+        (
+            {"prompt": "a", "chosen": " ", "rejected": [assistant("")]},
+            "chosen and rejected are both blank, expected words",
+        ),
+        (
+            {"prompt": "a", "chosn": "b", "rejected": "c"},
+            "chosen is missing, expected text; found 'chosn'; did you mean 'chosen'?",
+        ),
+        (
+            {"contxt": "a", "better": "b", "worse": "c"},
+            "context is missing, expected text; found 'contxt'; did you mean 'context'?",
+        ),
         (
             {"prompt": "a", "chosen": "b ", "rejected": "b"},
-            "better and worse are the same turn in the same context, expected two that differ",
+            "chosen and rejected are the same turn in the same context, expected two that differ",
         ),
         ({**GOOD, "source": "all"}, "source is 'all', the name of all sources together, expected another"),
         (
@@ -173,14 +186,59 @@ def test_one_turn_may_stand_in_two_contexts_and_a_context_may_be_unknown(tmp_pat
 
 
 def test_a_file_without_a_pair_is_refused_with_its_faults(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no usable line \(line 1: not JSON .*line 2: better is missing"):
-        read_pairs(write(tmp_path / "p", "x", {"context": "a"}))
+    with pytest.raises(ConfigError, match=r"no usable line \(line 1: not JSON .*line 2: better is null"):
+        read_pairs(write(tmp_path / "p", "x", {**GOOD, "better": None}))
     with pytest.raises(ConfigError, match="it is empty"):
         read_pairs(write(tmp_path / "p", ""))
     with pytest.raises(ConfigError, match="No such file"):
         read_pairs(tmp_path / "none")
     with pytest.raises(ConfigError, match="directory"):
         read_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "a", "chosn": "b", "rejected": "c"},
+         "no 'chosen', found 'prompt', 'chosn', 'rejected'; did you mean 'chosen' by 'chosn'?"),
+        ({"promt": "a", "chosen": "b", "rejected": "c"},
+         "no 'prompt', found 'promt', 'chosen', 'rejected'; did you mean 'prompt' by 'promt'?"),
+        ({"contxt": "a", "beter": "b", "worse": "c"},
+         "no 'context', no 'better', found 'contxt', 'beter', 'worse'; did you mean 'context' by 'contxt', "
+         "'better' by 'beter'?"),
+        ({"question": "a", "good": "b"}, "no 'context', no 'better', no 'worse', found 'question', 'good'; expected "),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_a_name_that_the_whole_file_lacks_is_told_once(
+    tmp_path: Path, row: dict[str, str], said: str, ending: str
+) -> None:
+    file = write(tmp_path / f"p.{ending}", *[row] * 9)
+    if ending == "csv":
+        with file.open("w", encoding="utf-8", newline="") as out:
+            csv.writer(out).writerows([row, *[row.values()] * 9])
+    with pytest.raises(ConfigError) as error:
+        read_pairs(file)
+    assert f"p.{ending}': {said}" in str(error.value) and "line 2" not in str(error.value)
+
+
+def test_a_broken_line_is_told_beside_the_name_that_all_others_lack(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no 'better', no 'worse', found 'context'; .*; and line 1: not JSON"):
+        read_pairs(write(tmp_path / "p", "x", {"context": "a"}))
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_list_of_rows_is_told_once(tmp_path: Path, indent: int | None) -> None:
+    for cut in (0, 9):
+        text = json.dumps([GOOD, {**GOOD, "worse": "Sleep."}], indent=indent)
+        with pytest.raises(ConfigError, match=r"p': this is one list, expected one JSON object a line; write a row a"):
+            read_pairs(write(tmp_path / "p", text[: len(text) - cut]))
+
+
+def test_a_file_may_hold_both_forms(tmp_path: Path) -> None:
+    theirs = {"prompt": "I ache.", "chosen": "Where?", "rejected": "No."}
+    found = read_pairs(write(tmp_path / "p", GOOD, theirs, {**theirs, "better": "Where, then?"}))
+    assert [pair.better for pair in found.pairs] == [GOOD["better"], "Where?", "Where?"]
 
 
 # Other forms
@@ -545,12 +603,15 @@ def test_one_group_leaves_the_regression_out(tmp_path: Path, capsys: pytest.Capt
         (["none.jsonl"], "No such file"),
         (["broken.jsonl"], "no usable line"),
         (["pairs.jsonl", "--rubric", "kind"], "rubric preset 'kind' is unknown"),
+        (["pairs.jsonl", "--rubric", "mine.yaml"],
+         "is unknown, expected one of default, grpo, judge, user; judge takes presets alone, no file and no class"),
+        (["pairs.jsonl", "--rubric", "juge"], "no file and no class; did you mean 'judge'?"),
         (["pairs.jsonl", "--rubric", ""], "rubric preset '' is unknown"),
         (["pairs.jsonl", "--fit", "broken.jsonl"], "no usable line"),
         (["pairs.jsonl", "--out", "pairs.jsonl"], "which holds the pairs"),
         (["pairs.jsonl", "--out", "pairs.jsonl/x.json"], "cannot be written"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_used_is_explained(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:

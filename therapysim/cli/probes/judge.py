@@ -10,7 +10,8 @@ from therapysim.agents.probes.pairs import Pairs
 from therapysim.agents.probes.tables import DELIMITERS
 from therapysim.cli.options import keep, require_place
 from therapysim.errors import ConfigError
-from therapysim.rewards.rubric_settings import RubricSettings
+from therapysim.faults import hint
+from therapysim.rewards.rubric_settings import PRESETS, RubricSettings
 
 __all__ = ["add_options", "run"]
 
@@ -20,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("pairs", type=Path, metavar="PAIRS",
         help="JSON lines or a .csv of context, better, worse, or of prompt, chosen, rejected")  # fmt: skip
-    add("--rubric", default="judge", metavar="NAME", help="judge (default), default, grpo or user")
+    add("--rubric", default="judge", metavar="NAME", help="a preset: judge (default), default, grpo or user")
     add("--fit", type=Path, metavar="DEV.jsonl",
         help="pairs to fit the surface regression on; default: cross-fitted on PAIRS.jsonl")  # fmt: skip
     add("--delimiter", choices=tuple(DELIMITERS), help="of a .csv; default: the one that shows the columns")
@@ -33,7 +34,7 @@ def run(chosen: argparse.Namespace) -> None:
     """Reads the pairs, has them judged, writes the file, and prints the tables."""
     import vaderSentiment  # type: ignore[import-untyped]  # noqa: F401 - to be named before the work, if it is missing
 
-    RubricSettings.preset(chosen.rubric)
+    _require_preset(chosen.rubric)
     _refuse_inputs(chosen)
     require_place(chosen.out)
     files = [(path, read_pairs(path, chosen.delimiter)) for path in (chosen.pairs, chosen.fit) if path]
@@ -44,6 +45,13 @@ def run(chosen: argparse.Namespace) -> None:
     print(judged.tables(terms=chosen.terms))
     if judged.warning:
         print(f"therapysim: warning: {judged.warning}", file=sys.stderr)
+
+
+def _require_preset(name: str) -> None:
+    try:
+        RubricSettings.preset(name)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; judge takes presets alone, no file and no class{hint(name, [*PRESETS])}") from None
 
 
 def _refuse_faults(path: Path, found: Pairs, drop: bool) -> None:
