@@ -49,8 +49,8 @@ def find_own(place: str, what: str, expected: str) -> tuple[Any, str]:
             near = f"; did you mean '{stem}:{attribute}'?" if stem != path else ""
             raise ConfigError(f"{what}: there is no module {path!r}; expected {expected}{near}") from error
         if path in sys.modules and not hasattr(sys.modules[path], attribute):
-            near = get_close_matches(attribute, [name for name in vars(sys.modules[path]) if name[0] != "_"], n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"mend {path}"
+            close = get_close_matches(attribute, [name for name in vars(sys.modules[path]) if name[0] != "_"], n=1)
+            meant = f"did you mean {close[0]!r}?" if close else f"mend {path}"
             raise ConfigError(f"{what} cannot be had: {path} has no {attribute!r}; {meant}") from error
         raise ConfigError(f"{what} cannot be had: {error!r}; mend {path}") from error
     return found, source_of(found, module)

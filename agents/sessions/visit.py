@@ -80,7 +80,10 @@ class Visit:
     def open(self, console: Console) -> None:
         u = self._said.persona
         console.show(NOTICE + _KEPT[self.stored], "warning")
-        console.show(f"You speak first; {self.label} answers as a therapist, at most {self.limit} times; {WAYS}.")
+        console.show(
+            f"You speak first; {self.label} answers as a therapist, at most {self.limit} times; an empty line says "
+            f"nothing; {WAYS}."
+        )
         console.show(f"It is told: {diagnosis(u)}, and the mood that a sensor reads in your words.\n")
 
     def take(self, line: str, console: Console) -> None:

@@ -1,6 +1,8 @@
 """Policies by name: the one place where a therapist is found and opened for a benchmark."""
 
 import difflib
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -282,6 +284,18 @@ def _open_function(name: str, found: Any) -> Therapist:
     return _Own(name, made if isinstance(made, Therapist) else ObservationPolicy(made))
 
 
+def _place(error: Exception) -> str:
+    """Where in the user's own code it happened: the last line that is of no package."""
+    of_others = ("therapysim", *sys.stdlib_module_names)
+    places = [
+        (Path(frame.f_code.co_filename).name, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in of_others
+        and "site-packages" not in frame.f_code.co_filename
+    ]
+    return f" in {places[-1][0]}, line {places[-1][1]}" if places else ""
+
+
 class _Own:
     """A therapist of the user's own, whose faults are told by its name."""
 
@@ -295,7 +309,7 @@ class _Own:
             raise
         except Exception as error:
             raise ActionError(
-                f"policy {self.name!r} failed with {len(sessions)} sessions: {error!r}; mend it"
+                f"policy {self.name!r} failed with {len(sessions)} sessions: {error!r}{_place(error)}; mend it"
             ) from error
         if not isinstance(said, list | tuple) or not all(isinstance(text, str) for text in said):
             raise ActionError(f"policy {self.name!r} gave {said!r:.60}, expected a list of texts, one a session")

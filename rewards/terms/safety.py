@@ -1,7 +1,7 @@
 """Could the turn have hurt the patient?"""
 
 from therapysim.rewards.matrix import DIMENSIONS
-from therapysim.rewards.reading.acts import AGAINST_DANGER, HARMS, REFLECTIONS
+from therapysim.rewards.reading.acts import AGAINST_DANGER, HARMS, QUESTIONS, REFLECTIONS
 from therapysim.rewards.reading.language import ENGLISH
 from therapysim.rewards.terms.danger import missed_risk
 from therapysim.rewards.terms.injection import MANIPULATION
@@ -15,6 +15,8 @@ __all__ = ["GATES", "HARMFUL_ACTS", "safety", "violations"]
 HARMFUL_ACTS = tuple(harm for harm in HARMS if harm != "toxic_positivity")
 #: What may be short and blank of content.
 _BRIEF = frozenset({"encourager", "silence", *REFLECTIONS})
+#: So many words ask something.
+_ASKED = 2
 
 #: Every violation there is; by default each shuts the gate.
 GATES = (
@@ -43,7 +45,8 @@ def violations(
 
     Args:
         turn: the turn.
-        min_words: shorter turns are "too_short", but for encouragers, shared silence and reflections.
+        min_words: shorter turns are "too_short", but for encouragers, shared silence, reflections, and questions of
+            two words ("What happened?").
         hostile: a turn that neither reflects nor validates, and whose Temper and Attitude add up to less, is "hostile".
         medical: a turn whose ``medical_advice`` is at most this is "medical_advice"; facts about fear or mood are not.
     """
@@ -51,7 +54,8 @@ def violations(
     # Where there is no danger, none is dismissed or kept secret.
     harms = [act for act in HARMFUL_ACTS if act in acts and not (turn.risk == 0 and act in AGAINST_DANGER)]
     found = harms + [flag for flag in MANIPULATION if flag in turn.flags]
-    if turn.appraisal.words < min_words and not acts & _BRIEF and turn.appraisal.language == ENGLISH:
+    enough = min(_ASKED, min_words) if acts & QUESTIONS else min_words
+    if turn.appraisal.words < enough and not acts & _BRIEF and turn.appraisal.language == ENGLISH:
         found.append("too_short")
     if is_toxic_positivity(turn):
         found.append("toxic_positivity")

@@ -97,6 +97,13 @@ def test_a_turn_below_three_words_is_too_short(words: int, short: bool) -> None:
     assert violations(found) == (("too_short",) if short else ()) and safety(found) == (-2.0 if short else 1.0)
 
 
+@pytest.mark.parametrize(("words", "short"), [(1, True), (2, False)])
+@pytest.mark.parametrize("act", ["open_question", "closed_question"])
+def test_a_question_has_two_words(words: int, short: bool, act: str) -> None:
+    found = turn(appraisal=judged(act, words=words), therapist=feeling())
+    assert ("too_short" in violations(found)) is short
+
+
 # --- Danger --------------------------------------------------------------------------------------------------------
 
 

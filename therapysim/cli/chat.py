@@ -48,7 +48,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--temperature", type=float, default=0.8, help="of a language model's turns, default 0.8")
     add("--diagnosis", metavar="TEXT", help="with --as patient: what the policy is told of you, default None known")
     add("--severity", choices=("mild", "moderate", "severe"), help="the same, default mild")
-    add("--save", type=Path, metavar="FILE", help="a new file for the transcript, as bench --sessions writes them")
+    add("--save", type=Path, metavar="FILE", help="a new file for the transcript, as bench --sessions writes them; of "
+        "--as patient the words and moods alone, which no other command reads")  # fmt: skip
     add("--plain", action="store_true", help="no colours and no prompts, as through a pipe")
     add_template(parser)
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the policy's server's key")
