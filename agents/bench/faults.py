@@ -1,15 +1,15 @@
-"""What went wrong with the patients of a benchmark: who gave no answer and why, and whose lines the script replaced."""
+"""What went wrong in a benchmark: who gave no answer and why, what was not played, whose lines the script replaced."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from therapysim.agents.bench.results import SessionResult
 
-__all__ = ["MOST_REPLACED", "Replaced", "failures", "replaced_lines", "replacements", "silences"]
+__all__ = ["MOST_REPLACED", "Replaced", "failures", "replaced_lines", "replacements", "silences", "unplayed"]
 
 #: Where more than this share of a model's lines were replaced by the script, every table says so.
 MOST_REPLACED = 0.1
-# So many patients are named.
+# So many patients, or policies, are named.
 _NAMED = 4
 
 
@@ -77,6 +77,25 @@ def failures(results: Sequence[SessionResult]) -> Iterator[str]:
         yield f"{_names([who for _, who in keys])} ({count} session{'s' * (count > 1)} with {simulator}): {reason}"
 
 
-def _names(people: Sequence[str]) -> str:
-    rest = len(people) - _NAMED
-    return ", ".join(people) if rest <= 1 else f"{', '.join(people[:_NAMED])} and {rest} more"
+def unplayed(
+    reasons: Mapping[tuple[str, str], str], played: Mapping[tuple[str, str], int], whole: int
+) -> Iterator[str]:
+    """Why policies were not played to their end; those that share simulator, count and reason in one line.
+
+    Args:
+        reasons: (policy, simulator) -> why.
+        played: the same -> sessions that are there.
+        whole: how many there were to be of each.
+    """
+    alike: dict[tuple[str, int, str], list[str]] = {}
+    for (policy, simulator), reason in reasons.items():
+        if (count := played.get((policy, simulator), 0)) < whole:
+            alike.setdefault((simulator, count, reason.rstrip(".")), []).append(policy)
+    for (simulator, count, reason), policies in alike.items():
+        whose = "each of " * (len(policies) > 1) + _names(policies)
+        yield f"{count} of {whole} sessions of {whose} with {simulator} were played: {reason}"
+
+
+def _names(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names) if rest <= 1 else f"{', '.join(names[:_NAMED])} and {rest} more"

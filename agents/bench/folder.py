@@ -1,16 +1,19 @@
 """The folder of one benchmark: what decided its results, and the results as they come.
 
 ``settings.json`` holds versions, hashes, the rubric and whom was met; ``results.jsonl`` a session a line, written as it
-ends; ``timing.jsonl`` seconds, which no two runs share.
+ends; ``timing.jsonl`` seconds, which no two runs share; ``failures.json`` why a policy was not played to its end with a
+simulator, until it was.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, chosen, whom
+from therapysim.agents.bench.faults import unplayed
 from therapysim.agents.bench.provenance import provenance, read_provenance, require_same, require_theirs
 from therapysim.agents.bench.results import SessionResult, as_line, read_results, write_results
 from therapysim.agents.sessions.episode import Episode
@@ -20,11 +23,13 @@ from therapysim.envs.session import Start
 from therapysim.errors import ConfigError
 from therapysim.files import write_json
 from therapysim.personas.own import base_name
+from therapysim.records import read_record
 
-__all__ = ["RESULTS", "SETTINGS", "TIMING", "Book", "locked", "overlaps", "session_place"]
+__all__ = ["FAILURES", "RESULTS", "SETTINGS", "TIMING", "Book", "locked", "overlaps", "read_failures", "session_place"]
 
 #: The files of a benchmark's folder.
 SETTINGS, RESULTS, TIMING, SESSIONS = "settings.json", "results.jsonl", "timing.jsonl", "sessions"
+FAILURES = "failures.json"
 
 #: What a model in this process samples can hang on its neighbours in the batch: its sessions are played together.
 _TOGETHER = ("model", "run")
@@ -56,6 +61,7 @@ class Book:
         if rows:
             require_theirs(rows, kept, folder / RESULTS)
         self._results: dict[tuple[str, str, str, int], SessionResult] = {row.key: row for row in rows}
+        self._failures = read_failures(folder)
 
     def _read_rows(self) -> list[SessionResult]:
         path = self.folder / RESULTS
@@ -88,6 +94,9 @@ class Book:
         with _writable(self.folder):
             write_json(self.folder / SETTINGS, self._head)
             write_results(self.folder / RESULTS, self._results.values())
+        known = self._head["policies"], self._head["simulators"]
+        self._failures = {key: why for key, why in self._failures.items() if key[0] in known[0] and key[1] in known[1]}
+        self._write_failures()
         return warnings
 
     def missing(self, policy: Policy, simulator: Simulator) -> list[Start]:
@@ -107,6 +116,24 @@ class Book:
                 save_session(self._file(result), episode.session, episode.turns, result.policy)
         self._results[result.key] = result
         self._append(RESULTS, as_line(result))
+
+    def answered(self, policy: str, simulator: str) -> bool:
+        """Whether the patient of any session of a block did not fail."""
+        return any(key[:2] == (policy, simulator) and not row.failed for key, row in self._results.items())
+
+    def note(self, policy: str, simulator: str, reason: str) -> None:
+        """Writes down why a block was not played to its end; "" where it was."""
+        before = self._failures.pop((policy, simulator), "")
+        if reason:
+            self._failures[policy, simulator] = reason
+        if reason != before:
+            self._write_failures()
+
+    def unplayed(self, asked: Container[tuple[str, str]]) -> list[str]:
+        """Why blocks of those that are asked for, by policy and simulator, were not played to their end."""
+        own = {key: why for key, why in self._failures.items() if key in asked}
+        whole = len(whom(self.settings)) * self.settings.seeds
+        return list(unplayed(own, Counter(key[:2] for key in self._results), whole))
 
     def time(self, row: Mapping[str, Any]) -> None:
         """Writes down what a block took."""
@@ -137,9 +164,30 @@ class Book:
     def _file(self, result: SessionResult) -> Path:
         return session_place(self.folder, result)
 
+    def _write_failures(self) -> None:
+        held: dict[str, dict[str, str]] = {}
+        for (policy, simulator), reason in self._failures.items():
+            held.setdefault(policy, {})[simulator] = reason
+        with _writable(self.folder):
+            if held:
+                write_json(self.folder / FAILURES, held)
+            else:
+                (self.folder / FAILURES).unlink(missing_ok=True)
+
     def _append(self, name: str, line: str) -> None:
         with _writable(self.folder), (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def read_failures(folder: Path) -> dict[tuple[str, str], str]:
+    """Why policies were not played to their end, by policy and simulator.
+
+    Raises:
+        ConfigError: the file that says so is none.
+    """
+    path = folder / FAILURES
+    held = read_record(path, dict[str, dict[str, str]], ConfigError) if path.exists() else {}
+    return {(policy, simulator): why for policy, own in held.items() for simulator, why in own.items()}
 
 
 def session_place(folder: Path, result: SessionResult) -> Path:

@@ -24,9 +24,11 @@ class Progress:
         self._stream = stream
         # disable=None: no bar where the stream is no terminal.
         self._bar = tqdm(total=turns, unit=" turns", file=stream, disable=None, dynamic_ncols=True)
+        self._after = 0
 
-    def begin(self, label: str) -> None:
-        """The next policy."""
+    def begin(self, label: str, turns: int) -> None:
+        """The next policy, and how many turns its sessions may take at most."""
+        self._after = self._bar.total - self._bar.n - turns
         if self._bar.disable:
             print(f"{label} …", file=self._stream, flush=True)
         else:
@@ -39,6 +41,10 @@ class Progress:
     def drop(self, turns: int) -> None:
         """Turns will not be taken: their session is over."""
         self._bar.total -= turns
+
+    def give_up(self) -> None:
+        """What is left of this policy's turns will not be taken."""
+        self._bar.total = self._bar.n + self._after
 
     def tell(self, text: str) -> None:
         """A line of its own, above the bar."""

@@ -52,7 +52,7 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]".replace("inf", "∞")
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def test_differences_are_paired_by_patient_and_seed() -> None:
 def test_failed_sessions_stay_out_of_every_mean() -> None:
     rows = [made("a", p, 0, 1.0) for p in ("x", "y")] + [made("a", "z", 1, float("nan"), failed=True)]
     assert "| a | 2 | +1.00 [+1.00, +1.00] |" in results_table(rows, ("total",))
+    assert "| a | 1 | +1.00 [-∞, +∞] |" in results_table(rows[:1], ("total",))
 
 
 def test_the_benchmark_plays_everyone_under_the_same_seeds() -> None:

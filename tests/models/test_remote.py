@@ -211,7 +211,7 @@ def test_trouble_that_passes_is_sat_out(trouble: str, url: str) -> None:
         ("malformed", "3 x malformed JSON: {", "server's log"),
         ("nothing", "3 x an answer without choices: {", "server's log"),
         ("null", "3 x None as content, finish_reason 'stop'", "thinking"),
-        ("never", "3 x no answer in 0.5 s", "raise THERAPYSIM_TIMEOUT_S"),
+        ("never", "3 x no answer in 0.5 s", "see that the server answers at all, then raise THERAPYSIM_TIMEOUT_S"),
         ("trickle", "3 x no answer in 0.5 s", "raise THERAPYSIM_TIMEOUT_S"),
     ],
 )
@@ -239,6 +239,13 @@ def test_each_failed_chat_has_its_reason_and_what_to_do(url: str) -> None:
         chat(url).reply(ask("say Hello.", "404 no such model"), SAMPLING, [0, 1])
     fine, failed = caught.value.reasons
     assert not fine and failed.startswith("status 404: ") and "Next: check the model's name" in failed
+
+
+def test_of_a_server_that_answered_before_nobody_is_told_to_see_whether_it_answers(url: str) -> None:
+    model = chat(url)
+    assert model.reply(ask("say Hello."), SAMPLING, [0]) == ["Hello."]
+    with pytest.raises(ModelError, match="Next: raise THERAPYSIM_TIMEOUT_S"):
+        model.reply(ask("never"), SAMPLING, [0])
 
 
 def test_an_empty_text_is_a_reply(url: str) -> None:

@@ -3,9 +3,11 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
@@ -17,6 +19,7 @@ from therapysim.agents.bench.provenance import read_provenance
 from therapysim.agents.bench.recording import Replay, record_patient, recording, replay_of, require_recorded
 from therapysim.agents.bench.report.compared import differences_table
 from therapysim.agents.bench.results import SessionResult, read_results
+from therapysim.agents.bench.runner import Unplayed
 from therapysim.agents.bench.runner import run as play
 from therapysim.agents.therapists.policies import Engine, Policy, find_policy, kind_of
 from therapysim.cli.options import PATIENT, add_template, template_of
@@ -72,6 +75,7 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises:
         ConfigError: a name or setting is wrong, or no session could be played.
+        Unplayed: a model failed; what did not need it was played, and is shown.
     """
     replay = _replay(chosen)
     settings, policies = settings_of(chosen, replay.settings if replay else None), policies_of(chosen, replay)
@@ -82,21 +86,66 @@ def run(chosen: argparse.Namespace) -> None:
         return
     if chosen.record and chosen.record.resolve() == Path(chosen.out).resolve():
         raise ConfigError(f"--record and --out are both {chosen.out}, expected two folders; name another to record in")
-    command = shlex.join(["therapysim", *sys.argv[1:]])
-    with _heard(chosen, settings, policies, simulators) as speaking:
-        results = play(settings, speaking, simulators, chosen.out, command=command, sessions=chosen.sessions)
+    before = _before(chosen)
+    _open_servers(settings, policies, simulators, before)
+    command, unplayed = shlex.join(["therapysim", *sys.argv[1:]]), None
+    with _heard(chosen, settings, policies, simulators, before) as speaking:
+        try:
+            results = play(settings, speaking, simulators, chosen.out, command=command, sessions=chosen.sessions)
+        except Unplayed as error:
+            results, unplayed = error.results, error
         if chosen.record:
             require_recorded(chosen.record, results)
         if replay and replay.missed:
             raise ConfigError(replay.missed[0])
+    if chosen.record and not unplayed:
+        print(f"recorded in {chosen.record}; to play it again: {_replay_command(chosen)}")
     for simulator in simulators:
-        _show(settings, [r for r in results if r.simulator == simulator.name], simulator.name, chosen.reference)
-    asked = {p.name for p in policies}
-    if all(r.failed for r in results if r.policy in asked):
+        if rows := [r for r in results if r.simulator == simulator.name]:
+            _show(settings, rows, simulator.name, chosen.reference)
+    _conclude(chosen, {p.name for p in policies}, results, unplayed)
+
+
+def _conclude(
+    chosen: argparse.Namespace, asked: Container[str], results: Sequence[SessionResult], unplayed: Unplayed | None
+) -> None:
+    """Says how to make a page of it, and raises what was not played."""
+    if any(not r.failed for r in results if r.policy in asked):
+        page = ["therapysim", "report", chosen.out, "--out", "report.html"]
+        page += ["--reference", chosen.reference] if chosen.reference in {r.policy for r in results} else []
+        print(f"\nresults in {chosen.out}; for a page: {shlex.join(page)}")
+    elif not unplayed:
         raise ConfigError("every session failed: the patient gave no answer; see that its model or server is there")
-    page = ["therapysim", "report", chosen.out, "--out", "report.html"]
-    page += ["--reference", chosen.reference] if chosen.reference else []
-    print(f"\nresults in {chosen.out}; for a page: {shlex.join(page)}")
+    if unplayed:
+        raise unplayed
+
+
+def _before(chosen: argparse.Namespace) -> list[SessionResult]:
+    """The results that are there already."""
+    rows = Path(chosen.out) / RESULTS
+    if not rows.exists():
+        return []
+    read_provenance(rows.with_name(SETTINGS))  # says so where they are of an earlier version
+    return read_results(rows, broken_end=True)
+
+
+def _open_servers(
+    settings: BenchSettings,
+    policies: Sequence[Policy],
+    simulators: Sequence[Simulator],
+    before: Sequence[SessionResult],
+) -> None:
+    """Opens each server that is still to be asked, before anything is played or written; that sends nothing.
+
+    Raises:
+        ConfigError: its key's variable is not set, or one such as THERAPYSIM_TIMEOUT_S holds no such setting.
+    """
+    done, whole = Counter(r.key[:2] for r in before if not r.failed), len(whom(settings)) * settings.seeds
+    left = [pair for pair in product(policies, simulators) if done[pair[0].name, pair[1].name] < whole]
+    players: list[Policy | Simulator] = [*policies, *simulators]
+    for one in players:
+        if one.about.get("kind") == "server" and any(one in pair for pair in left):
+            one.open()
 
 
 def _check_reference(chosen: argparse.Namespace, policies: Sequence[Policy]) -> None:
@@ -148,19 +197,21 @@ def _heard(
     settings: BenchSettings,
     policies: Sequence[Policy],
     simulators: Sequence[Simulator],
+    before: Sequence[SessionResult],
 ) -> Iterator[Sequence[Policy]]:
     """The policies, recorded where that is asked for."""
     if not chosen.record:
         yield policies
         return
-    rows = Path(chosen.out) / RESULTS
-    before = read_results(rows, broken_end=True) if rows.exists() else []
     with recording(chosen.record, settings, policies, simulators, before) as recorded:
         yield recorded
+
+
+def _replay_command(chosen: argparse.Namespace) -> str:
+    """What plays a recording again."""
     names = [*chosen.policies, *chosen.policy]
     told = names if any(map(_is_own, names)) else []  # none are all that were recorded, and no baseline is
-    command = shlex.join(["therapysim", "bench", *told, "--replay", str(chosen.record)])
-    print(f"recorded in {chosen.record}; to play it again: {command}")
+    return shlex.join(["therapysim", "bench", *told, "--replay", str(chosen.record)])
 
 
 def _is_own(name: str) -> bool:

@@ -17,6 +17,7 @@ from therapysim.files import whole
 __all__ = ["add_options", "run"]
 
 _FILES = ("results.jsonl", "results.jsonl.gz")
+_BESIDE = ("settings.json", "timing.jsonl", "failures.json")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +68,7 @@ def _refuse_places(places: Sequence[Path], results: Sequence[Path], force: bool)
             f"the results, --out, --markdown, --latex and --csv name one file twice: {', '.join(map(str, places))}"
         )
     folders = {path if path.is_dir() else path.parent for path in results}
-    held = {(folder / name).resolve() for folder in folders for name in (*_FILES, "settings.json", "timing.jsonl")}
+    held = {(folder / name).resolve() for folder in folders for name in (*_FILES, *_BESIDE)}
     for place in places:
         if place.resolve() in held:
             raise ConfigError(f"{place} belongs to the results that are read; name another file")

@@ -31,6 +31,7 @@ _MOST_BYTES = 8 * 2**20
 _LONGEST_KEY = 1_000
 _LOG = "see the server's log"
 _START = "start the server (such as `vllm serve MODEL`), and check the URL, which mostly ends in /v1"
+_ALIVE = "see that the server answers at all, then "
 _SLOWER = "raise THERAPYSIM_TIMEOUT_S or lower THERAPYSIM_CONCURRENCY (in Python, timeout_s and concurrency)"
 _HINTS = {
     **dict.fromkeys((301, 302, 303, 307, 308), "the server has moved: give the URL that it moved to"),
@@ -80,6 +81,7 @@ class Connection:
         self.thread = threading.Thread(target=self.loop.run_forever, name="therapysim-remote", daemon=True)
         self.thread.start()
         self._address, self._key = f"{url}/chat/completions", key
+        self._answered = False
         self._under_way: set[Future[Any]] = set()
         self._session = self.run(self._connect(timeout_s))
 
@@ -125,10 +127,12 @@ class Connection:
             async with self._session.post(
                 self._address, json=request, headers=self._headers(), allow_redirects=False
             ) as answer:
+                self._answered = True
                 status, headers, body = answer.status, answer.headers, await _read(answer)
         except TimeoutError:
             limit = self._session.timeout.total
-            raise Failure(f"no answer in {limit:g} s", _SLOWER, may_pass=True) from None
+            hint = _SLOWER if self._answered else _ALIVE + _SLOWER
+            raise Failure(f"no answer in {limit:g} s", hint, may_pass=True) from None
         except aiohttp.ClientConnectorError as error:
             raise Failure(
                 f"no connection: {_quoted(str(error), self._key)}", _START, may_pass=True, for_all=True

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
+from therapysim.agents.bench.faults import unplayed
+from therapysim.agents.bench.folder import read_failures
 from therapysim.agents.bench.provenance import Provenance, read_provenance, require_theirs
 from therapysim.agents.bench.results import SessionResult, read_results
 from therapysim.agents.sessions.session_file import Count
@@ -34,7 +36,7 @@ class Source:
         sha256: of the file's bytes.
         sessions: how many it holds.
         settings: what ``settings.json`` beside it says; empty where there is none.
-        unplayed: by those settings, what a run that was broken off has not played; a line each.
+        unplayed: by those settings, what a run that was broken off has not played, and why; a line each.
     """
 
     name: str
@@ -92,7 +94,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
         for name in {name for result in own for name in (result.policy, result.simulator)}:
             refuse_secrets(name, f"results {file}: a name in it")
     sources = tuple(_source(file, own) for file, own in zip(files, found, strict=True))
-    _refuse_empty(files, found)
+    _refuse_empty(files, sources)
     _refuse_unlike(sources)
     _refuse_twice(files, found)
     timing: dict[tuple[str, str], Timing] = {}
@@ -119,25 +121,29 @@ def _source(file: Path, rows: Sequence[SessionResult]) -> Source:
     if held is not None:
         require_theirs(rows, held, file)
     told = {} if held is None else held.model_dump(mode="json", exclude_unset=True)
-    unplayed = () if held is None else tuple(_unplayed(held, rows))
-    return Source(str(Path(*file.parts[-2:])), digest, len(rows), told, unplayed)
+    left = () if held is None else tuple(_unplayed(held, rows, read_failures(file.parent)))
+    return Source(str(Path(*file.parts[-2:])), digest, len(rows), told, left)
 
 
-def _unplayed(held: Provenance, rows: Sequence[SessionResult]) -> Iterator[str]:
-    """Who joined and was not played to the end; the run's command goes on with them."""
+def _unplayed(held: Provenance, rows: Sequence[SessionResult], reasons: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    """Who joined and was not played to the end, and why as far as it is known; the run's command goes on with them."""
     played, whole = Counter((row.policy, row.simulator) for row in rows), len(held.patients) * held.seeds
+    yield from (f"{line}." for line in unplayed(reasons, played, whole))
     for (policy, simulator), count in played.items():
-        if count < whole:
+        if count < whole and (policy, simulator) not in reasons:
             yield f"{count} of {whole} sessions of {policy} with {simulator} were played."
     for kind, place in (("policies", 0), ("simulators", 1)):
-        for name in sorted(set(getattr(held, kind)) - {pair[place] for pair in played}):
+        for name in sorted(set(getattr(held, kind)) - {pair[place] for pair in (*played, *reasons)}):
             yield f"0 sessions with {name} were played."
 
 
-def _refuse_empty(files: Sequence[Path], found: Sequence[list[SessionResult]]) -> None:
-    for file, own in zip(files, found, strict=True):
-        if not own:
-            raise ConfigError(f"results {file} hold no session, expected at least one; run `therapysim bench` first")
+def _refuse_empty(files: Sequence[Path], sources: Sequence[Source]) -> None:
+    for file, own in zip(files, sources, strict=True):
+        if not own.sessions:
+            told = f": {' '.join(own.unplayed).rstrip('.')}" if own.unplayed else ""
+            raise ConfigError(
+                f"results {file} hold no session, expected at least one{told}; run `therapysim bench` first"
+            )
 
 
 def _refuse_twice(files: Sequence[Path], found: Sequence[list[SessionResult]]) -> None:

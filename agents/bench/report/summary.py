@@ -280,7 +280,7 @@ def _warnings(runs: Runs, held: Held, reference: str) -> Iterable[str]:
     """What a reader must know before believing a number."""
     yield from dict.fromkeys(told for source in runs.sources for told in source.warnings)
     if left := [told for source in runs.sources for told in source.unplayed]:
-        yield f"The benchmark was broken off; its command goes on. {' '.join(left)}"
+        yield f"The benchmark is not complete; its command goes on. {' '.join(left)}"
     splits = {result.split for result in runs.results}
     if "train" in splits:
         yield "These are patients of the training split: a policy that was trained on them has met them before."

@@ -328,7 +328,7 @@ def test_a_terminal_gets_one_bar_and_a_log_a_line_a_policy(stream: type[StringIO
     shown = stream()
     progress = Progress(100, shown)
     for label, spared in (("cbt", 80), ("mi", 0)):
-        progress.begin(label)
+        progress.begin(label, spared + 10)
         progress.take(10)
         progress.drop(spared)
     progress.end()

@@ -268,11 +268,11 @@ def test_a_report_of_a_benchmark_that_was_broken_off_says_what_is_missing(tmp_pa
     settings = {"patients": ["ann", "bao"], "seeds": 2, "policies": {n: {} for n in ("one", "two", "three")}}
     broken = summarise(read_runs([write(tmp_path / "broken", whole[:5], settings)])).warnings
     assert broken[0] == (
-        "The benchmark was broken off; its command goes on. 1 of 4 sessions of two with scripted were played. "
+        "The benchmark is not complete; its command goes on. 1 of 4 sessions of two with scripted were played. "
         "0 sessions with three were played."
     )
     ended = summarise(read_runs([write(tmp_path / "ended", whole, {**settings, "policies": {"one": {}, "two": {}}})]))
-    assert not any("broken off" in told for told in ended.warnings)
+    assert not any("not complete" in told for told in ended.warnings)
 
 
 def test_timing_of_a_run_that_went_on_is_added_up(tmp_path: Path) -> None:
