@@ -130,7 +130,7 @@ def _mean(results: Sequence[SessionResult], measure: str) -> str:
     return str(interval([r[measure] for r in results], [r.persona for r in results]))
 
 
-def _tokens(therapist: Therapist, episode: Episode) -> tuple[int, int]:
+def _tokens(therapist: Therapist, episode: Episode) -> tuple[float, float]:
     count = getattr(therapist, "tokens", None)
     return count(episode.session) if count else (0, 0)
 

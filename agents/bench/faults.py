@@ -1,11 +1,14 @@
 """What went wrong in a benchmark: who gave no answer and why, what was not played, whose lines the script replaced."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from therapysim.agents.bench.results import SessionResult
 
-__all__ = ["MOST_REPLACED", "Replaced", "failures", "replaced_lines", "replacements", "silences", "unplayed"]
+__all__ = [
+    "MOST_REPLACED", "Replaced", "failures", "replaced_lines", "replacements", "silences", "uncounted", "unplayed",
+]  # fmt: skip
 
 #: Where more than this share of a model's lines were replaced by the script, every table says so.
 MOST_REPLACED = 0.1
@@ -55,11 +58,22 @@ def replacements(results: Sequence[SessionResult]) -> Iterator[str]:
 
 def silences(results: Sequence[SessionResult]) -> Iterator[str]:
     """A warning for each model, as the therapist, that said nothing in more than a tenth of its turns."""
-    for policy in dict.fromkeys(r.policy for r in results if r["tokens_read"] > 0):
+    for policy in dict.fromkeys(r.policy for r in results if not r.failed and r["tokens_read"] != 0):
         said = [turn.therapist for r in results if r.policy == policy for turn in r.turns]
         empty = sum(not text.strip() for text in said)
         if empty > MOST_REPLACED * len(said):
             yield f"{policy} said nothing in {empty} of {len(said)} turns, which count as silence: see what it answers."
+
+
+def uncounted(results: Sequence[SessionResult]) -> Iterator[str]:
+    """A warning for each policy of whose sessions nobody counted the tokens."""
+    for policy in dict.fromkeys(r.policy for r in results):
+        counts = [r["tokens_read"] for r in results if r.policy == policy and not r.failed]
+        if unknown := sum(map(math.isnan, counts)):
+            yield (
+                f"{policy}: the tokens of {unknown} of {len(counts)} sessions are unknown, since the recording has no "
+                "count of so few turns."
+            )
 
 
 def failures(results: Sequence[SessionResult]) -> Iterator[str]:

@@ -76,13 +76,13 @@ def shifts(session: Session) -> list[float]:
     return [after - before for before, after in zip(session.states[0].affect, session.state.affect, strict=True)]
 
 
-def measures_of(episode: Episode, shift: Sequence[float], tokens: tuple[int, int]) -> dict[str, float]:
+def measures_of(episode: Episode, shift: Sequence[float], tokens: tuple[float, float]) -> dict[str, float]:
     """Every one of ``MEASURES`` of a session that did not fail.
 
     Args:
         episode: the session and its turns.
         shift: of each dimension.
-        tokens: read and written by the policy's model.
+        tokens: read and written by the policy's model; nan where they are unknown.
     """
     session, turns = episode.session, episode.turns
     lines, count = [turn.line for turn in turns if turn.line], max(1, len(turns))

@@ -2,7 +2,7 @@
 
 record.json    the benchmark's settings, and who spoke: name, model, sampling, prompt
 calls.jsonl    a call of a policy's model a line: its place, its prompt, its reply
-tokens.jsonl   a session a line: the tokens that its policy read and wrote
+tokens.jsonl   a turn of a finished session a line: the tokens that its policy read and wrote so far
 patients/      the calls of patients' models, see ``therapysim.models.replay``
 """
 
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 from pydantic import Field, JsonValue
 
@@ -23,12 +24,13 @@ from therapysim.agents.bench.bench_settings import BenchSettings, Simulator
 from therapysim.agents.therapists.policies import Policy
 from therapysim.envs.session import Session
 from therapysim.errors import ConfigError
+from therapysim.faults import differences
 from therapysim.files import write_json
 from therapysim.models.chat import ChatMessage
 from therapysim.records import STRICT, Record, read_record, read_rows
 from therapysim.rewards.rubric_by_name import open_rubric
 
-__all__ = ["PATIENTS", "Book", "Head", "join", "mend", "read_head", "rubric_now"]
+__all__ = ["Book", "Head", "join", "mend", "patients_of", "plain", "read_head", "rubric_now"]
 
 HEAD, CALLS, TOKENS, PATIENTS = "record.json", "calls.jsonl", "tokens.jsonl", "patients"
 
@@ -47,6 +49,7 @@ class Head(Record):
         patients: names of who words the patients, in order.
         abouts: name -> what decides its lines.
         rubric: as ``Rubric.record`` tells it; empty in recordings of earlier versions.
+        played: name -> what it is, of all policies in the order of joining; empty in recordings of earlier versions.
         met: whose sessions with a patient's model were recorded from the first on: policy, patient.
     """
 
@@ -59,6 +62,7 @@ class Head(Record):
     patients: tuple[str, ...]
     abouts: dict[str, dict[str, JsonValue]]
     rubric: dict[str, JsonValue] = Field(default_factory=dict)
+    played: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     met: tuple[tuple[str, str], ...] = ()
 
     def bench_settings(self) -> BenchSettings:
@@ -91,7 +95,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Counted:
-    """The tokens of one finished session, told by the SHA-256 of its last prompt and reply."""
+    """The tokens of a session up to one of its turns, told by the SHA-256 of the talk and the patient's answer."""
 
     __pydantic_config__ = STRICT
 
@@ -130,6 +134,10 @@ class Book:
         """Whether each of so many turns of a session was recorded."""
         return all((policy, patient, seed, turn + 1) in self._calls for turn in range(turns))
 
+    def reaches(self, policy: str, patient: str, seed: int, turn: int) -> bool:
+        """Whether a session has a call at this turn or later."""
+        return any(place[:3] == (policy, patient, seed) and place[3] >= turn for place in self._calls)
+
     def tokens(self, policy: str, talk: Sequence[ChatMessage]) -> tuple[int, int] | None:
         row = self._tokens.get((policy, _digest(list(talk))))
         return (row.read, row.written) if row else None
@@ -140,20 +148,20 @@ class Book:
             self._append(TOKENS, asdict(row))
             self._tokens[policy, row.talk] = row
 
-    def difference(self, policy: str, session: Session, chat: Sequence[ChatMessage]) -> str:
-        """What is asked that was not recorded, in words."""
+    def difference(self, policy: str, session: Session, chat: Sequence[ChatMessage]) -> tuple[str, str]:
+        """Where it is asked what was not recorded, and what differs, in words."""
         turn = session.state.turn + 1
         where = f"policy {policy!r} with patient {session.persona.id!r}, seed {session.seed}, turn {turn}"
         own = self._calls.get((policy, session.persona.id, session.seed, turn), [])
         if own:
             nearest = max(own, key=lambda call: _alike(call.messages, chat))
-            return f"{where}: {_told_difference(nearest.messages, chat)}"
+            return where, _told_difference(nearest.messages, chat)
         places = [place for place in self._calls if place[0] == policy]
         people, seeds = sorted({p[1] for p in places}), sorted({p[2] for p in places})
-        met = (
+        met = places and (
             f"patients {', '.join(people)}, seeds {', '.join(map(str, seeds))}, up to turn {max(p[3] for p in places)}"
         )
-        return f"{where}: no such call was recorded, which has {met if places else 'none of this policy'}"
+        return where, f"no such call was recorded, which has {met or 'none of this policy'}"
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         try:
@@ -172,18 +180,21 @@ def join(
     policies: Sequence[Policy],
     simulators: Sequence[Simulator],
     met: Sequence[tuple[str, str]] = (),
+    played: Sequence[Policy] = (),
 ) -> None:
-    """Writes down who is recorded; one of the same name must be the same, and so must the settings."""
+    """Writes down who is recorded, and who plays beside; a recorded one of the same name must be the same, and so must
+    the settings."""
     own = Head(
         format="therapysim-record",
         version=1,
         therapysim=__version__,
-        settings=_plain(asdict(settings)),
-        policies={policy.name: _plain(dict(policy.about)) for policy in policies},
+        settings=plain(asdict(settings)),
+        policies={policy.name: plain(dict(policy.about)) for policy in policies},
         trained_on={policy.name: tuple(sorted(policy.trained_on)) for policy in policies},
         patients=tuple(simulator.name for simulator in simulators),
-        abouts={simulator.name: _plain(dict(simulator.about)) for simulator in simulators},
+        abouts={simulator.name: plain(dict(simulator.about)) for simulator in simulators},
         rubric=rubric_now(settings),
+        played={policy.name: plain(dict(policy.about)) for policy in played or policies},
         met=tuple(met),
     )
     kept = read_head(folder) or own
@@ -195,6 +206,7 @@ def join(
             "trained_on": {**kept.trained_on, **own.trained_on},
             "patients": tuple(dict.fromkeys([*kept.patients, *own.patients])),
             "abouts": {**kept.abouts, **own.abouts},
+            "played": {**(kept.played or kept.policies), **own.played},
             "met": tuple(dict.fromkeys([*kept.met, *own.met])),
         }
     )
@@ -206,20 +218,22 @@ def join(
 
 def rubric_now(settings: BenchSettings) -> dict[str, JsonValue]:
     """The record of the rubric that a benchmark's settings name, as it is now."""
-    return dict(_plain(open_rubric(settings.rubric).record()))
+    return dict(plain(open_rubric(settings.rubric).record()))
 
 
 def _require_same(folder: Path, part: str, kept: Any, own: Any) -> None:
-    if not isinstance(own, dict):
-        pairs = {part: (kept, own)}
-    else:
-        pairs = {f"{part}.{name}": (kept[name], value) for name, value in own.items() if name in kept}
-    for name, (before, now) in pairs.items():
-        if before != now:
-            raise ConfigError(
-                f"record {folder} is of another benchmark: {name} was {before!r:.120} and is {now!r:.120}; name "
-                "another folder"
-            )
+    if isinstance(own, dict):
+        own = {name: value for name, value in own.items() if name in kept}
+        kept = {name: kept[name] for name in own}
+    if kept != own:
+        raise ConfigError(
+            f"record {folder} is of another benchmark: {differences(part, kept, own)}; name another folder"
+        )
+
+
+def patients_of(folder: Path, name: str) -> Path:
+    """Where the calls of a patient's model are kept."""
+    return folder / PATIENTS / quote(name, safe="").replace(".", "%2E")
 
 
 def read_head(folder: Path) -> Head | None:
@@ -255,7 +269,8 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode("ascii")).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """As JSON gives it back."""
     return json.loads(json.dumps(value))
 
 

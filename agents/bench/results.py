@@ -124,13 +124,13 @@ class SessionResult:
         return self.policy, self.simulator, self.persona, self.seed
 
 
-def result_of(policy: str, simulator: str, episode: Episode, tokens: tuple[int, int] = (0, 0)) -> SessionResult:
+def result_of(policy: str, simulator: str, episode: Episode, tokens: tuple[float, float] = (0, 0)) -> SessionResult:
     """The row of one finished session.
 
     Args:
         policy, simulator: who spoke.
         episode: the session and its turns.
-        tokens: read and written by the policy's model.
+        tokens: read and written by the policy's model; nan where they are unknown.
     """
     session, who = episode.session, episode.session.persona
     shift = shifts(session)

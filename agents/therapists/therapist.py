@@ -137,13 +137,16 @@ class ChatTherapist:
         seeds = [hash_seed(s.seed, s.state.turn) for s in sessions]
         return answer(self.model, chats, self.sampling, seeds)
 
-    def tokens(self, session: Session) -> tuple[int, int]:
-        """Tokens that the model read, each turn's whole prompt, and wrote, over a finished session."""
-        talk = self.conversation(session)
+    def tokens(self, session: Session) -> tuple[float, float]:
+        """Tokens that the model read, each turn's whole prompt, and wrote, over a finished session; nan if unknown."""
+        counts = self.turn_tokens(self.conversation(session))
+        return sum(read for read, _ in counts), sum(written for _, written in counts)
+
+    def turn_tokens(self, talk: Sequence[ChatMessage]) -> list[tuple[int, int]]:
+        """The same of each turn of a conversation."""
         said = [i for i, message in enumerate(talk) if message["role"] == "assistant"]
         written = [talk[i].get("sampled") or talk[i]["content"] for i in said]
-        counts = count_tokens(self.model, [talk[:i] for i in said], written)
-        return sum(read for read, _ in counts), sum(written for _, written in counts)
+        return count_tokens(self.model, [talk[:i] for i in said], written)
 
     def conversation(self, session: Session) -> list[ChatMessage]:
         """The session as the model reads it, with what it sampled itself."""

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from therapysim.agents.bench.bench_settings import BenchSettings, Simulator, whom
 from therapysim.agents.bench.benchmark import results_table
-from therapysim.agents.bench.faults import failures, replacements, silences
+from therapysim.agents.bench.faults import failures, replacements, silences, uncounted
 from therapysim.agents.bench.folder import RESULTS, SETTINGS
 from therapysim.agents.bench.forecast import forecast
 from therapysim.agents.bench.provenance import read_provenance
-from therapysim.agents.bench.recording import Replay, record_patient, recording, replay_of, require_recorded
+from therapysim.agents.bench.recording import record_patient, recording, require_recorded
+from therapysim.agents.bench.replaying import Replay, replay_of
 from therapysim.agents.bench.report.compared import differences_table
 from therapysim.agents.bench.results import SessionResult, read_results
 from therapysim.agents.bench.runner import Unplayed
@@ -168,7 +169,7 @@ def _show(settings: BenchSettings, rows: list[SessionResult], simulator: str, re
     print(results_table(rows))
     if differences := differences_table(rows, reference or rows[0].policy, simulator):
         print(f"\nsame patients and seeds; p after Holm over the policies\n{differences}")
-    print("".join(f"warning: {text}\n" for text in (*replacements(rows), *silences(rows))), end="")
+    print("".join(f"warning: {text}\n" for text in (*replacements(rows), *silences(rows), *uncounted(rows))), end="")
 
 
 def _replay(chosen: argparse.Namespace) -> Replay | None:
@@ -209,14 +210,7 @@ def _heard(
 
 def _replay_command(chosen: argparse.Namespace) -> str:
     """What plays a recording again."""
-    names = [*chosen.policies, *chosen.policy]
-    told = names if any(map(_is_own, names)) else []  # none are all that were recorded, and no baseline is
-    return shlex.join(["therapysim", "bench", *told, "--replay", str(chosen.record)])
-
-
-def _is_own(name: str) -> bool:
-    """Whether a replay plays a policy itself."""
-    return kind_of(name) in ("baseline", "function")
+    return shlex.join(["therapysim", "bench", "--replay", str(chosen.record)])
 
 
 def settings_of(chosen: argparse.Namespace, base: BenchSettings | None = None) -> BenchSettings:
@@ -250,17 +244,14 @@ def settings_of(chosen: argparse.Namespace, base: BenchSettings | None = None) -
 
 
 def policies_of(chosen: argparse.Namespace, replay: Replay | None = None) -> list[Policy]:
-    """The policies, none of them opened; of a replay those that are recorded, beside baselines and functions.
+    """The policies, none of them opened; see ``Replay.policies_of``.
 
     Raises:
         ConfigError: there is none, or a name is none.
     """
     names = [*chosen.policies, *chosen.policy]
     if replay:
-        own = [name for name in names if _is_own(name)]
-        asked = [name for name in names if name not in own]
-        heard = replay.policies_of(asked) if asked or not own else []
-        return [*heard, *map(find_policy, own)]
+        return replay.policies_of(names)
     if not names:
         raise ConfigError(f"no policy is given, expected at least one: {_POLICY}")
     engine = Engine(chosen.engine or "transformers", chosen.gpu_memory)

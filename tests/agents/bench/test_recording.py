@@ -12,14 +12,14 @@ import pytest
 
 from tests.parts.bench_parts import SMALL, Model, scripted
 from tests.parts.chat_server import serving, stats
+from tests.parts.recorded import Thinking, lines, policy, record
 from therapysim.agents.bench.record_book import CALLS, HEAD, TOKENS
-from therapysim.agents.bench.recording import recording, replay_of, require_recorded
+from therapysim.agents.bench.recording import recording, require_recorded
+from therapysim.agents.bench.replaying import replay_of
 from therapysim.agents.bench.runner import run
-from therapysim.agents.therapists.policies import Policy
-from therapysim.agents.therapists.therapist import ChatTherapist
 from therapysim.cli.main import main
 from therapysim.errors import ConfigError, ModelError
-from therapysim.models.chat import ChatMessage, Sampling
+from therapysim.models.chat import Sampling
 from therapysim.rewards.reading.emotions import shipped_sensor
 
 BENCH = ["--split", "dev", "--patients", "2", "--seeds", "2", "--turns", "3"]
@@ -27,45 +27,6 @@ BENCH = ["--split", "dev", "--patients", "2", "--seeds", "2", "--turns", "3"]
 
 def bench(*arguments: object) -> int:
     return main(["bench", *map(str, arguments)])
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-class Thinking:
-    """A chat model that reasons before it speaks, counts tokens its own way, and never says the same twice."""
-
-    def __init__(self, fail_at: int = 0) -> None:
-        self.asked, self.fail_at = 0, fail_at
-
-    def answer(self, chats: Sequence[Any], sampling: Sampling, seeds: Sequence[int]) -> list[ChatMessage]:
-        return [self._one(seed) for seed in seeds]
-
-    def reply(self, chats: Sequence[Any], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
-        return [message["content"] for message in self.answer(chats, sampling, seeds)]
-
-    def count_tokens(self, chats: Sequence[Any], replies: Sequence[str]) -> list[tuple[int, int]]:
-        return [(7 * len(chat), len(reply)) for chat, reply in zip(chats, replies, strict=True)]
-
-    def _one(self, seed: int) -> ChatMessage:
-        self.asked += 1
-        if self.asked == self.fail_at:
-            raise ModelError("the machine is off")
-        said = f"What is number {self.asked} like for you?"
-        return {"role": "assistant", "content": said, "sampled": f"<think>{seed}</think>\n{said}"}
-
-
-def policy(model: Any, name: str = "mine", **about: Any) -> Policy:
-    told = {"kind": "server", "model": "m", "show_state": True, "max_tokens": 64, "temperature": 0.8, "top_p": 0.95}
-    return Policy(name, lambda: ChatTherapist(model), {**told, **about}, frozenset({"owen"}))
-
-
-def record(model: Any, place: Path, out: str = "out", **about: Any) -> bytes:
-    """A small benchmark recorded in ``place/record``; its results."""
-    with recording(place / "record", SMALL, [policy(model, **about)], scripted()) as policies:
-        run(SMALL, policies, scripted(), place / out)
-    return (place / out / "results.jsonl").read_bytes()
 
 
 def replay(place: Path, out: str = "again") -> bytes:
@@ -179,7 +140,7 @@ def test_damage_is_told_before_anything_is_played(tmp_path: Path) -> None:
 def test_another_benchmark_does_not_join_a_recording(tmp_path: Path) -> None:
     record(Thinking(), tmp_path)
     before = {path: path.read_bytes() for path in (tmp_path / "record").iterdir()}
-    with pytest.raises(ConfigError, match=r"of another benchmark: policies\.mine was .* and is "):
+    with pytest.raises(ConfigError, match=r"of another benchmark: policies\.mine\.temperature was 0\.8 and is 0\.1; "):
         record(Thinking(), tmp_path, "new", temperature=0.1)
     other = type(SMALL)(split="dev", people=2, seeds=3, turns=3)
     with (
@@ -228,7 +189,7 @@ def test_the_command_records_a_server_and_replays_it_when_it_is_gone(
         name = f"{url}#tiny"
         options = ["--header", "both", "--temperature", "0.3", "--patient", "scripted", "--patient", name]
         assert bench(name, "cbt", *BENCH, *options, "--record", held, "--out", one) == 0
-        assert f"bench '{name}' cbt --replay {held}" in capsys.readouterr().out and stats(url)["requests"] > 24
+        assert f"therapysim bench --replay {held}\n" in capsys.readouterr().out and stats(url)["requests"] > 24
     assert bench("cbt", "--replay", held, "--out", two) == 0  # a baseline alone is no part of the recording
     assert {row["policy"] for row in lines(two / "results.jsonl")} == {"cbt"}
     assert bench(name, "cbt", "--replay", held, "--out", two) == 0
@@ -253,7 +214,7 @@ def test_the_command_records_a_server_and_replays_it_when_it_is_gone(
         assert message in capsys.readouterr().err
     shutil.rmtree(held / "patients")
     assert bench(name, "--patient", name, "--replay", held, "--out", tmp_path / "four") == 2
-    assert "identity is None and there is no model" in capsys.readouterr().err
+    assert f"no reply of patient {name!r} was kept; the same" in capsys.readouterr().err
 
 
 def test_what_a_patients_model_said_before_is_told_and_a_recording_goes_on(
@@ -269,7 +230,7 @@ def test_what_a_patients_model_said_before_is_told_and_a_recording_goes_on(
         assert "recorded in" not in heard.out and not (tmp_path / "held" / HEAD).exists()
         for _ in range(2):
             assert bench(*given, "--out", tmp_path / "new", "--record", tmp_path / "held") == 0
-            assert f"therapysim bench cbt --replay {tmp_path / 'held'}" in capsys.readouterr().out
+            assert f"therapysim bench --replay {tmp_path / 'held'}\n" in capsys.readouterr().out
 
 
 def test_a_patients_model_that_is_asked_something_else_ends_the_replay(
