@@ -18,6 +18,7 @@ from urllib.parse import quote
 from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
 from therapysim import __version__
+from therapysim.agents.sessions.misplaced import refuse_misplaced
 from therapysim.documents import Unreadable, read_document
 from therapysim.envs.batch import Session, Turn
 from therapysim.errors import ConfigError
@@ -208,6 +209,8 @@ def load_sessions(paths: Sequence[str | Path]) -> list[SessionRecord]:
     Raises:
         ConfigError: there is none, or ``load_session`` refuses one.
     """
+    for path in map(Path, paths):
+        refuse_misplaced(path)
     found = [file for path in map(Path, paths) for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
     if not found:
         where = ", ".join(map(str, paths)) or "no path"
@@ -215,7 +218,18 @@ def load_sessions(paths: Sequence[str | Path]) -> list[SessionRecord]:
     places: dict[str, Path] = {}
     for file in found:
         places.setdefault(os.path.realpath(file), file)
-    return [load_session(file) for file in places.values()]
+    folders = [path for path in map(Path, paths) if path.is_dir()]
+    return [_load_among(file, folders) for file in places.values()]
+
+
+def _load_among(file: Path, folders: Sequence[Path]) -> SessionRecord:
+    try:
+        return load_session(file)
+    except ConfigError as error:
+        folder = next((folder for folder in folders if file.is_relative_to(folder)), None)
+        if folder is None:
+            raise
+        raise ConfigError(f"{error}; or take it out of {folder}") from error
 
 
 def load_session(path: str | Path) -> SessionRecord:
