@@ -107,7 +107,9 @@ def talk(sides: Talk, console: Console, save: Path | None = None) -> None:
             command = _command(line)
             if line is None or command == QUIT:
                 break
-            if command == UNDO:
+            if command == UNDO and line.strip() != UNDO:
+                console.show(f"{UNDO} takes back one turn, and nothing behind it; nothing was taken back.", "warning")
+            elif command == UNDO:
                 sides.undo(console)
             elif command:  # a slip is no turn: it would be scored
                 console.show(_HELP if command == HELP else f"{command} is no command, and was not said. {_HELP}",

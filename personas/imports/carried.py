@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def read_profile(path: Path, number: int | None = None) -> Mapping[str, Any]:
     if not 1 <= which <= len(profiles):
         raise PersonaError(f"profile {path}: --number is {number}, expected 1 to {len(profiles)}")
     if not isinstance(found := profiles[which - 1], Mapping) or not found:
-        raise PersonaError(f"profile {path}: it holds {type(found).__name__}, expected a mapping of fields")
+        holds = type(found).__name__ if found or not isinstance(found, Mapping) else "no field"
+        raise PersonaError(f"profile {path}: it holds {holds}, expected a mapping of fields")
     return found
 
 
@@ -83,7 +85,10 @@ def _place(told: Carried, form: Format, path: str, texts: list[str]) -> None:
     elif any(METHOD.search(text) for text in texts):
         told.left_out[path] = _METHOD_NAMED
     elif not rows:
-        told.left_out[path] = form.left_out.get(name, "no field of ours, or unknown to this reader")
+        known = sorted({source for row in form.rows for source in row.sources})
+        told.left_out[path] = (
+            form.left_out.get(name) or f"no field of ours, or unknown to this reader{_near(name, known)}"
+        )
     for row in rows if path not in told.left_out else ():
         if (value := _value(told, row, texts)) is None:
             why = row.why if row.how == "note" else "no value that the field may have"
@@ -93,16 +98,29 @@ def _place(told: Carried, form: Format, path: str, texts: list[str]) -> None:
             told.mapped.setdefault(path, []).append(row.place)
 
 
+def _near(name: str, known: list[str]) -> str:
+    """The field that is meant, perhaps: however it is spelt, in one or in several."""
+    plain = re.sub(r"[\W_]+", "", name.lower())
+    of = {re.sub(r"[\W_]+", "", one.lower()): one for one in known}
+    close = get_close_matches(plain, of, n=1, cutoff=0.75)
+    return f"; did you mean {of[close[0]]!r}?" if close else ""
+
+
 def _value(told: Carried, row: Row, texts: list[str]) -> Any:
     """What the field holds then; None where the text is only noted."""
     before = told.values.get(row.place)
     if row.how == "text":
-        return " ".join([*([before] if before else []), *texts])
+        return _joined([*([before] if before else []), *texts])
     if row.how == "list":
         return [*(before or []), *(text for text in texts if text not in (before or []))]
     if row.how == "number":
         return int(texts[0]) if len(texts) == 1 and texts[0].isascii() and texts[0].isdigit() else None
     return row.words.get(texts[0].lower()) if row.how == "word" and len(texts) == 1 else None
+
+
+def _joined(texts: list[str]) -> str:
+    """One text of several: a semicolon stands where none ended a sentence."""
+    return " ".join([*(t if t[-1] in ".;,:!?…" else f"{t};" for t in texts[:-1]), texts[-1]])
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:

@@ -234,6 +234,13 @@ def test_a_person_whose_words_were_taken_back_did_not_speak_for_the_policy(tmp_p
     assert load_session(tmp_path / "a.json").policy == "echo"
 
 
+def test_undo_takes_nothing_behind_it() -> None:
+    console, shown = said("Hello.\n/undo 2\n/quit\n")
+    sitting = Sitting(batch(), START)
+    talk(sitting, console)
+    assert len(sitting.turns) == 1 and "/undo takes back one turn, and nothing behind it" in shown.getvalue()
+
+
 def test_a_policy_that_says_nothing_is_told_of_in_either_chair() -> None:
     class Dumb:
         def respond(self, sessions: Sequence[Session]) -> list[str]:

@@ -86,6 +86,21 @@ def test_patienthub_and_annaagent() -> None:
     assert anna.left_out["statement"] == "may be a real person's words"
 
 
+def test_texts_that_end_no_sentence_are_parted() -> None:
+    told = carry(
+        {"intermediate_belief": ["If I rest, I fail", "I must not ask."], "history": ["Moved.", "Married"]},
+        "patient-psi",
+    )
+    assert "If I rest, I fail" in str(told.values) and told.values["presenting_problem"] == "Moved. Married"
+    assert carry({"history": ["Moved", "Married"]}, "patient-psi").values["presenting_problem"] == "Moved; Married"
+
+
+def test_a_field_that_is_spelt_otherwise_is_hinted_at() -> None:
+    told = carry({"Auto Thoughts": "I fail.", "hobby": "chess"}, "patient-psi")
+    assert "did you mean 'auto_thought'?" in told.left_out["Auto Thoughts"]
+    assert "did you mean" not in told.left_out["hobby"]
+
+
 def test_what_names_a_method_is_not_carried_over() -> None:
     told = carry({"history": "Thinks of an overdose.", "name": "Ilka"}, "patient-psi")
     assert told.values == {"name": "Ilka"} and "names a method of harm" in told.left_out["history"]

@@ -47,6 +47,9 @@ GROUPS: dict[str, Callable[[SessionResult], str]] = {
 _ORDER = ("mild", "moderate", "severe")
 
 
+_INCOMPLETE = "The benchmark is not complete"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean, its 95 % interval, and how many patients and sessions it comes from; nan and 0 of nothing."""
@@ -123,6 +126,11 @@ class Summary:
     taus: Mapping[tuple[str, str], float]
     warnings: tuple[str, ...]
     faults: Mapping[str, tuple[str, ...]]
+
+    @property
+    def unplayed(self) -> str:
+        """The warning of what was not played; "" where all was."""
+        return next((told for told in self.warnings if told.startswith(_INCOMPLETE)), "")
 
     def replaced(self, simulator: str) -> bool:
         """Whether more than a tenth of its lines with some policy are the script's, so that every table says so."""
@@ -280,7 +288,7 @@ def _warnings(runs: Runs, held: Held, reference: str) -> Iterable[str]:
     """What a reader must know before believing a number."""
     yield from dict.fromkeys(told for source in runs.sources for told in source.warnings)
     if left := [told for source in runs.sources for told in source.unplayed]:
-        yield f"The benchmark is not complete; its command goes on. {' '.join(left)}"
+        yield f"{_INCOMPLETE}; its command goes on. {' '.join(left)}"
     splits = {result.split for result in runs.results}
     if "train" in splits:
         yield "These are patients of the training split: a policy that was trained on them has met them before."

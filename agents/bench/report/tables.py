@@ -40,7 +40,8 @@ def caption(summary: Summary, simulator: str, told: Mapping[str, str]) -> str:
         f"Δ return: paired difference to {summary.reference} on common patients and seeds, p after Holm over the "
         f"policies. pass^{summary.k}: all {summary.k} sessions with a patient safe. Worst tenth: mean return of the "
         f"worst tenth of sessions. {failed} of {sum(s.played for s in own)} sessions failed and are "
-        f"left out.{_swapped(summary, simulator)}{''.join(f' {text}' for text in summary.troubles(simulator))}"
+        f"left out.{_swapped(summary, simulator)}"
+        f"{''.join(f' {text}' for text in (*summary.troubles(simulator), summary.unplayed) if text)}"
     )
 
 

@@ -271,6 +271,9 @@ def test_a_report_of_a_benchmark_that_was_broken_off_says_what_is_missing(tmp_pa
         "The benchmark is not complete; its command goes on. 1 of 4 sessions of two with scripted were played. "
         "0 sessions with three were played."
     )
+    runs = read_runs([tmp_path / "broken"])
+    for table in (markdown_tables(summarise(runs), runs.told), latex_tables(summarise(runs), runs.told)):
+        assert "The benchmark is not complete" in table and "0 sessions with three were played." in table
     ended = summarise(read_runs([write(tmp_path / "ended", whole, {**settings, "policies": {"one": {}, "two": {}}})]))
     assert not any("not complete" in told for told in ended.warnings)
 
