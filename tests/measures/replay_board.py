@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 
 from therapysim.agents.bench.code_hash import code_hashes
-from therapysim.agents.bench.folder import RESULTS, SETTINGS, TIMING, session_place
+from therapysim.agents.bench.folder import SETTINGS, TIMING, session_place
 from therapysim.agents.bench.results import SessionResult, read_results, result_of, write_results
 from therapysim.agents.sessions.episode import play
 from therapysim.agents.sessions.session_file import save_session
@@ -59,9 +59,10 @@ def main() -> None:
     chosen = parser.parse_args()
     rows = read_results(chosen.board / "results.jsonl.gz")
     apart, most, count, spent = 0, dict[str, float](), 0, 0
-    returns = list[str]()
+    returns, scored = list[str](), list[SessionResult]()
     for (_, policy), group in groupby(rows, key=lambda row: (row.simulator, row.policy)):
         pairs = replay(list(group), chosen.turns, chosen.out)
+        scored += [again for _, again in pairs]
         held = [(row, again) for row, again in pairs if len(again.turns) <= len(row.turns)]
         spent, count = spent + len(pairs) - len(held), count + len(pairs)
         for row, again in held:
@@ -74,23 +75,22 @@ def main() -> None:
     print({name: round(gap, 5) for name, gap in most.items() if gap > 1e-4} or "no term or measure differs")
     print(*returns, sep="\n")
     if chosen.out:
-        keep(chosen.board, chosen.out)
+        keep(chosen.board, chosen.out, scored)
 
 
-def keep(board: Path, out: Path) -> None:
-    """Puts the settings beside what was written, and says in them whose words and whose scores these are."""
+def keep(board: Path, out: Path, scored: list[SessionResult]) -> None:
+    """Writes the results, and settings that say whose words and whose scores these are."""
     told = json.loads((board / SETTINGS).read_text(encoding="utf-8"))
     told["commands"] += [f"python -m tests.measures.replay_board --board {board} --out {out}"]
     told["warnings"] += [f"words of code {told['code']['envs'][:8]} (envs), scored by the code that is named here"]
     told["code"] = code_hashes()
     write_json(out / SETTINGS, told)
-    write_results(out / "results.jsonl.gz", read_results(out / RESULTS))
-    (out / RESULTS).unlink()
+    write_results(out / "results.jsonl.gz", scored)
     (out / TIMING).write_bytes((board / TIMING).read_bytes() if (board / TIMING).exists() else b"")
 
 
 def replay(rows: list[SessionResult], turns: int, out: Path | None = None) -> list[tuple[SessionResult, SessionResult]]:
-    """Each row beside the one that its words lead to here; written into a folder where one is given."""
+    """Each row beside the one that its words lead to here; sessions as files where a folder is given."""
     both = Recorded(rows)
     starts = [Start(row.seed, row.persona) for row in rows]
     episodes = play(SessionBatch(SessionConfig(max_turns=turns), patient=both), both, starts)
@@ -102,9 +102,6 @@ def replay(rows: list[SessionResult], turns: int, out: Path | None = None) -> li
         again.append(replace(found, measures={**found.measures, **counted}))
         if out:
             save_session(session_place(out, found), episode.session, episode.turns, row.policy)
-    if out:
-        held = read_results(out / RESULTS) if (out / RESULTS).exists() else []
-        write_results(out / RESULTS, [*held, *again])
     return list(zip(rows, again, strict=True))
 
 

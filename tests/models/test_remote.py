@@ -210,7 +210,7 @@ def test_trouble_that_passes_is_sat_out(trouble: str, url: str) -> None:
         ("cut", "3 x the connection was cut", "server's log"),
         ("malformed", "3 x malformed JSON: {", "server's log"),
         ("nothing", "3 x an answer without choices: {", "server's log"),
-        ("null", "3 x None as content, finish_reason 'stop'", "thinking"),
+        ("null", "3 x None as content, finish_reason 'stop'", "--chat-template-kwargs enable_thinking=false"),
         ("never", "3 x no answer in 0.5 s", "see that the server answers at all, then raise THERAPYSIM_TIMEOUT_S"),
         ("trickle", "3 x no answer in 0.5 s", "raise THERAPYSIM_TIMEOUT_S"),
     ],

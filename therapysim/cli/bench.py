@@ -100,7 +100,8 @@ def run(chosen: argparse.Namespace) -> None:
         if replay and replay.missed:
             raise ConfigError(replay.missed[0])
     if chosen.record and not unplayed:
-        print(f"recorded in {chosen.record}; to play it again: {_replay_command(chosen)}")
+        again = shlex.join(["therapysim", "bench", "--replay", str(chosen.record)])
+        print(f"recorded in {chosen.record}; to play it again: {again}")
     for simulator in simulators:
         if rows := [r for r in results if r.simulator == simulator.name]:
             _show(settings, rows, simulator.name, chosen.reference)
@@ -206,11 +207,6 @@ def _heard(
         return
     with recording(chosen.record, settings, policies, simulators, before) as recorded:
         yield recorded
-
-
-def _replay_command(chosen: argparse.Namespace) -> str:
-    """What plays a recording again."""
-    return shlex.join(["therapysim", "bench", "--replay", str(chosen.record)])
 
 
 def settings_of(chosen: argparse.Namespace, base: BenchSettings | None = None) -> BenchSettings:

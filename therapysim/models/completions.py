@@ -191,7 +191,10 @@ def content(body: str, key: SecretStr, most: int) -> str:
         raise Failure(f"an answer without choices: {_quoted(body, key)}", _LOG, may_pass=True) from None
     if not isinstance(reply, str):
         why = f"{_spelt(reply)} as content, finish_reason {_spelt(choice.get('finish_reason'))}"
-        hint = "raise the limit of tokens (--max-tokens), or switch the model's thinking off (--template, or extra)"
+        hint = (
+            "raise the limit of tokens (--max-tokens), or switch the model's thinking off (for a policy "
+            "--chat-template-kwargs enable_thinking=false, in Python extra)"
+        )
         raise Failure(_quoted(why, key), hint, may_pass=True)
     # Cut before it is looked through, and again: what the first cut leaves of a key at its end goes with the second.
     return redact_reply(reply.strip()[: most + _LONGEST_KEY], key)[:most].strip()

@@ -1,6 +1,7 @@
 """Two processes on a CPU, started by accelerate and joined by gloo: one SFT run, shared out."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,6 @@ def test_the_command_line_leaves_one_set_of_files(two: list[dict[str, Any]], don
 
 
 def test_a_mistake_is_told_once_and_ends_both_processes(two: list[dict[str, Any]], done: Done) -> None:
-    assert done.returncode
+    assert done.returncode and re.search(r"exitcode\s*: 2\b", done.stderr)
     assert done.stderr.count("therapysim: policy 'cpt' is unknown; did you mean 'cbt'") == 1
     assert done.stderr.count("therapysim: ") == 1
