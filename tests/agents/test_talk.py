@@ -10,28 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.parts.bench_parts import ROOT, Mute
-from therapysim.agents import baseline, conversation, play
+from tests.parts.talking import START, Echo, batch, said
+from therapysim.agents import baseline, play
 from therapysim.agents.sessions.session_file import load_session
 from therapysim.agents.sessions.sitting import Sitting
 from therapysim.agents.sessions.talk import Console, talk
-from therapysim.agents.sessions.visit import CRISIS, NOTICE, Visit, person
+from therapysim.agents.sessions.visit import NOTICE, Visit, person
 from therapysim.cli import main as cli
-from therapysim.envs.batch import Session, SessionBatch, SessionConfig, Start
+from therapysim.envs.batch import Session, SessionBatch, Start
 from therapysim.errors import ModelError, PatientError
 from therapysim.personas.load import personas as personas_of
 from therapysim.personas.scripted.scripted_patient import ScriptedPatient
 from therapysim.rewards.reading.emotions import shipped_sensor
-
-START = Start(3, "marta")
-
-
-def batch(turns: int = 3) -> SessionBatch:
-    return SessionBatch(SessionConfig(max_turns=turns))
-
-
-def said(typed: str) -> tuple[Console, io.StringIO]:
-    shown = io.StringIO()
-    return Console(io.StringIO(typed), shown), shown
 
 
 class Terminal(io.StringIO):
@@ -39,20 +29,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-class Echo:
-    """A policy that keeps what it read, and can break off."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.read: list[Session] = []
-        self.error = error
-
-    def respond(self, sessions: Sequence[Session]) -> list[str]:
-        if self.error and self.read:
-            raise self.error
-        self.read += sessions
-        return [f"You say: {s.transcript.last('patient')}" for s in sessions]
 
 
 def run(*arguments: str, typed: str = "") -> "subprocess.CompletedProcess[bytes]":
@@ -93,57 +69,6 @@ def test_an_empty_line_of_a_therapist_is_a_silence(tmp_path: Path) -> None:
     assert [m.text for m in kept.messages[1:2]] == [""] and len(kept.turns) == 1 and kept.policy == "a person"
     assert "unsafe" not in shown.getvalue() and "never said" not in shown.getvalue()
     assert shown.getvalue().endswith(f"You leave the session.\ntranscript in {tmp_path / 'a.json'}\n")
-
-
-def test_a_person_in_the_patients_chair_is_warned_first(tmp_path: Path) -> None:
-    for stored, words in ((False, "Nothing you type is stored."), (True, "stored in the file of --save")):
-        console, shown = said("")
-        talk(Visit(Echo(), "echo", shipped_sensor(), person(), stored=stored), console)
-        first = shown.getvalue().splitlines()[0]
-        assert first.startswith(NOTICE) and words in first
-        assert "no clinical device" in first and "not fit to talk with a person in distress" in first
-
-
-def test_the_policy_reads_a_person_as_it_reads_a_patient() -> None:
-    policy, sensor = Echo(), shipped_sensor()
-    lines = [
-        "I am so glad today.",
-        "But I am terribly afraid of my exam.",
-        "Now I hate it.",
-        "All fine, thank you so much!",
-    ]
-    console, _ = said("".join(f"{line}\n\n" for line in lines))
-    visitor = person("Panic disorder", "severe")
-    talk(Visit(policy, "echo", sensor, visitor, seed=7), console)
-    readings = sensor.read(lines)
-    assert len(policy.read) == 4  # an empty line says nothing
-    for i, session in enumerate(policy.read):
-        assert session.state.affect == readings[i].affect and session.state.turn == i and session.seed == 7
-        assert session.state.history == tuple(r.polarity for r in readings[max(0, i - 2) : i + 1])
-        talked = conversation(session)
-        assert [m["role"] for m in talked] == ["system", *["user", "assistant"] * i, "user"]
-        assert "Diagnosis: Panic disorder (severe)" in talked[-1]["content"]
-        assert talked[-1]["content"].endswith(f"Patient: {lines[i]}")
-        earlier = conversation(policy.read[i - 1]) if i else []
-        assert talked[: len(earlier)] == earlier  # the talk only ever grows at its end
-
-
-def test_words_of_danger_are_answered_by_more_than_a_policy() -> None:
-    console, shown = said("I slept badly.\nI think about killing myself.\n")
-    talk(Visit(Echo(), "echo", shipped_sensor(), person()), console)
-    before, after = shown.getvalue().split(CRISIS)
-    assert "You say: I slept badly." in before and "killing" in before.splitlines()[-1]
-    assert "echo: You say: I think about killing myself." in after
-    assert "no help line" in CRISIS and "emergency services, a crisis line" in CRISIS
-
-
-def test_a_visit_is_saved_as_what_it_was(tmp_path: Path) -> None:
-    console, _ = said("I am sad.\nStill sad.\nMore.\n")
-    talk(Visit(Echo(), "echo", shipped_sensor(), person(), turns=2, stored=True), console, tmp_path / "v.json")
-    told = json.loads((tmp_path / "v.json").read_text(encoding="utf-8"))
-    assert told["format"] == "therapysim-visit" and told["policy"] == "echo"
-    assert [m["speaker"] for m in told["messages"]] == ["patient", "therapist"] * 2
-    assert len(told["states"]) == 2 and len(told["states"][0]["affect"]) == 4
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ModelError("the context is full")])
@@ -259,20 +184,6 @@ def test_nothing_to_take_back_is_said_in_either_chair() -> None:
         console, shown = said("/undo\n/quit\n")
         talk(sides, console)
         assert "No turn was taken yet." in shown.getvalue()
-
-
-def test_a_visitors_words_that_are_taken_back_reach_no_later_answer(tmp_path: Path) -> None:
-    policy = Echo()
-    console, _ = said("I hate rain.\n/undo\nI sleep badly.\n/quit\n")
-    talk(Visit(policy, "echo", shipped_sensor(), person()), console, tmp_path / "a.json")
-    assert "rain" not in (tmp_path / "a.json").read_text() and "sleep badly" in (tmp_path / "a.json").read_text()
-
-
-def test_a_visitors_unknown_command_reaches_no_policy() -> None:
-    policy = Echo()
-    console, shown = said("/bye\n")
-    talk(Visit(policy, "echo", shipped_sensor(), person()), console)
-    assert not policy.read and "/bye is no command" in shown.getvalue()
 
 
 def test_what_a_model_says_does_not_steer_the_terminal() -> None:
